@@ -1,0 +1,2 @@
+//! Fail-fast fan-out for any async runtime.
+#![forbid(unsafe_code)]
