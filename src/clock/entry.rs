@@ -1,0 +1,51 @@
+//! What a clock knows about one armed sleep. All of it is read and written
+//! under that clock's lock, so registering can't miss firing.
+
+use super::TimerError;
+use std::mem;
+use std::task::{Poll, Waker};
+
+pub(super) type Outcome = Result<(), TimerError>;
+
+pub(super) enum Entry {
+    /// Its deadline is to come, and then this one is woken.
+    Waiting(Waker),
+    /// Its deadline has passed.
+    Fired,
+    /// Its deadline can't be kept.
+    Failed(TimerError),
+}
+
+impl Entry {
+    /// The answer to a poll by `waker`, if none but that one is to be woken.
+    /// Compares pointers only, and so may be called under a lock.
+    #[inline]
+    pub(super) fn answer(&self, waker: &Waker) -> Option<Poll<Outcome>> {
+        match self {
+            Entry::Waiting(known) => known.will_wake(waker).then_some(Poll::Pending),
+            Entry::Fired => Some(Poll::Ready(Ok(()))),
+            Entry::Failed(error) => Some(Poll::Ready(Err(error.clone()))),
+        }
+    }
+
+    /// Registers `waker` instead of the one before. Gives back whichever is of
+    /// no more use, to be dropped outside the lock.
+    pub(super) fn register(&mut self, waker: Waker) -> Waker {
+        match self {
+            Entry::Waiting(known) => mem::replace(known, waker),
+            _ => waker,
+        }
+    }
+
+    /// Ends the wait. Gives back who is to be woken, outside the lock.
+    pub(super) fn end(&mut self, outcome: Outcome) -> Option<Waker> {
+        let ended = match outcome {
+            Ok(()) => Entry::Fired,
+            Err(error) => Entry::Failed(error),
+        };
+        match mem::replace(self, ended) {
+            Entry::Waiting(waker) => Some(waker),
+            _ => None,
+        }
+    }
+}

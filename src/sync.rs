@@ -1,0 +1,45 @@
+//! The one switch between std's locks and atomics and the model checker's.
+//!
+//! `Arc` and `OnceLock` are std's in both worlds.
+
+#[cfg(loom)]
+use loom::sync as primitives;
+#[cfg(not(loom))]
+use std::sync as primitives;
+
+#[allow(
+    unused_imports,
+    reason = "a vocabulary: not every build uses all of it"
+)]
+pub(crate) use primitives::atomic;
+
+use primitives::MutexGuard;
+use std::sync::PoisonError;
+
+/// A lock that ignores poisoning: what it guards is left consistent before any
+/// foreign code runs, so a panic elsewhere is no reason to refuse it.
+#[derive(Debug)]
+pub(crate) struct Mutex<T>(primitives::Mutex<T>);
+
+#[allow(dead_code, reason = "a vocabulary: not every build uses all of it")]
+impl<T> Mutex<T> {
+    #[inline]
+    pub(crate) fn new(value: T) -> Self {
+        Mutex(primitives::Mutex::new(value))
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[inline]
+    pub(crate) fn into_inner(self) -> T {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,535 @@
+//! Every clock, polled by hand; real time only where that is the subject.
+
+use failfast::{Clock, ManualClock, Sleep, SystemClock, TimerError};
+use std::future::{Future, pending, ready};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Long enough for any machine, short enough to notice.
+const GENEROUS: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_millis(50);
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+impl Count {
+    fn get(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+}
+
+fn counting() -> (Arc<Count>, Waker) {
+    let count = Arc::new(Count::default());
+    (count.clone(), Waker::from(count))
+}
+
+/// A waker that runs a function.
+struct Run<F>(F);
+
+impl<F: Fn() + Send + Sync + 'static> Wake for Run<F> {
+    fn wake(self: Arc<Self>) {
+        (self.0)();
+    }
+}
+
+fn on_wake(action: impl Fn() + Send + Sync + 'static) -> Waker {
+    Waker::from(Arc::new(Run(action)))
+}
+
+/// A waker that tells when it was woken.
+fn telling() -> (Receiver<Instant>, Waker) {
+    let (sender, receiver) = mpsc::channel();
+    (
+        receiver,
+        on_wake(move || sender.send(Instant::now()).unwrap_or(())),
+    )
+}
+
+fn poll(sleep: &mut Sleep, waker: &Waker) -> Poll<Result<(), TimerError>> {
+    Pin::new(sleep).poll(&mut Context::from_waker(waker))
+}
+
+fn armed(clock: &impl Clock, after: Duration, waker: &Waker) -> Sleep {
+    let mut sleep = clock.sleep_until(clock.now() + after);
+    assert_eq!(poll(&mut sleep, waker), Poll::Pending);
+    sleep
+}
+
+const DONE: Poll<Result<(), TimerError>> = Poll::Ready(Ok(()));
+
+mod contract {
+    use super::*;
+
+    fn sleep_is_a_future<
+        T: Future<Output = Result<(), TimerError>> + Send + Sync + Unpin + 'static,
+    >() {
+    }
+    fn shared<T: Send + Sync + Clone + std::fmt::Debug + 'static>() {}
+
+    #[test]
+    fn auto_traits() {
+        sleep_is_a_future::<Sleep>();
+        shared::<SystemClock>();
+        shared::<ManualClock>();
+        shared::<TimerError>();
+    }
+
+    #[test]
+    fn a_clock_is_an_object_and_an_arc_of_one_is_a_clock() {
+        let clocks: Vec<Arc<dyn Clock>> = vec![
+            Arc::new(SystemClock),
+            Arc::new(smol::Timer::after),
+            Arc::new(futures_timer::Delay::new),
+            Arc::new(async_std::task::sleep),
+            Arc::new(Arc::new(SystemClock)),
+        ];
+        for clock in clocks {
+            let deadline = Clock::now(&clock) + Duration::from_millis(2);
+            assert_eq!(smol::block_on(clock.sleep_until(deadline)), Ok(()));
+            assert!(Instant::now() >= deadline);
+        }
+    }
+}
+
+mod function {
+    use super::*;
+
+    #[test]
+    fn tokio_sleep_is_a_clock() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let sleep = Clock::sleep_until(&tokio::time::sleep, Instant::now() + SOON);
+        // Made outside the runtime, polled inside: the function runs there.
+        assert_eq!(runtime.block_on(sleep), Ok(()));
+    }
+
+    #[test]
+    fn tokio_sleep_outside_tokio_is_an_error() {
+        let sleep = Clock::sleep_until(&tokio::time::sleep, Instant::now() + SOON);
+        let error = smol::block_on(sleep).unwrap_err();
+        assert!(error.to_string().contains("reactor"), "{error}");
+    }
+
+    #[test]
+    fn called_on_first_poll_with_what_is_left() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = asked.clone();
+        let clock = move |left: Duration| {
+            log.lock().unwrap().push(left);
+            ready(())
+        };
+        let mut late = clock.sleep_until(Instant::now() + HOUR);
+        assert!(asked.lock().unwrap().is_empty());
+        let (_, waker) = counting();
+        assert_eq!(poll(&mut late, &waker), DONE);
+        let past = Instant::now() - Duration::from_millis(1);
+        assert_eq!(poll(&mut clock.sleep_until(past), &waker), DONE);
+        let asked = asked.lock().unwrap();
+        assert!(asked[0] <= HOUR && asked[0] > HOUR / 2);
+        assert_eq!(asked[1], Duration::ZERO);
+    }
+
+    #[test]
+    fn a_panic_while_making_or_polling_is_an_error_and_stays_one() {
+        fn panicking(_: Duration) -> std::future::Ready<()> {
+            panic!("no timer today")
+        }
+        let sleeps = [
+            Clock::sleep_until(&panicking, Instant::now()),
+            Sleep::new(async { panic!("no timer today") }),
+        ];
+        for mut sleep in sleeps {
+            let (_, waker) = counting();
+            let first = poll(&mut sleep, &waker);
+            let Poll::Ready(Err(error)) = &first else {
+                panic!("{first:?}")
+            };
+            assert!(error.to_string().ends_with("no timer today"));
+            assert_eq!(poll(&mut sleep, &waker), first);
+        }
+    }
+
+    #[test]
+    fn a_panic_while_dropping_is_contained() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("dropped");
+            }
+        }
+        let bomb = Bomb;
+        drop(Sleep::new(async move {
+            let _bomb = bomb;
+            pending::<()>().await;
+        }));
+    }
+
+    #[test]
+    fn ready_again_after_ready() {
+        let (_, waker) = counting();
+        let mut sleep = Sleep::new(async { "any output" });
+        assert_eq!(poll(&mut sleep, &waker), DONE);
+        assert_eq!(poll(&mut sleep, &waker), DONE);
+    }
+}
+
+mod manual {
+    use super::*;
+
+    #[test]
+    fn fires_at_its_deadline_and_not_before() {
+        let clock = ManualClock::new();
+        let (count, waker) = counting();
+        let mut sleep = armed(&clock, HOUR, &waker);
+        clock.advance(HOUR - Duration::from_nanos(1));
+        assert_eq!((count.get(), poll(&mut sleep, &waker)), (0, Poll::Pending));
+        clock.advance(Duration::from_nanos(1));
+        assert_eq!((count.get(), poll(&mut sleep, &waker)), (1, DONE));
+        assert_eq!(poll(&mut sleep, &waker), DONE);
+    }
+
+    #[test]
+    fn armed_by_the_first_poll_and_disarmed_by_drop() {
+        let clock = ManualClock::new();
+        let (count, waker) = counting();
+        let mut sleep = clock.sleep_until(clock.now() + HOUR);
+        assert_eq!(clock.armed(), 0);
+        assert!(poll(&mut sleep, &waker).is_pending());
+        assert_eq!(clock.armed(), 1);
+        drop(sleep);
+        assert_eq!(clock.armed(), 0);
+        clock.advance(HOUR);
+        assert_eq!((count.get(), Arc::strong_count(&count)), (0, 2));
+    }
+
+    #[test]
+    fn a_deadline_already_past_is_ready_at_once() {
+        let clock = ManualClock::new();
+        let (count, waker) = counting();
+        assert_eq!(poll(&mut clock.sleep_until(clock.now()), &waker), DONE);
+        let mut late = clock.sleep_until(clock.now() + HOUR);
+        clock.advance(HOUR * 2);
+        assert_eq!(poll(&mut late, &waker), DONE);
+        assert_eq!((count.get(), clock.armed()), (0, 0));
+    }
+
+    /// Sleeps that log their name and the time they see.
+    fn logging(
+        clock: &ManualClock,
+        log: &Arc<Mutex<Vec<(u64, Duration)>>>,
+        name: u64,
+        at: u64,
+    ) -> Sleep {
+        let (seen, log, start) = (clock.clone(), log.clone(), clock.now());
+        let waker = on_wake(move || log.lock().unwrap().push((name, seen.now() - start)));
+        armed(clock, Duration::from_secs(at), &waker)
+    }
+
+    #[test]
+    fn one_long_step_fires_in_order_and_each_sees_its_own_time() {
+        let (clock, log) = (ManualClock::new(), Arc::default());
+        let _sleeps: Vec<Sleep> = [(1, 5), (2, 3), (3, 5), (4, 1)]
+            .map(|(name, at)| logging(&clock, &log, name, at))
+            .into();
+        clock.advance(HOUR);
+        let second = Duration::from_secs;
+        let expected = [
+            (4, second(1)),
+            (2, second(3)),
+            (1, second(5)),
+            (3, second(5)),
+        ];
+        assert_eq!(*log.lock().unwrap(), expected);
+    }
+
+    #[test]
+    fn advance_to_next_fires_all_that_is_due_then_and_no_more() {
+        let (clock, log) = (ManualClock::new(), Arc::default());
+        let _sleeps = [(1, 5), (2, 5), (3, 6)].map(|(name, at)| logging(&clock, &log, name, at));
+        assert!(clock.advance_to_next());
+        assert_eq!(log.lock().unwrap().len(), 2);
+        assert!(clock.advance_to_next());
+        assert_eq!(log.lock().unwrap().len(), 3);
+        let now = clock.now();
+        assert!(!clock.advance_to_next());
+        assert_eq!(clock.now(), now);
+    }
+
+    #[test]
+    fn a_waker_that_arms_another_within_the_step_sees_it_fire() {
+        let clock = ManualClock::new();
+        let (count, waker) = counting();
+        let (inner, kept) = (clock.clone(), Mutex::new(Vec::new()));
+        let arms = on_wake(move || kept.lock().unwrap().push(armed(&inner, SOON, &waker)));
+        let _sleep = armed(&clock, SOON, &arms);
+        clock.advance(SOON * 2);
+        assert_eq!(count.get(), 1);
+    }
+
+    #[test]
+    fn a_panicking_waker_stops_nobody() {
+        let clock = ManualClock::new();
+        let (count, waker) = counting();
+        let _first = armed(&clock, SOON, &on_wake(|| panic!("waker")));
+        let _second = armed(&clock, SOON, &waker);
+        clock.advance(SOON);
+        assert_eq!(count.get(), 1);
+    }
+
+    #[test]
+    fn a_waker_may_drop_and_poll_and_advance_inline() {
+        let clock = ManualClock::new();
+        let (count, waker) = counting();
+        let others = Mutex::new(vec![
+            armed(&clock, HOUR, &waker),
+            armed(&clock, HOUR, &waker),
+        ]);
+        let inner = clock.clone();
+        let busy = on_wake(move || {
+            let mut others = others.lock().unwrap();
+            others.pop();
+            others
+                .iter_mut()
+                .for_each(|sleep| assert!(poll(sleep, &waker).is_pending()));
+            drop(others);
+            inner.advance(HOUR);
+        });
+        let start = clock.now();
+        let _sleep = armed(&clock, SOON, &busy);
+        clock.advance(SOON);
+        assert_eq!(count.get(), 1);
+        assert_eq!(clock.now() - start, HOUR + SOON, "never back");
+    }
+
+    #[test]
+    fn only_the_latest_waker_is_woken_and_the_others_are_let_go() {
+        let clock = ManualClock::new();
+        let ((first, one), (second, two)) = (counting(), counting());
+        let mut sleep = armed(&clock, SOON, &one);
+        assert!(poll(&mut sleep, &two).is_pending());
+        assert_eq!(Arc::strong_count(&first), 2);
+        clock.advance(SOON);
+        assert_eq!((first.get(), second.get()), (0, 1));
+    }
+
+    #[test]
+    fn debug_says_what_is_armed() {
+        let clock = ManualClock::default();
+        let _sleep = armed(&clock, SOON, Waker::noop());
+        assert!(format!("{clock:?}").contains("armed: 1"));
+    }
+}
+
+mod system {
+    use super::*;
+
+    #[test]
+    fn never_early_and_not_much_late() {
+        for _ in 0..5 {
+            let deadline = SystemClock.now() + SOON;
+            assert_eq!(smol::block_on(SystemClock.sleep_until(deadline)), Ok(()));
+            assert!(Instant::now() >= deadline);
+            assert!(Instant::now() < deadline + GENEROUS);
+        }
+    }
+
+    #[test]
+    fn a_deadline_already_past_is_ready_at_once() {
+        let (_, waker) = counting();
+        let past = SystemClock.now();
+        assert_eq!(poll(&mut SystemClock.sleep_until(past), &waker), DONE);
+        // Also with others armed.
+        let _later = armed(&SystemClock, HOUR, &waker);
+        assert_eq!(poll(&mut SystemClock.sleep_until(past), &waker), DONE);
+    }
+
+    #[test]
+    fn an_earlier_deadline_overtakes_a_later_one() {
+        let (told, waker) = telling();
+        let _late = armed(&SystemClock, HOUR, Waker::noop());
+        let _soon = armed(&SystemClock, SOON, &waker);
+        told.recv_timeout(GENEROUS).unwrap();
+    }
+
+    #[test]
+    fn the_next_one_is_armed_when_the_earliest_is_gone() {
+        let (told, waker) = telling();
+        let earliest = armed(&SystemClock, SOON, Waker::noop());
+        let mut next = armed(&SystemClock, SOON * 2, &waker);
+        drop(earliest);
+        told.recv_timeout(GENEROUS).unwrap();
+        assert_eq!(poll(&mut next, &waker), DONE);
+    }
+
+    #[test]
+    fn a_dropped_sleep_wakes_nobody_and_lets_its_waker_go() {
+        let (count, waker) = counting();
+        drop(armed(&SystemClock, SOON, &waker));
+        assert_eq!(Arc::strong_count(&count), 2);
+        let (told, later) = telling();
+        let _later = armed(&SystemClock, SOON * 2, &later);
+        told.recv_timeout(GENEROUS).unwrap();
+        assert_eq!(count.get(), 0);
+    }
+
+    #[test]
+    fn only_the_latest_waker_is_woken() {
+        let (count, first) = counting();
+        let (told, second) = telling();
+        let mut sleep = armed(&SystemClock, SOON * 5, &first);
+        assert!(poll(&mut sleep, &second).is_pending());
+        assert_eq!(Arc::strong_count(&count), 2);
+        told.recv_timeout(GENEROUS).unwrap();
+        assert_eq!(count.get(), 0);
+    }
+
+    #[test]
+    fn a_panicking_waker_stops_nobody() {
+        let panics: Vec<Sleep> = (0..4)
+            .map(|_| armed(&SystemClock, SOON, &on_wake(|| panic!("waker"))))
+            .collect();
+        let (told, waker) = telling();
+        let _same_time = armed(&SystemClock, SOON, &waker);
+        told.recv_timeout(GENEROUS).unwrap();
+        let _later = armed(&SystemClock, SOON, &waker);
+        told.recv_timeout(GENEROUS).unwrap();
+        drop(panics);
+    }
+
+    /// A waker that blocks until it is released; the others may not wait for it.
+    fn blocking() -> (Sender<()>, Waker) {
+        let (release, gate) = mpsc::channel::<()>();
+        let gate = Mutex::new(gate);
+        let block = on_wake(move || gate.lock().unwrap().recv_timeout(GENEROUS).unwrap_or(()));
+        (release, block)
+    }
+
+    #[test]
+    fn a_blocking_waker_delays_no_other_of_the_same_deadline_or_later() {
+        let ((one, blocks_one), (two, blocks_two)) = (blocking(), blocking());
+        let deadline = SystemClock.now() + SOON;
+        let (told, waker) = telling();
+        let mut sleeps = Vec::new();
+        for (after, waker) in [
+            (0, &blocks_one),
+            (0, &waker),
+            (0, &blocks_two),
+            (0, &waker),
+            (5, &waker),
+        ] {
+            let mut sleep = SystemClock.sleep_until(deadline + Duration::from_millis(after));
+            assert!(poll(&mut sleep, waker).is_pending());
+            sleeps.push(sleep);
+        }
+        for _ in 0..3 {
+            let at = told
+                .recv_timeout(GENEROUS / 2)
+                .expect("not behind the blocked ones");
+            assert!(at >= deadline);
+        }
+        drop((one, two));
+    }
+
+    #[test]
+    fn a_blocking_waker_delays_no_foreign_timer() {
+        let (release, blocks) = blocking();
+        let _blocked = armed(&SystemClock, SOON, &blocks);
+        let (told, waker) = telling();
+        let mut foreign = futures_timer::Delay::new(SOON * 2);
+        assert!(
+            Pin::new(&mut foreign)
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        told.recv_timeout(GENEROUS / 2).unwrap();
+        drop(release);
+    }
+
+    #[test]
+    fn a_waker_may_drop_and_poll_other_sleeps_inline() {
+        let others = Mutex::new(vec![
+            armed(&SystemClock, HOUR, Waker::noop()),
+            armed(&SystemClock, HOUR, Waker::noop()),
+        ]);
+        let (done, told) = mpsc::channel();
+        let busy = on_wake(move || {
+            let (_, fresh) = counting();
+            let mut others = others.lock().unwrap();
+            others.pop();
+            others
+                .iter_mut()
+                .for_each(|sleep| assert!(poll(sleep, &fresh).is_pending()));
+            others.push(armed(&SystemClock, Duration::from_millis(500), &fresh));
+            done.send(()).unwrap();
+        });
+        let _sleep = armed(&SystemClock, SOON, &busy);
+        told.recv_timeout(GENEROUS).unwrap();
+    }
+
+    #[test]
+    fn a_replaced_waker_may_drop_sleeps_when_dropped() {
+        /// Owns a sleep, as a task owned by its waker does.
+        struct Owner(#[allow(dead_code)] Mutex<Sleep>);
+        impl Wake for Owner {
+            fn wake(self: Arc<Self>) {}
+        }
+        let owned = armed(&SystemClock, HOUR, Waker::noop());
+        let owner = Waker::from(Arc::new(Owner(Mutex::new(owned))));
+        let mut sleep = SystemClock.sleep_until(SystemClock.now() + HOUR);
+        assert!(poll(&mut sleep, &owner).is_pending());
+        drop(owner);
+        assert!(poll(&mut sleep, Waker::noop()).is_pending());
+    }
+
+    #[test]
+    fn a_hundred_thousand_at_once() {
+        let (count, waker) = counting();
+        let far: Vec<Sleep> = (0..100_000)
+            .map(|index| {
+                armed(
+                    &SystemClock,
+                    HOUR + Duration::from_micros(index * 7919 % 100_000),
+                    &waker,
+                )
+            })
+            .collect();
+        let (told, last) = telling();
+        let _soon = armed(&SystemClock, SOON, &last);
+        told.recv_timeout(GENEROUS).unwrap();
+        drop(far);
+        assert_eq!((count.get(), Arc::strong_count(&count)), (0, 2));
+    }
+
+    #[test]
+    fn many_threads_arming_and_dropping_and_waiting() {
+        let wait = |seed: u64| {
+            move || {
+                let mut random = fastrand::Rng::with_seed(seed);
+                for _ in 0..200 {
+                    let after = Duration::from_micros(random.u64(..2000));
+                    drop(armed(&SystemClock, after + HOUR, Waker::noop()));
+                    let sleep = SystemClock.sleep_until(SystemClock.now() + after);
+                    assert_eq!(smol::block_on(sleep), Ok(()));
+                }
+            }
+        };
+        let threads: Vec<_> = (0..4).map(|seed| thread::spawn(wait(seed))).collect();
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+    }
+}
