@@ -2,26 +2,21 @@
 //!
 //! `Arc` and `OnceLock` are std's in both worlds.
 
-#[cfg(loom)]
+#[cfg(failfast_loom)]
 use loom::sync as primitives;
-#[cfg(not(loom))]
+#[cfg(not(failfast_loom))]
 use std::sync as primitives;
 
-#[allow(
-    unused_imports,
-    reason = "a vocabulary: not every build uses all of it"
-)]
 pub(crate) use primitives::atomic;
 
-use primitives::MutexGuard;
+pub(crate) use primitives::MutexGuard;
 use std::sync::PoisonError;
 
 /// A lock that ignores poisoning: what it guards is left consistent before any
 /// foreign code runs, so a panic elsewhere is no reason to refuse it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(primitives::Mutex<T>);
 
-#[allow(dead_code, reason = "a vocabulary: not every build uses all of it")]
 impl<T> Mutex<T> {
     #[inline]
     pub(crate) fn new(value: T) -> Self {

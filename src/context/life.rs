@@ -1,0 +1,546 @@
+//! The engine of a context's lifetime: when it ends, why, and who hears of it.
+//!
+//! Lives form trees: a life ends when its parent does. A tree begins at each life without a parent, and
+//! everything that changes in it changes under that root's one lock, so that ends have an order.
+//!
+//! # Invariants
+//!
+//! 1. **First wins.** A life ends at most once. `ended` and `end` are written under the tree's lock, by the
+//!    first end to get there, its own or an ancestor's.
+//! 2. **One fact.** An end takes the next number of its tree (the epoch), writes it to `ended` of every life
+//!    in the subtree, and then stores it in the root's `published`. A life is done when its own number is
+//!    published: so all of the subtree is done at one instant, and whoever sees one of them done sees all.
+//! 3. **Nobody is missed.** Joining the tree (a child, a waiter, a callback) and ending happen under the same
+//!    lock: who joins an ended life is told so, who joined before is released.
+//! 4. **No foreign code under a lock.** An end collects whom it concerns, unlocks, and then wakes. Every life
+//!    that the end reaches, in other trees too, is done before the first is woken.
+//! 5. **No recursion.** Ends, drops and look-ups walk lists; 100,000 levels are as good as one.
+//! 6. **Nothing is left.** A life that ended, or that nobody holds, has no entry in its tree.
+//! 7. **No timer without a waiter.** A timer is armed while `wanted` is above zero: see `timer`.
+
+use super::timer::{Deadline, Timers};
+use super::tree::{Key, ROOT, Tree, Watcher};
+use crate::error::{Cause, ContextError, Error};
+use crate::guard;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::panic::Location;
+use std::sync::{Arc, Weak};
+
+/// What a life is told to do when it ends, before anybody is woken: a group's engine.
+pub(crate) trait Hook: Send + Sync {
+    /// The life has ended. Called once at most, under no lock.
+    fn ended(&self);
+
+    /// Which group this is, for who draws the tree of them.
+    fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync>;
+}
+
+pub(crate) struct Life {
+    home: Home,
+    parent: Option<Arc<Life>>,
+    /// Our entry in the tree. Written once, under its lock.
+    key: AtomicU32,
+    /// 0 while alive, else the number of the end (invariant 2).
+    ended: AtomicU64,
+    end: Mutex<Option<End>>,
+    pub(super) timers: Timers,
+    links: Mutex<Vec<Link>>,
+    hook: Option<Weak<dyn Hook>>,
+    pub(super) layer: Layer,
+    pub(super) depth: u32,
+    pub(super) origin: &'static Location<'static>,
+}
+
+/// Where the tree's lock is: every tree is kept by its root.
+enum Home {
+    Root {
+        tree: Mutex<Tree>,
+        published: AtomicU64,
+    },
+    Under(Arc<Life>),
+}
+
+/// What a life was made by: for people, who read it in `Debug`.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Layer {
+    Cancel,
+    Deadline,
+    Linked,
+    Group,
+}
+
+/// How a life ended.
+#[derive(Clone)]
+pub(crate) struct End {
+    pub(crate) error: ContextError,
+    pub(crate) cause: Cause,
+}
+
+/// One source of a linked life: lets go of it when dropped.
+struct Link {
+    source: Arc<Life>,
+    key: Key,
+}
+
+/// What a new life is to be.
+pub(super) struct Plan<'a> {
+    pub(super) parent: Option<&'a Arc<Life>>,
+    pub(super) layer: Layer,
+    pub(super) deadline: Option<Deadline>,
+    /// Whether that deadline has passed.
+    pub(super) past: bool,
+    pub(super) hook: Option<Weak<dyn Hook>>,
+    pub(super) depth: u32,
+    pub(super) origin: &'static Location<'static>,
+}
+
+impl Life {
+    pub(super) fn new(plan: Plan<'_>) -> Arc<Self> {
+        let Plan {
+            parent,
+            layer,
+            deadline,
+            past,
+            hook,
+            depth,
+            origin,
+        } = plan;
+        if let Some(parent) = parent {
+            parent.is_done(); // a deadline that is past counts, even if its timer is late
+        }
+        let timers = Timers::new(deadline, parent);
+        let life = Arc::new(Self {
+            home: parent.map_or_else(Home::new, |parent| Home::Under(parent.root().clone())),
+            parent: parent.cloned(),
+            key: AtomicU32::new(ROOT),
+            ended: AtomicU64::new(0),
+            end: Mutex::new(None),
+            timers,
+            links: Mutex::new(Vec::new()),
+            hook,
+            layer,
+            depth,
+            origin,
+        });
+        life.join_parent();
+        if past {
+            life.expire();
+        }
+        life
+    }
+
+    /// A life that ends when the first of `sources` does.
+    pub(super) fn linked(
+        sources: &[Arc<Life>],
+        depth: u32,
+        origin: &'static Location<'static>,
+    ) -> Arc<Self> {
+        let life = Arc::new(Self {
+            home: Home::new(),
+            parent: None,
+            key: AtomicU32::new(ROOT),
+            ended: AtomicU64::new(0),
+            end: Mutex::new(None),
+            timers: Timers::of_all(sources),
+            links: Mutex::new(Vec::new()),
+            hook: None,
+            layer: Layer::Linked,
+            depth,
+            origin,
+        });
+        life.link(sources);
+        life
+    }
+
+    /// Invariant 3: a child of an ended life is born ended, with the same end.
+    fn join_parent(self: &Arc<Self>) {
+        let Some(parent) = &self.parent else { return };
+        let mut tree = self.tree().lock();
+        match parent.ended.load(Ordering::Relaxed) {
+            0 => {
+                let key = tree.add_life(parent.key(), Arc::downgrade(self));
+                self.key.store(key, Ordering::Relaxed);
+            }
+            number => {
+                *self.end.lock() = parent.end.lock().clone();
+                self.ended.store(number, Ordering::Release);
+            }
+        }
+    }
+
+    fn link(self: &Arc<Self>, sources: &[Arc<Life>]) {
+        let mut links = Vec::with_capacity(sources.len());
+        for (number, source) in sources.iter().enumerate() {
+            match source.watch(Watcher::Link(Arc::downgrade(self), number)) {
+                Ok(key) => links.push(Link {
+                    source: source.clone(),
+                    key,
+                }),
+                Err(_) => {
+                    source.pass_on(self, number).run();
+                    break;
+                }
+            }
+        }
+        *self.links.lock() = links;
+        if self.has_ended() {
+            self.unlink(); // a source may have ended meanwhile, and found no links to let go
+        }
+    }
+
+    fn unlink(&self) {
+        let links = std::mem::take(&mut *self.links.lock());
+        drop(links); // under no lock: each takes its source's
+    }
+
+    #[inline]
+    fn root<'a>(self: &'a Arc<Self>) -> &'a Arc<Self> {
+        match &self.home {
+            Home::Root { .. } => self,
+            Home::Under(root) => root,
+        }
+    }
+
+    #[inline]
+    fn home(&self) -> (&Mutex<Tree>, &AtomicU64) {
+        match &self.home {
+            Home::Root { tree, published } => (tree, published),
+            Home::Under(root) => root.home(),
+        }
+    }
+
+    fn tree(&self) -> &Mutex<Tree> {
+        self.home().0
+    }
+
+    fn key(&self) -> Key {
+        self.key.load(Ordering::Relaxed)
+    }
+
+    /// Whether it has ended, as far as anybody has been told: asks no clock.
+    #[inline]
+    pub(crate) fn has_ended(&self) -> bool {
+        match self.ended.load(Ordering::Acquire) {
+            0 => false,
+            number => self.home().1.load(Ordering::Acquire) >= number,
+        }
+    }
+
+    /// Whether it has ended; ends it if its deadline is past and the timer late, or not armed.
+    #[inline]
+    pub(crate) fn is_done(self: &Arc<Self>) -> bool {
+        self.has_ended() || (self.timers.any() && self.expire_if_past())
+    }
+
+    pub(crate) fn end_state(self: &Arc<Self>) -> Option<End> {
+        self.is_done().then(|| self.end.lock().clone()).flatten()
+    }
+
+    fn expire_if_past(self: &Arc<Self>) -> bool {
+        match self.timers.past(self) {
+            Some(late) => {
+                late.expire();
+                self.has_ended()
+            }
+            None => false,
+        }
+    }
+
+    /// Ends it because its own deadline has passed.
+    pub(super) fn expire(self: &Arc<Self>) {
+        let Some(deadline) = &self.timers.own else {
+            return;
+        };
+        let cause = match &deadline.cause {
+            Some(reason) => Cause::given(reason.clone(), self.origin),
+            None => Cause::plain(ContextError::DeadlineExceeded, self.origin),
+        };
+        self.end(End {
+            error: ContextError::DeadlineExceeded,
+            cause,
+        });
+    }
+
+    /// Ends it and all its descendants. Returns whether this was the end: false if it had ended before.
+    ///
+    /// When it returns, the life is done, all of its descendants are, and everyone has been woken.
+    pub(crate) fn end(self: &Arc<Self>, end: End) -> bool {
+        let (first, released) = self.mark(end);
+        released.run();
+        first
+    }
+
+    /// The half of [`end`](Self::end) that runs no foreign code.
+    pub(crate) fn mark(self: &Arc<Self>, end: End) -> (bool, Released) {
+        let mut released = Released::default();
+        let first = self.mark_into(end, &mut released);
+        (first, released)
+    }
+
+    fn mark_into(self: &Arc<Self>, end: End, released: &mut Released) -> bool {
+        let (tree, published) = self.home();
+        let mut tree = tree.lock();
+        if self.ended.load(Ordering::Relaxed) != 0 {
+            return false; // invariant 1; and published by now, for that happens under this lock
+        }
+        tree.epoch += 1;
+        let number = tree.epoch;
+        released.keep(self.clone(), 0);
+        self.set_end(&end, number);
+        tree.take_subtree(self.key(), |taken| {
+            released.watchers.extend(
+                taken
+                    .watchers
+                    .into_iter()
+                    .map(|watcher| (watcher, end.clone())),
+            );
+            match taken.life.upgrade() {
+                Some(life) => {
+                    life.set_end(&end, number);
+                    released.keep(life, taken.waiting);
+                }
+                // The root, which has no handle to itself, or one being dropped, for which nobody waits.
+                None => released.waiting(taken.waiting),
+            }
+        });
+        published.store(number, Ordering::Release); // invariant 2
+        true
+    }
+
+    fn set_end(&self, end: &End, number: u64) {
+        if self.ended.load(Ordering::Relaxed) == 0 {
+            *self.end.lock() = Some(end.clone());
+            self.ended.store(number, Ordering::Release);
+        }
+    }
+
+    /// Ends `linked` as we ended.
+    fn pass_on(&self, linked: &Arc<Life>, number: usize) -> Released {
+        let end = self.end.lock().clone();
+        let of = linked.timers_sources();
+        end.map_or_else(Released::default, |end| {
+            linked.mark(end.through(number, of, linked.origin)).1
+        })
+    }
+
+    /// Joins those whom the end concerns; gives the watcher back if the life has ended already.
+    pub(super) fn watch(self: &Arc<Self>, watcher: Watcher) -> Result<Key, Watcher> {
+        let waits = watcher.waits();
+        let key = {
+            let mut tree = self.tree().lock();
+            if self.ended.load(Ordering::Relaxed) != 0 {
+                return Err(watcher);
+            }
+            tree.add_watcher(self.key(), watcher)
+        };
+        if waits {
+            self.want_timers(1);
+        }
+        Ok(key)
+    }
+
+    /// Leaves again; `None` if the end came first and took the watcher along.
+    pub(super) fn unwatch(self: &Arc<Self>, key: Key) -> Option<Watcher> {
+        let watcher = {
+            let mut tree = self.tree().lock();
+            if self.ended.load(Ordering::Relaxed) != 0 {
+                return None;
+            }
+            tree.remove_watcher(key)
+        };
+        if watcher.waits() {
+            self.unwant_timers(1);
+        }
+        Some(watcher)
+    }
+
+    /// Makes sure that `waker` is the one that will be woken. False if the life has ended.
+    pub(super) fn rewatch(&self, key: Key, waker: &std::task::Waker) -> bool {
+        // The user's `clone` and `drop` run unlocked (invariant 4): look, unlock, then replace.
+        match self.with_waker(key, |current| current.will_wake(waker)) {
+            None => return false,
+            Some(true) => return true,
+            Some(false) => {}
+        }
+        let mut other = waker.clone();
+        self.with_waker(key, |current| std::mem::swap(current, &mut other))
+            .is_some()
+    }
+
+    fn with_waker<R>(&self, key: Key, look: impl FnOnce(&mut std::task::Waker) -> R) -> Option<R> {
+        let mut tree = self.tree().lock();
+        (self.ended.load(Ordering::Relaxed) == 0).then(|| look(tree.waker(key)))
+    }
+
+    /// After the end, under no lock: what waits for nothing any more is let go of.
+    fn settle(self: &Arc<Self>, waiting: usize) {
+        self.unwant_timers(waiting);
+        self.stop_timer();
+        self.unlink();
+        if let Some(hook) = self.hook.as_ref().and_then(Weak::upgrade) {
+            guard::shield("a group's end", || hook.ended());
+        }
+    }
+
+    fn timers_sources(&self) -> usize {
+        self.timers.sources
+    }
+
+    /// The nearest groups below this life, for who draws the tree of them.
+    pub(crate) fn hooks_below(self: &Arc<Self>) -> Vec<Arc<dyn Hook>> {
+        let mut found = Vec::new();
+        let mut open = self.children();
+        while let Some(life) = open.pop() {
+            match life.hook.as_ref().and_then(Weak::upgrade) {
+                Some(hook) => found.push(hook),
+                None => open.extend(life.children()),
+            }
+        }
+        found
+    }
+
+    fn children(self: &Arc<Self>) -> Vec<Arc<Life>> {
+        let children = match self.has_ended() {
+            true => Vec::new(), // its place may be somebody else's by now
+            false => self.tree().lock().children(self.key()),
+        };
+        children.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    pub(super) fn parent(&self) -> Option<&Arc<Life>> {
+        self.parent.as_ref()
+    }
+}
+
+impl Home {
+    fn new() -> Self {
+        Self::Root {
+            tree: Mutex::new(Tree::default()),
+            published: AtomicU64::new(0),
+        }
+    }
+}
+
+impl End {
+    pub(crate) fn canceled(origin: &'static Location<'static>) -> Self {
+        let error = ContextError::Canceled;
+        Self {
+            error,
+            cause: Cause::plain(error, origin),
+        }
+    }
+
+    pub(crate) fn canceled_by(cause: Cause) -> Self {
+        Self {
+            error: ContextError::Canceled,
+            cause,
+        }
+    }
+
+    pub(crate) fn into_error(self) -> Error {
+        Error::Context {
+            error: self.error,
+            cause: self.cause,
+        }
+    }
+
+    fn through(&self, number: usize, of: usize, linked_at: &'static Location<'static>) -> Self {
+        Self {
+            error: self.error,
+            cause: self.cause.through(number, of, linked_at),
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        drop(self.source.unwatch(self.key));
+    }
+}
+
+/// Invariants 5 and 6.
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.leave();
+        let mut held: Vec<Arc<Life>> = Vec::new();
+        let mut next = self.let_go(&mut held);
+        while let Some(life) = next.take().or_else(|| held.pop()) {
+            if let Some(mut life) = Arc::into_inner(life) {
+                next = life.let_go(&mut held);
+            }
+        }
+    }
+}
+
+impl Life {
+    /// Leaves the tree.
+    fn leave(&mut self) {
+        if matches!(self.home, Home::Under(_)) && self.ended.load(Ordering::Relaxed) == 0 {
+            self.tree().lock().remove_life(self.key(), self);
+        }
+    }
+
+    /// Takes every handle to another life out of a life that is being dropped: to its parent, its timers'
+    /// owners, and (through `held`) its sources.
+    fn let_go(&mut self, held: &mut Vec<Arc<Life>>) -> Option<Arc<Life>> {
+        for link in std::mem::take(self.links.get_mut()) {
+            held.push(link.source.clone());
+        }
+        self.timers.let_go();
+        self.parent.take()
+    }
+}
+
+/// Whom an end concerns, to be told once no lock is held.
+#[derive(Default)]
+#[must_use = "nobody has been woken yet: run it"]
+pub(crate) struct Released {
+    lives: Vec<(Arc<Life>, usize)>,
+    watchers: Vec<(Watcher, End)>,
+}
+
+impl Released {
+    fn keep(&mut self, life: Arc<Life>, waiting: usize) {
+        self.lives.push((life, waiting));
+    }
+
+    /// Counts waiters for the life kept last.
+    fn waiting(&mut self, waiting: usize) {
+        if let Some((_, count)) = self.lives.last_mut() {
+            *count += waiting;
+        }
+    }
+
+    /// Tells everyone. Invariant 4: first the flags of every tree that is reached, then the groups, which
+    /// have tasks to wake, then those who wait and the callbacks.
+    pub(crate) fn run(mut self) {
+        self.pass_on();
+        for (life, waiting) in std::mem::take(&mut self.lives) {
+            life.settle(waiting);
+        }
+        for (watcher, _) in self.watchers {
+            match watcher {
+                Watcher::Task(waker) => guard::wake(waker),
+                Watcher::Callback(callback) => guard::shield("an on_done callback", callback),
+                Watcher::Link(..) => {}
+            }
+        }
+    }
+
+    /// Ends the linked contexts of other trees, and those linked to them, and so on.
+    fn pass_on(&mut self) {
+        let mut looked_at = 0;
+        while let Some((watcher, end)) = self.watchers.get(looked_at) {
+            looked_at += 1;
+            let Watcher::Link(linked, number) = watcher else {
+                continue;
+            };
+            let Some(linked) = linked.upgrade() else {
+                continue;
+            };
+            let end = end.through(*number, linked.timers_sources(), linked.origin);
+            linked.mark_into(end, self);
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! Who depends on whom, and who waits for whom: the links of one tree of lives, all under its root's lock.
+//!
+//! Plain data, no foreign code: nothing here wakes, calls or drops what it holds, it hands it out.
+
+use super::life::Life;
+use std::sync::Weak;
+use std::task::Waker;
+
+/// An entry's place. Freed places are used again.
+pub(super) type Key = u32;
+
+/// The end of a list.
+const NONE: Key = Key::MAX;
+
+/// The root's own entry: there from the first entry on, until the last is gone.
+pub(super) const ROOT: Key = 0;
+
+/// More free entries than this are given back to the allocator when the tree is empty.
+const KEEP: usize = 64;
+
+/// Whom the end of a life concerns.
+pub(super) enum Watcher {
+    /// A task that waits for it.
+    Task(Waker),
+    /// A callback.
+    Callback(Box<dyn FnOnce() + Send>),
+    /// A linked context in another tree, and which of its sources this is.
+    Link(Weak<Life>, usize),
+}
+
+impl Watcher {
+    /// Whether somebody waits: a timer must then be armed for the life's deadline. A link waits only if
+    /// somebody waits for the linked context, which sees to that itself.
+    pub(super) fn waits(&self) -> bool {
+        !matches!(self, Self::Link(..))
+    }
+}
+
+/// A life taken out of the tree, with everyone who watched it, the longest first.
+pub(super) struct Taken {
+    pub(super) life: Weak<Life>,
+    pub(super) waiting: usize,
+    pub(super) watchers: Vec<Watcher>,
+}
+
+#[derive(Default)]
+pub(super) struct Tree {
+    entries: Vec<Entry>,
+    /// The first of the vacant entries.
+    free: Option<Key>,
+    /// How many entries are not vacant; the root's does not count.
+    used: usize,
+    /// How many ends this tree has seen: see `Life`, invariant 2.
+    pub(super) epoch: u64,
+}
+
+enum Entry {
+    Vacant(Option<Key>),
+    Life(Links),
+    Watcher {
+        of: Key,
+        siblings: Siblings,
+        watcher: Watcher,
+    },
+}
+
+struct Links {
+    life: Weak<Life>,
+    parent: Key,
+    siblings: Siblings,
+    first_child: Key,
+    first_watcher: Key,
+    waiting: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Siblings {
+    previous: Key,
+    next: Key,
+}
+
+/// Which of a life's two lists.
+#[derive(Clone, Copy)]
+enum List {
+    Children,
+    Watchers,
+}
+
+impl Tree {
+    pub(super) fn add_life(&mut self, parent: Key, life: Weak<Life>) -> Key {
+        let siblings = self.join(parent, List::Children);
+        let links = Links {
+            life,
+            parent,
+            siblings,
+            first_child: NONE,
+            first_watcher: NONE,
+            waiting: 0,
+        };
+        self.fill(parent, List::Children, Entry::Life(links))
+    }
+
+    /// Takes out a life that nobody can reach any more. What still watches it (only callbacks can: the
+    /// others hold it) watches its parent from now on, which is what can still end it.
+    pub(super) fn remove_life(&mut self, key: Key, life: *const Life) {
+        if !self.is_at(key, life) {
+            return; // its parent ended while it was being dropped
+        }
+        let Links {
+            parent, siblings, ..
+        } = *self.life(key);
+        let (watchers, _) = self.take_watchers(key);
+        self.leave(parent, List::Children, siblings);
+        self.vacate(key);
+        for watcher in watchers {
+            self.add_watcher(parent, watcher);
+        }
+        self.tidy();
+    }
+
+    /// Whether `key` is still `life`'s: it may have been taken out, and the place given away.
+    fn is_at(&self, key: Key, life: *const Life) -> bool {
+        matches!(self.entries.get(key as usize), Some(Entry::Life(links)) if links.life.as_ptr() == life)
+    }
+
+    pub(super) fn add_watcher(&mut self, of: Key, watcher: Watcher) -> Key {
+        let siblings = self.join(of, List::Watchers);
+        self.life(of).waiting += usize::from(watcher.waits());
+        self.fill(
+            of,
+            List::Watchers,
+            Entry::Watcher {
+                of,
+                siblings,
+                watcher,
+            },
+        )
+    }
+
+    pub(super) fn remove_watcher(&mut self, key: Key) -> Watcher {
+        let Entry::Watcher {
+            of,
+            siblings,
+            watcher,
+        } = self.vacate(key)
+        else {
+            unreachable!("a watcher's key is its own until it is removed or its life ends")
+        };
+        self.leave(of, List::Watchers, siblings);
+        self.life(of).waiting -= usize::from(watcher.waits());
+        self.tidy();
+        watcher
+    }
+
+    /// The waker registered at `key`.
+    pub(super) fn waker(&mut self, key: Key) -> &mut Waker {
+        match &mut self.entries[key as usize] {
+            Entry::Watcher {
+                watcher: Watcher::Task(waker),
+                ..
+            } => waker,
+            _ => {
+                unreachable!("a waiting task's key is its own until it is removed or its life ends")
+            }
+        }
+    }
+
+    /// Takes out `top` and all its descendants, parents before children, without recursion: each one's
+    /// children join the end of the queue, which is made of the very links they are taken from.
+    pub(super) fn take_subtree(&mut self, top: Key, mut take: impl FnMut(Taken)) {
+        if top as usize >= self.entries.len() {
+            return; // nobody has joined this tree yet, or everybody has left
+        }
+        let Links {
+            parent, siblings, ..
+        } = *self.life(top);
+        if top != ROOT {
+            self.leave(parent, List::Children, siblings);
+        }
+        self.life(top).siblings.next = NONE;
+        let (mut head, mut tail) = (top, top);
+        while head != NONE {
+            let mut child = self.life(head).first_child;
+            self.life(tail).siblings.next = child;
+            while child != NONE {
+                tail = child;
+                child = self.life(child).siblings.next;
+            }
+            let next = self.life(head).siblings.next;
+            take(self.take(head));
+            head = next;
+        }
+        self.tidy();
+    }
+
+    /// The lives directly below `key`.
+    pub(super) fn children(&self, key: Key) -> Vec<Weak<Life>> {
+        let mut found = Vec::new();
+        let mut next = match self.entries.get(key as usize) {
+            Some(Entry::Life(links)) => links.first_child,
+            _ => NONE,
+        };
+        while next != NONE {
+            let Entry::Life(links) = &self.entries[next as usize] else {
+                break;
+            };
+            found.push(links.life.clone());
+            next = links.siblings.next;
+        }
+        found
+    }
+
+    fn take(&mut self, key: Key) -> Taken {
+        let (watchers, waiting) = self.take_watchers(key);
+        let life = match key {
+            ROOT => {
+                self.life(ROOT).first_child = NONE;
+                Weak::new()
+            }
+            _ => match self.vacate(key) {
+                Entry::Life(links) => links.life,
+                _ => unreachable!("the lists of lives hold lives"),
+            },
+        };
+        Taken {
+            life,
+            waiting,
+            watchers,
+        }
+    }
+
+    fn take_watchers(&mut self, of: Key) -> (Vec<Watcher>, usize) {
+        let links = self.life(of);
+        let waiting = std::mem::take(&mut links.waiting);
+        let mut next = std::mem::replace(&mut links.first_watcher, NONE);
+        let mut watchers = Vec::new();
+        while next != NONE {
+            let Entry::Watcher {
+                siblings, watcher, ..
+            } = self.vacate(next)
+            else {
+                break;
+            };
+            watchers.push(watcher);
+            next = siblings.next;
+        }
+        watchers.reverse(); // the lists keep the newest first
+        (watchers, waiting)
+    }
+
+    fn life(&mut self, key: Key) -> &mut Links {
+        match &mut self.entries[key as usize] {
+            Entry::Life(links) => links,
+            _ => unreachable!("a life's key is its own until it is removed or ends"),
+        }
+    }
+
+    fn first(&mut self, of: Key, list: List) -> &mut Key {
+        let links = self.life(of);
+        match list {
+            List::Children => &mut links.first_child,
+            List::Watchers => &mut links.first_watcher,
+        }
+    }
+
+    fn siblings(&mut self, key: Key) -> &mut Siblings {
+        match &mut self.entries[key as usize] {
+            Entry::Life(Links { siblings, .. }) | Entry::Watcher { siblings, .. } => siblings,
+            Entry::Vacant(_) => unreachable!("a list holds no vacant entry"),
+        }
+    }
+
+    /// The links of an entry about to become the first of a list.
+    fn join(&mut self, of: Key, list: List) -> Siblings {
+        self.grow_root();
+        Siblings {
+            previous: NONE,
+            next: *self.first(of, list),
+        }
+    }
+
+    /// Puts an entry, made with the links that `join` gave, at the head of its list.
+    fn fill(&mut self, of: Key, list: List, entry: Entry) -> Key {
+        let key = self.occupy(entry);
+        let next = std::mem::replace(self.first(of, list), key);
+        if next != NONE {
+            self.siblings(next).previous = key;
+        }
+        key
+    }
+
+    fn leave(&mut self, of: Key, list: List, siblings: Siblings) {
+        match siblings.previous {
+            NONE => *self.first(of, list) = siblings.next,
+            previous => self.siblings(previous).next = siblings.next,
+        }
+        if siblings.next != NONE {
+            self.siblings(siblings.next).previous = siblings.previous;
+        }
+    }
+
+    fn grow_root(&mut self) {
+        if self.entries.is_empty() {
+            let siblings = Siblings {
+                previous: NONE,
+                next: NONE,
+            };
+            let (first_child, first_watcher) = (NONE, NONE);
+            let life = Weak::new();
+            let root = Links {
+                life,
+                parent: NONE,
+                siblings,
+                first_child,
+                first_watcher,
+                waiting: 0,
+            };
+            self.entries.push(Entry::Life(root));
+        }
+    }
+
+    fn occupy(&mut self, entry: Entry) -> Key {
+        self.used += 1;
+        let Some(key) = self.free else {
+            self.entries.push(entry);
+            return Key::try_from(self.entries.len() - 1)
+                .expect("a tree holds fewer than 2^32 entries");
+        };
+        let Entry::Vacant(next) = std::mem::replace(&mut self.entries[key as usize], entry) else {
+            unreachable!("the free list holds vacant entries")
+        };
+        self.free = next;
+        key
+    }
+
+    fn vacate(&mut self, key: Key) -> Entry {
+        self.used -= 1;
+        let vacant = Entry::Vacant(self.free.replace(key));
+        std::mem::replace(&mut self.entries[key as usize], vacant)
+    }
+
+    /// Forgets the vacant entries of a tree that has no other: memory follows the live, not the peak.
+    fn tidy(&mut self) {
+        if self.used == 0 {
+            self.free = None;
+            self.entries.clear();
+            self.entries.shrink_to(KEEP);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Foreign code, contained: what a user's callback, waker or destructor throws stops here.
+
+use crate::error::message_of;
+use std::any::Any;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
+
+/// What a panic threw.
+pub(crate) type Payload = Box<dyn Any + Send>;
+
+/// Calls foreign code. Whoever gets the payload must not simply drop it: see [`discard`].
+///
+/// `AssertUnwindSafe` holds because no state of ours is borrowed while foreign code runs.
+#[inline]
+pub(crate) fn contain<R>(foreign: impl FnOnce() -> R) -> Result<R, Payload> {
+    catch_unwind(AssertUnwindSafe(foreign))
+}
+
+/// Calls foreign code whose panic nobody waits for: it is logged, and harms nobody else.
+pub(crate) fn shield(what: &str, foreign: impl FnOnce()) {
+    if let Err(payload) = contain(foreign) {
+        log::error!("{what} panicked: {}", message_of(&*payload));
+        discard(payload);
+    }
+}
+
+/// Drops a value of the user's, whose destructor may panic; and so may what it panics with, which is why
+/// that is forgotten: there is no one left to tell.
+pub(crate) fn discard<T>(value: T) {
+    if mem::needs_drop::<T>() {
+        if let Err(payload) = contain(|| drop(value)) {
+            log::error!("a destructor panicked: {}", message_of(&*payload));
+            mem::forget(payload);
+        }
+    }
+}
+
+/// Wakes, whatever the waker does.
+pub(crate) fn wake(waker: Waker) {
+    shield("a waker", || waker.wake());
+}
+
+/// How long [`aside`] waits for what it started.
+const PATIENCE: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// Runs foreign code for a destructor that an executor may be calling under a lock of its own, which the
+/// foreign code may want: on another thread, waited for, but not for long. The rare way out, for tasks
+/// that an executor dropped; where no thread can be had, it runs here.
+#[cfg(not(failfast_loom))]
+pub(crate) fn aside(foreign: impl FnOnce() + Send + 'static) {
+    use std::sync::{Arc, mpsc};
+
+    let foreign = Arc::new(crate::sync::Mutex::new(Some(foreign)));
+    let (done, finished) = mpsc::channel::<()>();
+    let theirs = foreign.clone();
+    let run = move || {
+        let foreign = theirs.lock().take();
+        foreign.into_iter().for_each(|foreign| foreign());
+        drop(done);
+    };
+    match std::thread::Builder::new()
+        .name("failfast-wake".to_owned())
+        .spawn(run)
+    {
+        Ok(_) => drop(finished.recv_timeout(PATIENCE)),
+        Err(_) => {
+            let foreign = foreign.lock().take();
+            foreign.into_iter().for_each(|foreign| foreign());
+        }
+    }
+}
+
+/// The model checker has no executor that holds locks.
+#[cfg(failfast_loom)]
+pub(crate) fn aside(foreign: impl FnOnce() + Send + 'static) {
+    foreign()
+}
