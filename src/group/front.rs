@@ -1,0 +1,421 @@
+//! The side of a group that its tasks never see: the spawner, what it returned, and the results.
+
+use super::core::{Admission, Core, Newcomer, Phase};
+use super::in_place::InPlace;
+use super::job::{Desk, Job};
+use super::table::{Few, Table};
+use crate::error::{BoxError, Error, Name};
+use crate::guard;
+use crate::spawn::{Carry, Flavour, Spawn};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use async_channel::{Receiver, Sender};
+use std::future::{Future, poll_fn};
+use std::mem;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{self, Poll, Waker};
+
+/// What starts the tasks, and who polls them if that is nobody's business but ours.
+pub(crate) struct Host<S, M> {
+    spawner: S,
+    in_place: Option<InPlace<M>>,
+}
+
+/// Starts tasks, and keeps what the executor returned for them.
+pub(crate) struct Front<S: Spawn<M>, M: Flavour> {
+    host: Host<S, M>,
+    core: Arc<Core>,
+    handles: Mutex<Handles<S::Handle>>,
+}
+
+/// What `spawn` returned, by the index of the task: kept until the task has ended, for dropping it may
+/// cancel the task.
+struct Handles<H> {
+    kept: Few<Kept<H>>,
+    /// Handles whose task's outcome has been taken, while another job runs in the executor's task.
+    retired: Vec<(H, Arc<AtomicBool>)>,
+}
+
+enum Kept<H> {
+    Handle(H, Option<Arc<AtomicBool>>),
+    /// The task's outcome was taken before `spawn` returned.
+    TooLate,
+}
+
+/// What a group shares with its handles; its tasks share the results alone.
+pub(super) struct Inner<S: Spawn<M>, T, M: Flavour> {
+    pub(super) front: Front<S, M>,
+    pub(super) results: Arc<Results<T, M>>,
+}
+
+/// The tasks' results, and those who have to wait for a place.
+pub(super) struct Results<T, M> {
+    core: Arc<Core>,
+    values: Table<Mutex<Option<T>>>,
+    /// Made when the first task has to wait.
+    queue: OnceLock<Queue<M>>,
+}
+
+/// Jobs by their index, in the order of their coming.
+type Queue<M> = (Sender<(u32, M)>, Receiver<(u32, M)>);
+
+/// Where background tasks' results go: nowhere.
+pub(super) struct Background<T, M>(Arc<Results<T, M>>);
+
+impl<S, M> Host<S, M> {
+    pub(crate) fn executor(spawner: S) -> Self {
+        Self {
+            spawner,
+            in_place: None,
+        }
+    }
+}
+
+impl<M: Flavour> Host<InPlace<M>, M> {
+    pub(crate) fn in_place() -> Self {
+        let set = InPlace::new();
+        Self {
+            spawner: set.clone(),
+            in_place: Some(set),
+        }
+    }
+}
+
+impl<S: Spawn<M>, M: Flavour> Front<S, M> {
+    pub(crate) fn new(host: Host<S, M>, core: Arc<Core>) -> Self {
+        let handles = Handles {
+            kept: Few::new(),
+            retired: Vec::new(),
+        };
+        Self {
+            host,
+            core,
+            handles: Mutex::new(handles),
+        }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Hands a task to the executor, and keeps what it returns.
+    #[inline]
+    pub(crate) fn launch(&self, index: u32, mut task: M) {
+        let done = self.core.is_limited().then(|| task.observe());
+        let handle = self.host.spawner.spawn(task);
+        if mem::needs_drop::<S::Handle>() {
+            self.keep(index, handle, done);
+        }
+    }
+
+    /// Starts a task that is not queued and whose result goes to `desk`; drops it if the group has ended.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn start_named<F, D, E>(&self, name: Name, future: F, desk: D)
+    where
+        M: Carry<Job<F, D, M>>,
+        D: Desk<M>,
+        F: Future<Output = Result<D::Output, E>>,
+        E: Into<BoxError>,
+    {
+        match self
+            .core
+            .admit(Newcomer::new(Some(name), Location::caller()), false)
+        {
+            Admission::Start(index) => {
+                self.launch(index, M::carry(Job::new(future, desk, index, false, false)));
+            }
+            _ => {
+                self.core.skip();
+                guard::discard(future);
+            }
+        }
+    }
+
+    /// Completes when every task's future is gone.
+    pub(crate) async fn joined(&self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_join(cx, || {})).await?;
+        self.core.over();
+        Ok(())
+    }
+
+    fn keep(&self, index: u32, handle: S::Handle, done: Option<Arc<AtomicBool>>) {
+        let mut handles = self.handles.lock();
+        let place = handles.kept.at(index);
+        if !matches!(place, Some(Kept::TooLate)) {
+            *place = Some(Kept::Handle(handle, done));
+            return;
+        }
+        *place = None;
+        handles.retire(handle, done);
+        let gone = handles.sweep();
+        drop(handles);
+        self.core.vacate(index);
+        guard::discard(gone);
+    }
+
+    /// Frees the place of a task whose outcome has been taken.
+    pub(super) fn vacate(&self, index: u32) {
+        if !mem::needs_drop::<S::Handle>() {
+            return self.core.vacate(index);
+        }
+        let mut handles = self.handles.lock();
+        let Some(Kept::Handle(handle, done)) = handles.kept.at(index).take() else {
+            *handles.kept.at(index) = Some(Kept::TooLate);
+            return;
+        };
+        let handle = match self.core.is_limited() {
+            false => Some(handle),
+            true => {
+                handles.retire(handle, done);
+                None
+            }
+        };
+        let gone = handles.sweep();
+        drop(handles);
+        self.core.vacate(index);
+        guard::discard((handle, gone));
+    }
+
+    /// Polls the tasks, if that is ours to do.
+    #[inline]
+    pub(crate) fn drive(&self, cx: &mut task::Context<'_>) {
+        if let Some(set) = &self.host.in_place {
+            set.drive(cx);
+        }
+    }
+
+    /// Ready when every task's future is gone. `skip_queue` is called when the queue won't be served.
+    pub(crate) fn poll_join(
+        &self,
+        cx: &mut task::Context<'_>,
+        skip_queue: impl Fn(),
+    ) -> Poll<Result<(), Error>> {
+        let core = &self.core;
+        self.drive(cx);
+        core.watch(cx.waker(), false);
+        loop {
+            if core.phase() > Phase::Run {
+                skip_queue();
+            }
+            if core.close_if_idle() {
+                return Poll::Ready(Ok(()));
+            }
+            if core.are_stragglers_due() {
+                return Poll::Ready(Err(core.stragglers()));
+            }
+            if core.has_ended() || !(core.is_idle() || core.is_out_of_reach()) {
+                return Poll::Pending;
+            }
+            core.finish(); // only background tasks are left, or the rest can't reach the quorum
+            self.drive(cx);
+        }
+    }
+
+    /// Nobody waits any more: cancels whatever still runs, and lets go of it.
+    pub(crate) fn abandon(&self) {
+        self.core.unwatch();
+        self.core.abandon();
+        if let Some(set) = &self.host.in_place {
+            set.clear();
+        }
+        let handles = {
+            let mut handles = self.handles.lock();
+            mem::replace(
+                &mut *handles,
+                Handles {
+                    kept: Few::new(),
+                    retired: Vec::new(),
+                },
+            )
+        };
+        guard::discard(handles);
+    }
+}
+
+impl<S: Spawn<M>, M: Flavour> Drop for Front<S, M> {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
+impl<H> Handles<H> {
+    /// Keeps the handle until the executor has done with its task, if that can be known.
+    fn retire(&mut self, handle: H, done: Option<Arc<AtomicBool>>) {
+        let never = || Arc::new(AtomicBool::new(false)); // spawned before there was a limit
+        self.retired.push((handle, done.unwrap_or_else(never)));
+    }
+
+    /// Those that the executor has done with.
+    fn sweep(&mut self) -> Vec<(H, Arc<AtomicBool>)> {
+        let (gone, kept) = mem::take(&mut self.retired)
+            .into_iter()
+            .partition(|(_, done)| done.load(Ordering::Acquire));
+        self.retired = kept;
+        gone
+    }
+}
+
+impl<S: Spawn<M>, T, M: Flavour> Inner<S, T, M> {
+    pub(super) fn new(host: Host<S, M>, core: Arc<Core>) -> Arc<Self> {
+        let results = Arc::new(Results {
+            core: core.clone(),
+            values: Table::new(),
+            queue: OnceLock::new(),
+        });
+        Arc::new(Self {
+            front: Front::new(host, core),
+            results,
+        })
+    }
+
+    /// Starts a task, or queues it; drops it if the group has ended, which `wait` then tells.
+    #[inline]
+    pub(super) fn start<F, E>(&self, future: F, newcomer: Newcomer)
+    where
+        M: Carry<Job<F, Arc<Results<T, M>>, M>>,
+        F: Future<Output = Result<T, E>>,
+        E: Into<BoxError>,
+    {
+        if let Err(refused) = self.try_start(future, newcomer, true) {
+            self.front.core.skip();
+            guard::discard(refused);
+        }
+    }
+
+    /// Starts a task, or gives it back. `queue`: whether it may wait for a place.
+    #[inline]
+    pub(super) fn try_start<F, E>(
+        &self,
+        future: F,
+        newcomer: Newcomer,
+        queue: bool,
+    ) -> Result<(), F>
+    where
+        M: Carry<Job<F, Arc<Results<T, M>>, M>>,
+        F: Future<Output = Result<T, E>>,
+        E: Into<BoxError>,
+    {
+        match self.front.core.admit(newcomer, queue) {
+            Admission::Start(index) => {
+                self.results.values.make(index);
+                let job = Job::new(future, self.results.clone(), index, false, false);
+                self.front.launch(index, M::carry(job));
+            }
+            Admission::Queue(index) => {
+                self.results.values.make(index);
+                let job = Job::new(future, self.results.clone(), index, true, false);
+                self.enqueue(index, M::carry(job));
+            }
+            Admission::Full | Admission::Over => return Err(future),
+        }
+        Ok(())
+    }
+
+    /// Starts a background task; the limit is not for those.
+    pub(super) fn start_background<F, E>(&self, future: F, location: &'static Location<'static>)
+    where
+        M: Carry<Job<F, Background<T, M>, M>>,
+        F: Future<Output = Result<(), E>>,
+        E: Into<BoxError>,
+    {
+        let newcomer = Newcomer {
+            name: None,
+            location,
+            background: true,
+        };
+        match self.front.core.admit(newcomer, true) {
+            Admission::Start(index) | Admission::Queue(index) => {
+                let desk = Background(self.results.clone());
+                self.front
+                    .launch(index, M::carry(Job::new(future, desk, index, false, true)));
+            }
+            Admission::Full | Admission::Over => {
+                self.front.core.skip();
+                guard::discard(future);
+            }
+        }
+    }
+
+    fn enqueue(&self, index: u32, job: M) {
+        self.results.push(index, job);
+        self.front.core.queued();
+        self.start_queued(); // a place may have become free before the task was in the queue
+    }
+
+    /// Starts what may start.
+    pub(super) fn start_queued(&self) {
+        while self.front.core.may_start_queued() {
+            if let Some((index, job)) = self.results.pop() {
+                self.front.launch(index, job);
+            }
+        }
+    }
+
+    /// Ends what waits in the queue of a group that has ended.
+    pub(super) fn skip_queue(&self) {
+        self.results.clear_queue();
+    }
+}
+
+impl<T, M: Flavour> Results<T, M> {
+    fn push(&self, index: u32, job: M) {
+        let (sender, _) = self.queue.get_or_init(async_channel::unbounded);
+        // Never closed, never full: we hold both ends.
+        let _ = sender.try_send((index, job));
+    }
+
+    fn pop(&self) -> Option<(u32, M)> {
+        self.queue.get()?.1.try_recv().ok()
+    }
+
+    pub(super) fn take(&self, index: u32) -> Option<T> {
+        self.values.get(index).lock().take()
+    }
+
+    /// Takes everyone out of the queue. A job that leaves it after the group's end ends unpolled, and asks
+    /// for the next.
+    pub(super) fn clear_queue(&self) {
+        while self.core.may_start_queued() {
+            let Some((_, mut job)) = self.pop() else {
+                continue;
+            };
+            let mut cx = task::Context::from_waker(Waker::noop());
+            while Pin::new(&mut job).poll(&mut cx).is_pending() {}
+        }
+    }
+}
+
+impl<T, M: Flavour> Desk<M> for Arc<Results<T, M>> {
+    type Output = T;
+
+    #[inline]
+    fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    #[inline]
+    fn accept(&self, index: u32, output: T) {
+        *self.values.get(index).lock() = Some(output);
+    }
+
+    fn next_job(&self) -> Option<M> {
+        Some(self.pop()?.1)
+    }
+}
+
+impl<T, M: Flavour> Desk<M> for Background<T, M> {
+    type Output = ();
+
+    fn core(&self) -> &Arc<Core> {
+        &self.0.core
+    }
+
+    fn accept(&self, _index: u32, _output: ()) {}
+
+    fn next_job(&self) -> Option<M> {
+        Some(self.0.pop()?.1)
+    }
+}

@@ -1,0 +1,245 @@
+//! One task of a group: the user's future, and the bookkeeping that makes it fail fast.
+//!
+//! Every flavour of spawning is a line over this one future.
+
+use super::core::{Core, Outcome, Phase};
+use super::failures::Failed;
+use crate::error::BoxError;
+use crate::guard;
+use pin_project_lite::pin_project;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{self, Poll};
+
+/// Where the results of a group's tasks go, and where its queue is.
+pub(crate) trait Desk<M> {
+    /// What a task results in.
+    type Output;
+
+    fn core(&self) -> &Arc<Core>;
+
+    /// Keeps the result of the task at `index`.
+    fn accept(&self, index: u32, output: Self::Output);
+
+    /// The next task in the queue. Asked only if the core says that it may start.
+    fn next_job(&self) -> Option<M>;
+}
+
+pin_project! {
+    /// Its output is the job that takes its place, if one was queued.
+    pub(crate) struct Job<F, D, M>
+    where
+        D: Desk<M>,
+    {
+        // Declared, and so dropped, before the place: "gone" means gone.
+        #[pin]
+        future: Option<F>,
+        place: Place<D, M>,
+    }
+
+    impl<F, D, M> PinnedDrop for Job<F, D, M>
+    where
+        D: Desk<M>,
+    {
+        fn drop(this: Pin<&mut Self>) {
+            let mut future = this.project().future;
+            guard::shield("the destructor of a task's future", || future.set(None));
+        }
+    }
+}
+
+/// A task's place in its group. Dropped before the task completed, it reports that.
+pub(crate) struct Place<D: Desk<M>, M> {
+    /// `None` once the task has completed: a finished task holds on to nothing.
+    desk: Option<D>,
+    index: u32,
+    queued: bool,
+    background: bool,
+    /// Whether a waker has been left in the seat.
+    parked: bool,
+    /// Whether the future has been polled since the context ended.
+    warned: bool,
+    flavour: PhantomData<fn() -> M>,
+}
+
+impl<F, D: Desk<M>, M> Job<F, D, M> {
+    #[inline]
+    pub(crate) fn new(future: F, desk: D, index: u32, queued: bool, background: bool) -> Self {
+        let (parked, warned) = (false, false);
+        let place = Place {
+            desk: Some(desk),
+            index,
+            queued,
+            background,
+            parked,
+            warned,
+            flavour: PhantomData,
+        };
+        Self {
+            future: Some(future),
+            place,
+        }
+    }
+}
+
+impl<F, T, E, D, M> Future for Job<F, D, M>
+where
+    F: Future<Output = Result<T, E>>,
+    E: Into<BoxError>,
+    D: Desk<M, Output = T>,
+{
+    type Output = Option<M>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<M>> {
+        let mut this = self.project();
+        if this.place.leaves_queue_too_late() {
+            return Poll::Ready(this.place.end(drop_future(this.future, Outcome::Cancelled)));
+        }
+        loop {
+            let Some(phase) = this.place.polling() else {
+                return Poll::Ready(None);
+            };
+            if phase >= Phase::Drop && this.place.warned {
+                return Poll::Ready(this.place.end(drop_future(this.future, Outcome::Cancelled)));
+            }
+            match guard::contain(|| poll_some(this.future.as_mut(), cx)) {
+                Ok(Poll::Pending) if phase >= Phase::Drop => this.place.warned = true,
+                Ok(Poll::Pending) => {
+                    this.place.warned = phase == Phase::Grace;
+                    if this.place.park(cx.waker(), phase) {
+                        return Poll::Pending;
+                    }
+                }
+                Ok(Poll::Ready(result)) => {
+                    return Poll::Ready(this.place.complete(this.future, result));
+                }
+                Err(payload) => {
+                    let outcome = Outcome::Failure(Failed::Panic(payload));
+                    return Poll::Ready(this.place.end(drop_future(this.future, outcome)));
+                }
+            }
+        }
+    }
+}
+
+#[inline]
+fn poll_some<F: Future>(
+    future: Pin<&mut Option<F>>,
+    cx: &mut task::Context<'_>,
+) -> Poll<F::Output> {
+    match future.as_pin_mut() {
+        Some(future) => future.poll(cx),
+        None => unreachable!("a job keeps its future until it ends"),
+    }
+}
+
+/// Drops the future, before anybody can think that it is gone. If that panics, the task has panicked,
+/// unless it had failed anyway.
+#[inline]
+fn drop_future<F>(mut future: Pin<&mut Option<F>>, outcome: Outcome) -> Outcome {
+    match guard::contain(|| future.set(None)) {
+        Ok(()) => outcome,
+        Err(payload) => match outcome {
+            Outcome::Failure(_) => {
+                guard::discard(payload);
+                outcome
+            }
+            _ => Outcome::Failure(Failed::Panic(payload)),
+        },
+    }
+}
+
+impl<D: Desk<M>, M> Place<D, M> {
+    /// A task from the queue begins: whether that is too late, because the group has ended.
+    #[inline]
+    fn leaves_queue_too_late(&mut self) -> bool {
+        if !std::mem::take(&mut self.queued) {
+            return false;
+        }
+        let Some(desk) = &self.desk else { return false };
+        desk.core().dequeued(self.index);
+        desk.core().has_ended()
+    }
+
+    /// A poll begins: in which phase. `None` if the task has ended.
+    #[inline]
+    fn polling(&self) -> Option<Phase> {
+        let core = self.desk.as_ref()?.core();
+        core.polling(self.index);
+        Some(core.phase())
+    }
+
+    #[inline]
+    fn park(&mut self, waker: &task::Waker, seen: Phase) -> bool {
+        let Some(desk) = &self.desk else { return true };
+        let before = std::mem::replace(&mut self.parked, true);
+        desk.core().park(self.index, waker, seen, before)
+    }
+
+    /// The future has returned.
+    #[inline]
+    fn complete<F, E: Into<BoxError>>(
+        &mut self,
+        future: Pin<&mut Option<F>>,
+        result: Result<D::Output, E>,
+    ) -> Option<M> {
+        let outcome = match (result, drop_future(future, Outcome::Success)) {
+            (Ok(output), Outcome::Success) => self.accept(output),
+            (Ok(output), failed) => {
+                guard::discard(output);
+                failed
+            }
+            (Err(error), _) => Outcome::Failure(into_failed(error)),
+        };
+        self.end(outcome)
+    }
+
+    #[inline]
+    fn accept(&self, output: D::Output) -> Outcome {
+        let Some(desk) = &self.desk else {
+            return Outcome::Cancelled;
+        };
+        if !self.background && !desk.core().counts_success() {
+            guard::discard(output);
+            return Outcome::Cancelled;
+        }
+        desk.accept(self.index, output);
+        Outcome::Success
+    }
+
+    /// The task has ended, and its future is gone: tells the core, and takes the next from the queue.
+    #[inline]
+    fn end(&mut self, outcome: Outcome) -> Option<M> {
+        let desk = self.desk.take()?;
+        let core = desk.core();
+        core.complete(self.index, outcome, self.background).run();
+        if core.may_start_queued() {
+            desk.next_job()
+        } else {
+            None
+        }
+    }
+}
+
+/// The conversion is the user's code, too.
+fn into_failed<E: Into<BoxError>>(error: E) -> Failed {
+    guard::contain(|| error.into()).map_or_else(Failed::Panic, Failed::Error)
+}
+
+/// The executor drops the task. It may hold locks of its own, so nobody is woken on its thread.
+impl<D: Desk<M>, M> Drop for Place<D, M> {
+    fn drop(&mut self) {
+        let Some(desk) = self.desk.take() else { return };
+        let core = desk.core();
+        let outcome = match core.has_ended() {
+            true => Outcome::Cancelled,
+            false => Outcome::Failure(Failed::Lost),
+        };
+        let wakes = core.complete(self.index, outcome, self.background);
+        if !wakes.is_empty() {
+            guard::aside(|| wakes.run());
+        }
+    }
+}
