@@ -2,6 +2,7 @@
 
 mod alarm;
 mod core;
+mod each;
 mod failures;
 mod front;
 mod handle;
@@ -9,6 +10,7 @@ mod in_place;
 mod job;
 mod ready;
 mod roster;
+mod snapshot;
 mod table;
 
 use crate::context::Context;
@@ -33,6 +35,7 @@ pub use handle::GroupHandle;
 pub use in_place::InPlace;
 pub(crate) use job::{Desk, Job};
 use ready::Ready;
+pub use snapshot::{Snapshot, TaskSnapshot, TaskState};
 
 /// A group of tasks on one job: the first failure stops them all.
 ///
@@ -425,6 +428,29 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
         GroupHandle::new(self.inner.clone())
     }
 
+    /// What the group is doing: its live tasks, and the groups below it.
+    ///
+    /// Costs nothing until asked for. From the first snapshot on, times are taken, at the price of a clock
+    /// reading for each spawn and each poll, so the next can tell how old each task is; to have them from
+    /// the start, take one then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use failfast::Group;
+    ///
+    /// # smol::block_on(async {
+    /// let group = Group::new(smol::spawn);
+    /// group.spawn_named("orders", async { Ok::<_, std::fmt::Error>(std::future::pending::<()>().await) });
+    /// let snapshot = group.snapshot();
+    /// assert_eq!(snapshot.tasks[0].name, "orders");
+    /// println!("{snapshot}");
+    /// # });
+    /// ```
+    pub fn snapshot(&self) -> Snapshot {
+        self.core().snapshot()
+    }
+
     /// Completes when a place is free: [`try_spawn`](Group::try_spawn) then succeeds, unless somebody else
     /// is quicker. First come, first served.
     ///
@@ -436,7 +462,7 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
     ///
     /// What ended the group, if it has ended: cancellation releases everyone who waits.
     pub fn ready(&self) -> impl Future<Output = Result<(), Error>> + '_ {
-        Ready::new(self.core())
+        Ready::new(&self.inner.front)
     }
 
     /// Waits for all tasks, and returns their results in the order of spawning.

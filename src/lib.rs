@@ -20,6 +20,8 @@ pub use context::{
     Canceller, Context, Done, GrpcTimeoutError, OnDone, from_grpc_timeout, to_grpc_timeout,
 };
 pub use error::{BoxError, Cause, ContextError, Error, Failure, Name, Names, Others, Panic};
-pub use group::{Ending, Group, GroupHandle, InPlace, LocalGroup, TaskGroup};
+pub use group::{
+    Ending, Group, GroupHandle, InPlace, LocalGroup, Snapshot, TaskGroup, TaskSnapshot, TaskState,
+};
 pub use source::Source;
 pub use spawn::{Flavour, LocalTask, Spawn, Task};

@@ -195,7 +195,7 @@ impl Life {
     }
 
     #[inline]
-    fn root<'a>(self: &'a Arc<Self>) -> &'a Arc<Self> {
+    fn root(self: &Arc<Self>) -> &Arc<Self> {
         match &self.home {
             Home::Root { .. } => self,
             Home::Under(root) => root,

@@ -91,9 +91,10 @@ pub(crate) struct Core {
     alarms: Mutex<Vec<Alarm>>,
     stragglers_due: AtomicBool,
     /// Whether times are taken: they cost a clock reading for each poll.
-    pub(super) timed: AtomicBool,
+    timed: AtomicBool,
     pub(super) origin: &'static Location<'static>,
-    pub(super) since: OnceLock<Instant>,
+    /// Since when.
+    since: OnceLock<Instant>,
 }
 
 /// What one task shows to the others.
@@ -103,11 +104,11 @@ pub(super) struct Seat {
     /// The next in the list of the finished, as its index plus 1.
     next: AtomicU32,
     /// How often it was polled; written by whoever polls it.
-    pub(super) polls: AtomicU32,
+    polls: AtomicU32,
     /// How it ended: see `seat`.
     state: AtomicU8,
-    /// When it was last polled, in nanoseconds after `Core::since`.
-    pub(super) polled_at: AtomicU64,
+    /// When it was last polled, in nanoseconds after `Core::since`, plus 1; 0: not that we knew.
+    polled_at: AtomicU64,
 }
 
 /// The ladder of cancellation.
@@ -324,6 +325,7 @@ impl Core {
         let waker = seat.waker.lock().take();
         guard::discard(waker);
         seat.polls.store(0, Ordering::Relaxed);
+        seat.polled_at.store(0, Ordering::Relaxed);
         seat.state.store(seat::LIVE, Ordering::Relaxed);
         drop(self.roster.lock().leave(index));
     }
@@ -351,6 +353,21 @@ impl Core {
         if self.timed.load(Ordering::Relaxed) {
             self.note_time(seat);
         }
+    }
+
+    pub(super) fn start_timing(&self, now: Instant) {
+        self.since.get_or_init(|| now);
+        self.timed.store(true, Ordering::Relaxed);
+    }
+
+    /// When the task was last polled, if that has been noted.
+    pub(super) fn polled_at(&self, index: u32) -> Option<Instant> {
+        let nanos = self
+            .seat(index)
+            .polled_at
+            .load(Ordering::Relaxed)
+            .checked_sub(1)?;
+        Some(*self.since.get()? + Duration::from_nanos(nanos))
     }
 
     fn note_time(&self, seat: &Seat) {
@@ -434,6 +451,10 @@ mod seat {
 }
 
 impl Seat {
+    pub(super) fn polls(&self) -> u32 {
+        self.polls.load(Ordering::Relaxed)
+    }
+
     pub(super) fn is_finished(&self) -> bool {
         self.state.load(Ordering::Relaxed) != seat::LIVE
     }

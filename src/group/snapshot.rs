@@ -1,0 +1,170 @@
+//! Looking into a group: who is there, and what they are doing.
+
+use super::core::{Core, Phase};
+use super::roster::Entry;
+use crate::context::Life;
+use crate::error::Name;
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What a group was doing when it was looked at: its live tasks, and the groups below it. Displays as a
+/// tree.
+///
+/// See [`TaskGroup::snapshot`](crate::TaskGroup::snapshot).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Where in the program the group was made.
+    pub location: &'static Location<'static>,
+    /// Its live tasks, in the order of spawning.
+    pub tasks: Vec<TaskSnapshot>,
+    /// The groups that were made under its context.
+    pub groups: Vec<Snapshot>,
+}
+
+/// One task of a [`Snapshot`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TaskSnapshot {
+    /// Its name, or `task 3`.
+    pub name: Name,
+    /// What it is doing.
+    pub state: TaskState,
+    /// How often it has been polled.
+    pub polls: u32,
+    /// How long ago it was spawned; `None` if no times were taken then.
+    pub age: Option<Duration>,
+    /// How long ago its last poll began; `None` if there was none, or no times were taken then.
+    pub since_last_poll: Option<Duration>,
+    /// Where in the program it was spawned.
+    pub location: &'static Location<'static>,
+}
+
+/// What a task is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TaskState {
+    /// It waits for a place.
+    Queued,
+    /// It runs.
+    Running,
+    /// It has been cancelled, and is not gone yet.
+    Cancelling,
+}
+
+impl Core {
+    /// Has times taken from now on: they cost a reading of the clock for each spawn and each poll.
+    pub(crate) fn take_times(&self) -> Instant {
+        let now = self.context().clock().now();
+        self.start_timing(now);
+        now
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let now = self.take_times();
+        let tasks = self.task_snapshots(now);
+        let below = self
+            .context()
+            .life()
+            .map(Life::hooks_below)
+            .unwrap_or_default();
+        let cores = below
+            .into_iter()
+            .filter_map(|hook| hook.as_any().downcast::<Core>().ok());
+        let groups = cores.map(|core: Arc<Core>| core.snapshot()).collect();
+        Snapshot {
+            location: self.origin,
+            tasks,
+            groups,
+        }
+    }
+
+    fn task_snapshots(&self, now: Instant) -> Vec<TaskSnapshot> {
+        let roster = self.roster();
+        let live = roster
+            .entries
+            .iter()
+            .filter(|(index, _)| !self.seat(*index).is_finished());
+        let mut tasks: Vec<_> = live
+            .map(|(index, entry)| (entry.number, self.task_snapshot(index, entry, now)))
+            .collect();
+        drop(roster);
+        tasks.sort_by_key(|(number, _)| *number);
+        tasks.into_iter().map(|(_, task)| task).collect()
+    }
+
+    fn task_snapshot(&self, index: u32, entry: &Entry, now: Instant) -> TaskSnapshot {
+        let state = match (entry.queued, self.phase()) {
+            (true, _) => TaskState::Queued,
+            (false, Phase::Run) => TaskState::Running,
+            (false, _) => TaskState::Cancelling,
+        };
+        let ago = |then| now.saturating_duration_since(then);
+        TaskSnapshot {
+            name: entry.name(),
+            state,
+            polls: self.seat(index).polls(),
+            age: entry.spawned_at.map(ago),
+            since_last_poll: self.polled_at(index).map(ago),
+            location: entry.location,
+        }
+    }
+}
+
+impl Snapshot {
+    fn write(&self, f: &mut fmt::Formatter<'_>, indent: &str) -> fmt::Result {
+        writeln!(f, "group at {}", self.location)?;
+        let last = self.tasks.len() + self.groups.len();
+        for (number, task) in (1..).zip(&self.tasks) {
+            writeln!(f, "{indent}{} {task}", branch(number == last))?;
+        }
+        for (number, group) in (self.tasks.len() + 1..).zip(&self.groups) {
+            write!(f, "{indent}{} ", branch(number == last))?;
+            let below = if number == last { "   " } else { "│  " };
+            group.write(f, &format!("{indent}{below}"))?;
+        }
+        Ok(())
+    }
+}
+
+fn branch(last: bool) -> &'static str {
+    if last { "└─" } else { "├─" }
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, "")
+    }
+}
+
+impl fmt::Display for TaskSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            state,
+            polls,
+            location,
+            ..
+        } = self;
+        write!(f, "{name}: {state}, polled {polls} times")?;
+        if let Some(age) = self.age {
+            write!(f, ", {age:.1?} old")?;
+        }
+        if let Some(since) = self.since_last_poll {
+            write!(f, ", last {since:.1?} ago")?;
+        }
+        write!(f, ", spawned at {location}")
+    }
+}
+
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Cancelling => "cancelling",
+        })
+    }
+}
