@@ -1,0 +1,173 @@
+//! The context's own operations, beside tokio-util's token, an atomic and futures-timer.
+
+use std::future::Future;
+use std::hint::black_box;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures_timer::Delay;
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{Lane, Race};
+use crate::work::{DEADLINE, poll_once};
+
+const LIVE: usize = 100_000;
+
+pub(crate) fn races() -> Vec<Race> {
+    let mut races = vec![create(), child(), clone()];
+    races.extend([1, 8].map(is_done));
+    races.extend([1, 8].map(is_cancelled));
+    races.extend([1, 100, 10_000, 100_000].map(cancel));
+    races.extend([deadline(), deadline_among_many(), many_deadlines()]);
+    races
+}
+
+fn create() -> Race {
+    Race::new(
+        "a cancellable context made and dropped",
+        (1, "context"),
+        Lane::tight("failfast", CancellationToken::new),
+    )
+    .against(Lane::tight("CancellationToken", CancellationToken::new))
+}
+
+fn child() -> Race {
+    let (ours, token) = (CancellationToken::new(), CancellationToken::new());
+    Race::new("a child made and dropped", (1, "child"), Lane::tight("failfast", move || ours.child_token()))
+        .against(Lane::tight("CancellationToken", move || token.child_token()))
+}
+
+fn clone() -> Race {
+    let (ours, token, arc) = (CancellationToken::new(), CancellationToken::new(), Arc::new(()));
+    Race::new("a clone made and dropped", (1, "clone"), Lane::tight("failfast", move || ours.clone()))
+        .against(Lane::tight("CancellationToken", move || token.clone()))
+        .against(Lane::tight("Arc", move || arc.clone()))
+}
+
+fn is_done(threads: usize) -> Race {
+    let (ours, flag) = (CancellationToken::new(), AtomicBool::new(false));
+    let target = (threads == 8).then_some(2.0);
+    let ours = asked::<MANY>("failfast", threads, move || ours.is_cancelled());
+    let load = asked::<MANY>("an atomic load", threads, move || flag.load(Ordering::Acquire));
+    Race::new(format!("is_done, threads: {threads}"), (threads * MANY, "call"), ours)
+        .against(load.aim(target))
+}
+
+/// Apart, because a mutex under contention takes so long that it has to be asked less.
+fn is_cancelled(threads: usize) -> Race {
+    let (ours, token) = (CancellationToken::new(), CancellationToken::new());
+    let ours = asked::<FEW>("failfast", threads, move || ours.is_cancelled());
+    let token = asked::<FEW>("CancellationToken", threads, move || token.is_cancelled());
+    Race::new(format!("is_done and is_cancelled, threads: {threads}"), (threads * FEW, "call"), ours)
+        .against(token)
+}
+
+/// Calls a thread and iteration: milliseconds of work, beside which starting the threads is little.
+const MANY: usize = 1_000_000;
+const FEW: usize = 50_000;
+
+/// All threads ask at once, each so many times; from the first that begins to the last that ends.
+fn asked<const CALLS: usize>(name: &str, threads: usize, ask: impl Fn() -> bool + Sync + 'static) -> Lane {
+    Lane::new(name, move |iterations| {
+        let gate = Barrier::new(threads);
+        let asker = || {
+            gate.wait();
+            let start = Instant::now();
+            for _ in 0..iterations as usize * CALLS {
+                black_box(black_box(&ask)());
+            }
+            (start, Instant::now())
+        };
+        span(&on_threads(threads, asker))
+    })
+}
+
+fn on_threads<R: Send>(threads: usize, work: impl Fn() -> R + Sync) -> Vec<R> {
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("asking does not panic")).collect()
+    })
+}
+
+fn span(times: &[(Instant, Instant)]) -> Duration {
+    let first = times.iter().map(|(start, _)| start).min().expect("a thread at least");
+    let last = times.iter().map(|(_, end)| end).max().expect("a thread at least");
+    *last - *first
+}
+
+fn cancel(waiters: usize) -> Race {
+    // A single wake is too short for the clock: many contexts then, one after the other.
+    let contexts = (1000 / waiters).max(1);
+    let units = (waiters * contexts, "waiter");
+    let ours = Lane::staged("failfast", move || tokens(contexts, waiters), |all| cancel_tokens(all));
+    Race::new(format!("cancel, waiters: {waiters}"), units, ours).against(Lane::staged(
+        "CancellationToken",
+        move || tokens(contexts, waiters),
+        |all| cancel_tokens(all),
+    ))
+}
+
+type Waiter = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Polled once, and pending.
+fn waiting(waiter: impl Future<Output = ()> + 'static) -> Waiter {
+    let mut waiter: Waiter = Box::pin(waiter);
+    assert!(poll_once(&mut waiter).is_pending());
+    waiter
+}
+
+fn tokens(count: usize, waiters: usize) -> Vec<(CancellationToken, Vec<Waiter>)> {
+    let wait = |token: &CancellationToken| waiting(token.clone().cancelled_owned());
+    let token = |_| {
+        let token = CancellationToken::new();
+        let waiters = (0..waiters).map(|_| wait(&token)).collect();
+        (token, waiters)
+    };
+    (0..count).map(token).collect()
+}
+
+fn cancel_tokens(tokens: &mut [(CancellationToken, Vec<Waiter>)]) {
+    tokens.iter().for_each(|(token, _)| token.cancel());
+}
+
+fn deadline() -> Race {
+    let ours = Lane::tight("failfast", || armed(DEADLINE));
+    Race::new("a context with a deadline, waited on once and dropped", (1, "deadline"), ours)
+        .against(Lane::tight("a futures-timer Delay of its own", || armed(DEADLINE)).aim(0.15))
+}
+
+fn deadline_among_many() -> Race {
+    let title = format!("the same among {LIVE} live ones");
+    Race::new(title, (1, "deadline"), among_many("failfast", armed))
+        .against(among_many("a futures-timer Delay of its own", armed))
+}
+
+/// The live ones are armed before the first round, and dropped with the lane.
+fn among_many<T: 'static>(name: &str, arm: fn(Duration) -> T) -> Lane {
+    let mut live = None;
+    Lane::tight(name, move || {
+        live.get_or_insert_with(|| many(arm));
+        arm(DEADLINE)
+    })
+}
+
+fn many_deadlines() -> Race {
+    let title = format!("{LIVE} deadlines armed, then dropped");
+    Race::new(title, (LIVE, "deadline"), Lane::tight("failfast", || many(armed)))
+        .against(Lane::tight("futures-timer Delays", || many(armed)))
+}
+
+fn armed(after: Duration) -> Delay {
+    let mut delay = Delay::new(after);
+    assert!(poll_once(&mut delay).is_pending());
+    delay
+}
+
+/// So many at once, an hour away, a microsecond apart.
+fn many<T>(arm: impl Fn(Duration) -> T) -> Vec<T> {
+    const HOUR: Duration = Duration::from_secs(3600);
+    (0..LIVE as u64).map(|at| arm(HOUR + Duration::from_micros(at))).collect()
+}

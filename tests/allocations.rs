@@ -1,0 +1,98 @@
+//! Exact allocation counts: at most two a task, the executor's included, and four an aggregation beyond its
+//! tasks'.
+//!
+//! A binary of its own, because it counts with the global allocator.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::task::Poll;
+
+use tokio::runtime::Builder;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Counts this thread's allocations. What a helper thread allocates is that thread's.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn count() {
+    // A thread that is going away allocates without being counted.
+    let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: each call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `realloc`.
+        unsafe { System.realloc(old, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { System.dealloc(old, layout) }
+    }
+}
+
+/// How many allocations `once` makes when run as a task, after a run that lets grow whatever grows once.
+///
+/// On tokio's current-thread runtime, because its queue links the tasks themselves: a task costs it exactly
+/// one allocation, where smol's queue adds a block for every 31.
+fn allocations<F>(once: impl Fn() -> F) -> usize
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let run = || {
+        let task = once();
+        let counted = async {
+            let before = COUNT.get();
+            task.await;
+            COUNT.get() - before
+        };
+        runtime.block_on(async { tokio::spawn(counted).await.expect("no panic") })
+    };
+    run();
+    run()
+}
+
+/// Two sizes, so that what a fan-out allocates once cancels out. Below 128 awaits in one poll, at which tokio
+/// makes a task yield, and allocates for it.
+const FEW: usize = 16;
+const MORE: usize = 112;
+
+async fn yield_and(answer: usize) -> io::Result<usize> {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        if std::mem::replace(&mut yielded, true) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    Ok(answer)
+}
+
+#[test]
+fn the_executor_alone_allocates_once_a_task() {
+    let bare = |n| {
+        move || async move {
+            let mut tasks = Vec::with_capacity(n);
+            tasks.extend((0..n).map(|answer| tokio::spawn(yield_and(answer))));
+            for task in tasks {
+                task.await.expect("no panic").expect("no failure");
+            }
+        }
+    };
+    assert_eq!(allocations(bare(MORE)) - allocations(bare(FEW)), MORE - FEW);
+}
