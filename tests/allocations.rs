@@ -8,7 +8,9 @@ use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::task::Poll;
+use std::time::Duration;
 
+use failfast::{Context, Group};
 use tokio::runtime::Builder;
 
 thread_local! {
@@ -48,8 +50,8 @@ unsafe impl GlobalAlloc for Counting {
 
 /// How many allocations `once` makes when run as a task, after a run that lets grow whatever grows once.
 ///
-/// On tokio's current-thread runtime, because its queue links the tasks themselves: a task costs it exactly
-/// one allocation, where smol's queue adds a block for every 31.
+/// On tokio's current-thread runtime, because its queue keeps the room it once had: a task costs exactly one
+/// allocation, where smol's queue adds a block for every 31.
 fn allocations<F>(once: impl Fn() -> F) -> usize
 where
     F: Future<Output = ()> + Send + 'static,
@@ -68,10 +70,12 @@ where
     run()
 }
 
-/// Two sizes, so that what a fan-out allocates once cancels out. Below 128 awaits in one poll, at which tokio
-/// makes a task yield, and allocates for it.
-const FEW: usize = 16;
-const MORE: usize = 112;
+/// Two sizes, so that what a fan-out allocates once cancels out: close to each other, so that nothing that grows
+/// in steps takes one between them, and below 128 awaits in one poll, at which tokio makes a task yield, and
+/// allocates for it.
+const FEW: usize = 100;
+const MORE: usize = 125;
+const DEADLINE: Duration = Duration::from_secs(5);
 
 async fn yield_and(answer: usize) -> io::Result<usize> {
     let mut yielded = false;
@@ -95,4 +99,29 @@ fn the_executor_alone_allocates_once_a_task() {
         }
     };
     assert_eq!(allocations(bare(MORE)) - allocations(bare(FEW)), MORE - FEW);
+}
+
+/// Two a task, one of them the executor's, whatever the fan-out's own.
+fn assert_two_a_task<F>(fan_out: impl Fn(usize) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (few, more) = (allocations(|| fan_out(FEW)), allocations(|| fan_out(MORE)));
+    assert_eq!(more - few, 2 * (MORE - FEW));
+}
+
+#[test]
+fn a_group_and_its_executor_allocate_twice_a_task() {
+    assert_two_a_task(|n| async move {
+        let parent = Context::background().with_timeout(DEADLINE);
+        let (group, ctx) = Group::with_context(&parent, tokio::spawn);
+        for answer in 0..n {
+            let ctx = ctx.clone();
+            group.spawn(async move {
+                let _ctx = ctx;
+                yield_and(answer).await
+            });
+        }
+        group.wait().await.expect("no failure");
+    });
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use failfast::{Canceller, Context, Done};
 use futures_timer::Delay;
 use tokio_util::sync::CancellationToken;
 
@@ -21,45 +22,62 @@ pub(crate) fn races() -> Vec<Race> {
     races.extend([1, 8].map(is_done));
     races.extend([1, 8].map(is_cancelled));
     races.extend([1, 100, 10_000, 100_000].map(cancel));
-    races.extend([deadline(), deadline_among_many(), many_deadlines()]);
+    races.extend([is_done_by_the_clock(), deadline(), deadline_among_many(), many_deadlines()]);
     races
 }
 
+/// A context that can be cancelled, and the hand that can.
+fn fresh() -> (Context, Canceller) {
+    Context::background().with_cancel()
+}
+
 fn create() -> Race {
-    Race::new(
-        "a cancellable context made and dropped",
-        (1, "context"),
-        Lane::tight("failfast", CancellationToken::new),
-    )
-    .against(Lane::tight("CancellationToken", CancellationToken::new))
+    Race::new("a cancellable context made and dropped", (1, "context"), Lane::tight("failfast", fresh))
+        .against(Lane::tight("CancellationToken", CancellationToken::new))
 }
 
 fn child() -> Race {
-    let (ours, token) = (CancellationToken::new(), CancellationToken::new());
-    Race::new("a child made and dropped", (1, "child"), Lane::tight("failfast", move || ours.child_token()))
-        .against(Lane::tight("CancellationToken", move || token.child_token()))
+    let (ours, token) = (fresh(), CancellationToken::new());
+    Race::new(
+        "a child made and dropped",
+        (1, "child"),
+        Lane::tight("failfast", move || ours.0.with_cancel()),
+    )
+    .against(Lane::tight("CancellationToken", move || token.child_token()))
 }
 
 fn clone() -> Race {
-    let (ours, token, arc) = (CancellationToken::new(), CancellationToken::new(), Arc::new(()));
-    Race::new("a clone made and dropped", (1, "clone"), Lane::tight("failfast", move || ours.clone()))
+    let (ours, token, arc) = (fresh(), CancellationToken::new(), Arc::new(()));
+    Race::new("a clone made and dropped", (1, "clone"), Lane::tight("failfast", move || ours.0.clone()))
         .against(Lane::tight("CancellationToken", move || token.clone()))
         .against(Lane::tight("Arc", move || arc.clone()))
 }
 
 fn is_done(threads: usize) -> Race {
-    let (ours, flag) = (CancellationToken::new(), AtomicBool::new(false));
-    let target = (threads == 8).then_some(2.0);
-    let ours = asked::<MANY>("failfast", threads, move || ours.is_cancelled());
-    let load = asked::<MANY>("an atomic load", threads, move || flag.load(Ordering::Acquire));
+    let (ours, target) = (fresh(), (threads == 8).then_some(2.0));
+    let ours = asked::<MANY>("failfast", threads, move || ours.0.is_done());
     Race::new(format!("is_done, threads: {threads}"), (threads * MANY, "call"), ours)
-        .against(load.aim(target))
+        .against(atomic_load(threads).aim(target))
+}
+
+/// Nobody waits for it, so nothing but the clock can tell that its deadline has passed.
+fn is_done_by_the_clock() -> Race {
+    let (start, ours) = (Instant::now(), Context::background().with_timeout(DEADLINE * 1000));
+    let ours = asked::<MANY>("failfast", 1, move || ours.is_done());
+    Race::new("is_done, a deadline nobody waits for", (MANY, "call"), ours)
+        .against(atomic_load(1))
+        .against(asked::<MANY>("Instant::elapsed", 1, move || start.elapsed().is_zero()))
+}
+
+fn atomic_load(threads: usize) -> Lane {
+    let flag = AtomicBool::new(false);
+    asked::<MANY>("an atomic load", threads, move || flag.load(Ordering::Acquire))
 }
 
 /// Apart, because a mutex under contention takes so long that it has to be asked less.
 fn is_cancelled(threads: usize) -> Race {
-    let (ours, token) = (CancellationToken::new(), CancellationToken::new());
-    let ours = asked::<FEW>("failfast", threads, move || ours.is_cancelled());
+    let (ours, token) = (fresh(), CancellationToken::new());
+    let ours = asked::<FEW>("failfast", threads, move || ours.0.is_done());
     let token = asked::<FEW>("CancellationToken", threads, move || token.is_cancelled());
     Race::new(format!("is_done and is_cancelled, threads: {threads}"), (threads * FEW, "call"), ours)
         .against(token)
@@ -101,47 +119,53 @@ fn span(times: &[(Instant, Instant)]) -> Duration {
 fn cancel(waiters: usize) -> Race {
     // A single wake is too short for the clock: many contexts then, one after the other.
     let contexts = (1000 / waiters).max(1);
+    let ours = move || awaited(contexts, waiters, fresh, |(ctx, _)| ctx.done());
+    let token = |token: &CancellationToken| token.clone().cancelled_owned();
+    let tokens = move || awaited(contexts, waiters, CancellationToken::new, token);
     let units = (waiters * contexts, "waiter");
-    let ours = Lane::staged("failfast", move || tokens(contexts, waiters), |all| cancel_tokens(all));
+    let ours = Lane::staged("failfast", ours, |all| each(all, |(_, canceller)| canceller.cancel()));
     Race::new(format!("cancel, waiters: {waiters}"), units, ours).against(Lane::staged(
         "CancellationToken",
-        move || tokens(contexts, waiters),
-        |all| cancel_tokens(all),
+        tokens,
+        |all| each(all, CancellationToken::cancel),
     ))
 }
 
 type Waiter = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Polled once, and pending.
-fn waiting(waiter: impl Future<Output = ()> + 'static) -> Waiter {
-    let mut waiter: Waiter = Box::pin(waiter);
-    assert!(poll_once(&mut waiter).is_pending());
-    waiter
-}
-
-fn tokens(count: usize, waiters: usize) -> Vec<(CancellationToken, Vec<Waiter>)> {
-    let wait = |token: &CancellationToken| waiting(token.clone().cancelled_owned());
-    let token = |_| {
-        let token = CancellationToken::new();
-        let waiters = (0..waiters).map(|_| wait(&token)).collect();
-        (token, waiters)
+/// So many contexts, each with so many waiters, polled once and pending.
+fn awaited<C, F: Future<Output = ()> + 'static>(
+    contexts: usize,
+    waiters: usize,
+    context: impl Fn() -> C,
+    done: impl Fn(&C) -> F,
+) -> Vec<(C, Vec<Waiter>)> {
+    let waiting = |context: &C| -> Waiter {
+        let mut waiter = Box::pin(done(context));
+        assert!(poll_once(&mut waiter).is_pending());
+        waiter
     };
-    (0..count).map(token).collect()
+    let awaited = |_| {
+        let context = context();
+        let waiters = (0..waiters).map(|_| waiting(&context)).collect();
+        (context, waiters)
+    };
+    (0..contexts).map(awaited).collect()
 }
 
-fn cancel_tokens(tokens: &mut [(CancellationToken, Vec<Waiter>)]) {
-    tokens.iter().for_each(|(token, _)| token.cancel());
+fn each<C>(all: &[(C, Vec<Waiter>)], cancel: impl Fn(&C)) {
+    all.iter().for_each(|(context, _)| cancel(context));
 }
 
 fn deadline() -> Race {
-    let ours = Lane::tight("failfast", || armed(DEADLINE));
+    let ours = Lane::tight("failfast", || expecting(DEADLINE));
     Race::new("a context with a deadline, waited on once and dropped", (1, "deadline"), ours)
         .against(Lane::tight("a futures-timer Delay of its own", || armed(DEADLINE)).aim(0.15))
 }
 
 fn deadline_among_many() -> Race {
     let title = format!("the same among {LIVE} live ones");
-    Race::new(title, (1, "deadline"), among_many("failfast", armed))
+    Race::new(title, (1, "deadline"), among_many("failfast", expecting))
         .against(among_many("a futures-timer Delay of its own", armed))
 }
 
@@ -156,8 +180,16 @@ fn among_many<T: 'static>(name: &str, arm: fn(Duration) -> T) -> Lane {
 
 fn many_deadlines() -> Race {
     let title = format!("{LIVE} deadlines armed, then dropped");
-    Race::new(title, (LIVE, "deadline"), Lane::tight("failfast", || many(armed)))
+    Race::new(title, (LIVE, "deadline"), Lane::tight("failfast", || many(expecting)))
         .against(Lane::tight("futures-timer Delays", || many(armed)))
+}
+
+/// A context whose deadline is awaited.
+fn expecting(after: Duration) -> (Context, Done) {
+    let ctx = Context::background().with_timeout(after);
+    let mut done = ctx.done();
+    assert!(poll_once(&mut done).is_pending());
+    (ctx, done)
 }
 
 fn armed(after: Duration) -> Delay {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
+use failfast::Group;
 use futures::channel::oneshot;
 use futures::stream::{FuturesUnordered, StreamExt, TryStreamExt};
 use tokio::task::JoinSet;
@@ -80,12 +81,12 @@ impl Failing {
     }
 }
 
-/// A stand-in until the library has its group.
 async fn ours<H: Host>(host: H, n: usize) -> Duration {
     let (tasks, failing) = tasks(n);
-    let mut set: FuturesUnordered<_> = tasks.map(|task| host.spawn(task)).collect();
+    let group = Group::new(move |task| host.spawn(task));
+    tasks.for_each(|task| group.spawn(task));
     let start = failing.now().await;
-    set.try_next().await.expect_err("only the failing task ends");
+    group.wait().await.expect_err("one of them fails");
     start.elapsed()
 }
 

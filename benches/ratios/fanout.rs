@@ -1,12 +1,13 @@
 //! Fan-outs: n tasks that yield once, all results wanted, in order, within 5 s.
 
+use failfast::{Context, Group, LocalGroup};
 use futures::future::try_join_all;
 use futures_concurrency::future::TryJoin;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use zksync_concurrency::{ctx, scope};
 
-use crate::harness::Race;
+use crate::harness::{Lane, Race};
 use crate::hosts::{AsyncStd, Drive, Host, Local, Outside, Smol, Tokio};
 use crate::work::{DEADLINE, Outcome, in_time, work};
 
@@ -20,7 +21,7 @@ pub(crate) fn races() -> Vec<Race> {
     for n in SIZES {
         races.push(in_place_too(race("smol", smol, n, one_thread(n)), smol, n));
         races.push(race("smol, 2 threads", smol_2, n, two_threads(n)));
-        races.push(race("smol LocalExecutor", Local, n, one_thread(n)));
+        races.push(local_race("smol LocalExecutor", n));
         races.push(tokio_peers(race("tokio", tokio, n, one_thread(n)), tokio, n));
         races.push(tokio_peers(race("tokio, 2 threads", tokio_2, n, two_threads(n)), tokio_2, n));
         races.push(race("async-std", AsyncStd, n, None));
@@ -42,13 +43,17 @@ fn two_threads(n: usize) -> Option<f64> {
 }
 
 fn race<H: Host>(name: &str, host: H, n: usize, target: Option<f64>) -> Race {
-    Race::new(
-        format!("fan-out of {n} on {name}"),
-        (n, "task"),
-        host.lane("failfast", move || ours(host, n)),
-    )
-    .against(host.lane("bare spawn and join", move || bare(host, n)).aim(target))
-    .against(host.lane("by hand: spawn, try_join, select", move || by_hand(host, n)))
+    judge(name, host.lane("failfast", move || ours(host, n)), host, n, target)
+}
+
+fn local_race(name: &str, n: usize) -> Race {
+    judge(name, Local.local_lane("failfast LocalGroup", move || ours_local(n)), Local, n, one_thread(n))
+}
+
+fn judge<H: Host>(name: &str, judged: Lane, host: H, n: usize, target: Option<f64>) -> Race {
+    Race::new(format!("fan-out of {n} on {name}"), (n, "task"), judged)
+        .against(host.lane("bare spawn and join", move || bare(host, n)).aim(target))
+        .against(host.lane("by hand: spawn, try_join, select", move || by_hand(host, n)))
 }
 
 fn in_place_too<H: Host>(race: Race, host: H, n: usize) -> Race {
@@ -70,9 +75,25 @@ fn tokio_peers(mut race: Race, host: Tokio, n: usize) -> Race {
     }
 }
 
-/// A stand-in until the library has its group: bare spawn and join.
+/// A group with a deadline, and a context that travels with each task.
 async fn ours<H: Host>(host: H, n: usize) -> Vec<usize> {
-    bare(host, n).await
+    let parent = Context::background().with_timeout(DEADLINE);
+    let (group, ctx) = Group::with_context(&parent, move |task| host.spawn(task));
+    (0..n).for_each(|answer| group.spawn(heedless(ctx.clone(), answer)));
+    group.wait().await.expect("work succeeds")
+}
+
+async fn ours_local(n: usize) -> Vec<usize> {
+    let parent = Context::background().with_timeout(DEADLINE);
+    let (group, ctx) = LocalGroup::with_context(&parent, |task| Local::executor().spawn(task));
+    (0..n).for_each(|answer| group.spawn(heedless(ctx.clone(), answer)));
+    group.wait().await.expect("work succeeds")
+}
+
+/// It has a context, and never looks at it: the group ends it all the same.
+async fn heedless(ctx: Context, answer: usize) -> Outcome {
+    let _ctx = ctx;
+    work(answer).await
 }
 
 /// No deadline, no cancellation: what the executor itself costs.

@@ -136,6 +136,16 @@ impl Local {
     pub(crate) fn executor() -> &'static LocalExecutor<'static> {
         LOCAL.with(|executor| *executor)
     }
+
+    /// [`Drive::lane`] for what must stay on its thread.
+    pub(crate) fn local_lane<F>(self, name: &str, once: impl Fn() -> F + Copy + 'static) -> Lane
+    where
+        F: Future + 'static,
+    {
+        let executor = Self::executor();
+        let drive = move |iterations| smol::block_on(executor.run(executor.spawn(timed(iterations, once))));
+        Lane::new(name, drive)
+    }
 }
 
 impl Drive for Local {

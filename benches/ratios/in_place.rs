@@ -1,12 +1,13 @@
 //! Many tasks in place: no executor, whoever waits polls them.
 
+use failfast::{Context, Group};
 use futures::future::{FutureExt, try_join_all};
 use futures::stream::{FuturesOrdered, FuturesUnordered, TryStreamExt};
 use futures_concurrency::future::TryJoin;
 
 use crate::harness::Race;
 use crate::hosts::{Caller, Drive, Smol};
-use crate::work::work;
+use crate::work::{DEADLINE, work};
 
 const SIZES: [usize; 2] = [16, 256];
 
@@ -27,9 +28,10 @@ fn race(name: &str, host: impl Drive, n: usize) -> Race {
         .against(host.lane("futures-concurrency", move || concurrency(n)))
 }
 
-/// A stand-in until the library has its group.
 async fn ours(n: usize) -> Vec<usize> {
-    unordered(n).await
+    let group = Group::in_place(&Context::background().with_timeout(DEADLINE));
+    (0..n).for_each(|answer| group.spawn(work(answer)));
+    group.wait().await.expect("work succeeds")
 }
 
 async fn unordered(n: usize) -> Vec<usize> {
