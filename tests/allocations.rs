@@ -10,7 +10,7 @@ use std::io;
 use std::task::Poll;
 use std::time::Duration;
 
-use failfast::{Context, Group};
+use failfast::{Aggregator, Context, Group};
 use tokio::runtime::Builder;
 
 thread_local! {
@@ -56,7 +56,10 @@ fn allocations<F>(once: impl Fn() -> F) -> usize
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
     let run = || {
         let task = once();
         let counted = async {
@@ -81,7 +84,11 @@ async fn yield_and(answer: usize) -> io::Result<usize> {
     let mut yielded = false;
     poll_fn(|cx| {
         cx.waker().wake_by_ref();
-        if std::mem::replace(&mut yielded, true) { Poll::Ready(()) } else { Poll::Pending }
+        if std::mem::replace(&mut yielded, true) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     })
     .await;
     Ok(answer)
@@ -124,4 +131,26 @@ fn a_group_and_its_executor_allocate_twice_a_task() {
         }
         group.wait().await.expect("no failure");
     });
+}
+
+#[test]
+fn an_aggregation_allocates_at_most_four_times_beyond_its_tasks() {
+    const CALLS: usize = 16;
+    let one = async |_: Context, answer: usize| yield_and(answer).await;
+    let dashboard = Aggregator::new(tokio::spawn)
+        .source("profile", one)
+        .source("orders", one);
+    let all = allocations(|| {
+        let dashboard = dashboard.clone();
+        async move {
+            for _ in 0..CALLS {
+                dashboard
+                    .aggregate(&Context::background(), 7)
+                    .await
+                    .expect("both answer");
+            }
+        }
+    });
+    let tasks = 2 * 2;
+    assert!(all <= CALLS * (tasks + 4), "{all} in {CALLS} calls");
 }

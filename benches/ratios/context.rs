@@ -22,7 +22,12 @@ pub(crate) fn races() -> Vec<Race> {
     races.extend([1, 8].map(is_done));
     races.extend([1, 8].map(is_cancelled));
     races.extend([1, 100, 10_000, 100_000].map(cancel));
-    races.extend([is_done_by_the_clock(), deadline(), deadline_among_many(), many_deadlines()]);
+    races.extend([
+        is_done_by_the_clock(),
+        deadline(),
+        deadline_among_many(),
+        many_deadlines(),
+    ]);
     races
 }
 
@@ -32,8 +37,12 @@ fn fresh() -> (Context, Canceller) {
 }
 
 fn create() -> Race {
-    Race::new("a cancellable context made and dropped", (1, "context"), Lane::tight("failfast", fresh))
-        .against(Lane::tight("CancellationToken", CancellationToken::new))
+    Race::new(
+        "a cancellable context made and dropped",
+        (1, "context"),
+        Lane::tight("failfast", fresh),
+    )
+    .against(Lane::tight("CancellationToken", CancellationToken::new))
 }
 
 fn child() -> Race {
@@ -43,35 +52,52 @@ fn child() -> Race {
         (1, "child"),
         Lane::tight("failfast", move || ours.0.with_cancel()),
     )
-    .against(Lane::tight("CancellationToken", move || token.child_token()))
+    .against(Lane::tight("CancellationToken", move || {
+        token.child_token()
+    }))
 }
 
 fn clone() -> Race {
     let (ours, token, arc) = (fresh(), CancellationToken::new(), Arc::new(()));
-    Race::new("a clone made and dropped", (1, "clone"), Lane::tight("failfast", move || ours.0.clone()))
-        .against(Lane::tight("CancellationToken", move || token.clone()))
-        .against(Lane::tight("Arc", move || arc.clone()))
+    Race::new(
+        "a clone made and dropped",
+        (1, "clone"),
+        Lane::tight("failfast", move || ours.0.clone()),
+    )
+    .against(Lane::tight("CancellationToken", move || token.clone()))
+    .against(Lane::tight("Arc", move || arc.clone()))
 }
 
 fn is_done(threads: usize) -> Race {
     let (ours, target) = (fresh(), (threads == 8).then_some(2.0));
     let ours = asked::<MANY>("failfast", threads, move || ours.0.is_done());
-    Race::new(format!("is_done, threads: {threads}"), (threads * MANY, "call"), ours)
-        .against(atomic_load(threads).aim(target))
+    Race::new(
+        format!("is_done, threads: {threads}"),
+        (threads * MANY, "call"),
+        ours,
+    )
+    .against(atomic_load(threads).aim(target))
 }
 
 /// Nobody waits for it, so nothing but the clock can tell that its deadline has passed.
 fn is_done_by_the_clock() -> Race {
-    let (start, ours) = (Instant::now(), Context::background().with_timeout(DEADLINE * 1000));
+    let (start, ours) = (
+        Instant::now(),
+        Context::background().with_timeout(DEADLINE * 1000),
+    );
     let ours = asked::<MANY>("failfast", 1, move || ours.is_done());
     Race::new("is_done, a deadline nobody waits for", (MANY, "call"), ours)
         .against(atomic_load(1))
-        .against(asked::<MANY>("Instant::elapsed", 1, move || start.elapsed().is_zero()))
+        .against(asked::<MANY>("Instant::elapsed", 1, move || {
+            start.elapsed().is_zero()
+        }))
 }
 
 fn atomic_load(threads: usize) -> Lane {
     let flag = AtomicBool::new(false);
-    asked::<MANY>("an atomic load", threads, move || flag.load(Ordering::Acquire))
+    asked::<MANY>("an atomic load", threads, move || {
+        flag.load(Ordering::Acquire)
+    })
 }
 
 /// Apart, because a mutex under contention takes so long that it has to be asked less.
@@ -79,8 +105,12 @@ fn is_cancelled(threads: usize) -> Race {
     let (ours, token) = (fresh(), CancellationToken::new());
     let ours = asked::<FEW>("failfast", threads, move || ours.0.is_done());
     let token = asked::<FEW>("CancellationToken", threads, move || token.is_cancelled());
-    Race::new(format!("is_done and is_cancelled, threads: {threads}"), (threads * FEW, "call"), ours)
-        .against(token)
+    Race::new(
+        format!("is_done and is_cancelled, threads: {threads}"),
+        (threads * FEW, "call"),
+        ours,
+    )
+    .against(token)
 }
 
 /// Calls a thread and iteration: milliseconds of work, beside which starting the threads is little.
@@ -88,7 +118,11 @@ const MANY: usize = 1_000_000;
 const FEW: usize = 50_000;
 
 /// All threads ask at once, each so many times; from the first that begins to the last that ends.
-fn asked<const CALLS: usize>(name: &str, threads: usize, ask: impl Fn() -> bool + Sync + 'static) -> Lane {
+fn asked<const CALLS: usize>(
+    name: &str,
+    threads: usize,
+    ask: impl Fn() -> bool + Sync + 'static,
+) -> Lane {
     Lane::new(name, move |iterations| {
         let gate = Barrier::new(threads);
         let asker = || {
@@ -106,13 +140,24 @@ fn asked<const CALLS: usize>(name: &str, threads: usize, ask: impl Fn() -> bool 
 fn on_threads<R: Send>(threads: usize, work: impl Fn() -> R + Sync) -> Vec<R> {
     thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
-        threads.into_iter().map(|thread| thread.join().expect("asking does not panic")).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("asking does not panic"))
+            .collect()
     })
 }
 
 fn span(times: &[(Instant, Instant)]) -> Duration {
-    let first = times.iter().map(|(start, _)| start).min().expect("a thread at least");
-    let last = times.iter().map(|(_, end)| end).max().expect("a thread at least");
+    let first = times
+        .iter()
+        .map(|(start, _)| start)
+        .min()
+        .expect("a thread at least");
+    let last = times
+        .iter()
+        .map(|(_, end)| end)
+        .max()
+        .expect("a thread at least");
     *last - *first
 }
 
@@ -123,7 +168,9 @@ fn cancel(waiters: usize) -> Race {
     let token = |token: &CancellationToken| token.clone().cancelled_owned();
     let tokens = move || awaited(contexts, waiters, CancellationToken::new, token);
     let units = (waiters * contexts, "waiter");
-    let ours = Lane::staged("failfast", ours, |all| each(all, |(_, canceller)| canceller.cancel()));
+    let ours = Lane::staged("failfast", ours, |all| {
+        each(all, |(_, canceller)| canceller.cancel())
+    });
     Race::new(format!("cancel, waiters: {waiters}"), units, ours).against(Lane::staged(
         "CancellationToken",
         tokens,
@@ -159,8 +206,12 @@ fn each<C>(all: &[(C, Vec<Waiter>)], cancel: impl Fn(&C)) {
 
 fn deadline() -> Race {
     let ours = Lane::tight("failfast", || expecting(DEADLINE));
-    Race::new("a context with a deadline, waited on once and dropped", (1, "deadline"), ours)
-        .against(Lane::tight("a futures-timer Delay of its own", || armed(DEADLINE)).aim(0.15))
+    Race::new(
+        "a context with a deadline, waited on once and dropped",
+        (1, "deadline"),
+        ours,
+    )
+    .against(Lane::tight("a futures-timer Delay of its own", || armed(DEADLINE)).aim(0.15))
 }
 
 fn deadline_among_many() -> Race {
@@ -180,8 +231,12 @@ fn among_many<T: 'static>(name: &str, arm: fn(Duration) -> T) -> Lane {
 
 fn many_deadlines() -> Race {
     let title = format!("{LIVE} deadlines armed, then dropped");
-    Race::new(title, (LIVE, "deadline"), Lane::tight("failfast", || many(expecting)))
-        .against(Lane::tight("futures-timer Delays", || many(armed)))
+    Race::new(
+        title,
+        (LIVE, "deadline"),
+        Lane::tight("failfast", || many(expecting)),
+    )
+    .against(Lane::tight("futures-timer Delays", || many(armed)))
 }
 
 /// A context whose deadline is awaited.
@@ -201,5 +256,7 @@ fn armed(after: Duration) -> Delay {
 /// So many at once, an hour away, a microsecond apart.
 fn many<T>(arm: impl Fn(Duration) -> T) -> Vec<T> {
     const HOUR: Duration = Duration::from_secs(3600);
-    (0..LIVE as u64).map(|at| arm(HOUR + Duration::from_micros(at))).collect()
+    (0..LIVE as u64)
+        .map(|at| arm(HOUR + Duration::from_micros(at)))
+        .collect()
 }

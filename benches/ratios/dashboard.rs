@@ -3,11 +3,12 @@
 use std::io;
 use std::pin::pin;
 
+use failfast::{Aggregator, Context};
 use futures::future::try_join;
 
-use crate::harness::Race;
+use crate::harness::{Lane, Race};
 use crate::hosts::{AsyncStd, Caller, Drive, Host, Local, Smol, Tokio};
-use crate::work::{in_time, yield_once};
+use crate::work::{DEADLINE, in_time, yield_once};
 
 pub(crate) fn races() -> Vec<Race> {
     let (smol, smol_2) = (Smol::one_thread(), Smol::two_threads());
@@ -30,7 +31,7 @@ fn spawned<H: Host>(name: &str, host: H, target: impl Into<Option<f64>>) -> Race
     Race::new(
         format!("two-source dashboard on {name}"),
         (1, "call"),
-        host.lane("failfast", move || ours(host)),
+        ours(host),
     )
     .against(by_hand.aim(target))
 }
@@ -40,7 +41,7 @@ fn in_place(name: &str, host: impl Drive) -> Race {
     Race::new(
         format!("two-source dashboard in place, in {name}"),
         (1, "call"),
-        host.lane("failfast", ours_in_place),
+        ours_in_place(host),
     )
     .against(by_hand.aim(1.00))
 }
@@ -55,13 +56,27 @@ async fn orders(request: u32) -> io::Result<u32> {
     Ok(request)
 }
 
-/// Stand-ins until the library has its aggregator.
-async fn ours<H: Host>(host: H) -> (String, u32) {
-    by_hand(host).await
+/// Built once, as an aggregator is; each call has a context of its own, as a request has.
+fn ours<H: Host>(host: H) -> Lane {
+    let dashboard = Aggregator::new(move |task| host.spawn(task))
+        .with_timeout(DEADLINE)
+        .source("profile", |_: Context, request| profile(request))
+        .source("orders", |_: Context, request| orders(request));
+    let dashboard = &*Box::leak(Box::new(dashboard));
+    host.lane("failfast", move || async move {
+        dashboard.aggregate(&Context::background(), 7).await
+    })
 }
 
-async fn ours_in_place() -> (String, u32) {
-    unspawned().await
+fn ours_in_place(host: impl Drive) -> Lane {
+    let dashboard = Aggregator::in_place()
+        .with_timeout(DEADLINE)
+        .source("profile", |_: Context, request| profile(request))
+        .source("orders", |_: Context, request| orders(request));
+    let dashboard = &*Box::leak(Box::new(dashboard));
+    host.lane("failfast", move || async move {
+        dashboard.aggregate(&Context::background(), 7).await
+    })
 }
 
 async fn by_hand<H: Host>(host: H) -> (String, u32) {

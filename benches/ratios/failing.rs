@@ -20,24 +20,48 @@ const SIZES: [usize; 2] = [256, 4096];
 pub(crate) fn races() -> Vec<Race> {
     let (tokio, tokio_2) = (Tokio::current_thread(), Tokio::two_threads());
     let smol = Smol::one_thread();
-    let on = |n| [on_tokio("tokio", tokio, n), on_tokio("tokio, 2 threads", tokio_2, n), on_smol(smol, n)];
+    let on = |n| {
+        [
+            on_tokio("tokio", tokio, n),
+            on_tokio("tokio, 2 threads", tokio_2, n),
+            on_smol(smol, n),
+        ]
+    };
     SIZES.into_iter().flat_map(on).collect()
 }
 
 fn title(name: &str, n: usize) -> String {
-    format!("one fails, {} pending, until all are gone, on {name}", n - 1)
+    format!(
+        "one fails, {} pending, until all are gone, on {name}",
+        n - 1
+    )
 }
 
 fn on_tokio(name: &str, host: Tokio, n: usize) -> Race {
     let target = (n == 4096).then_some(0.75);
-    Race::new(title(name, n), (n, "task"), host.stopwatch("failfast", move || ours(host, n)))
-        .against(host.stopwatch("JoinSet shutdown", move || shutdown(n)).aim(target))
-        .against(host.stopwatch("JoinSet abort_all and join", move || abort_all(n)))
+    Race::new(
+        title(name, n),
+        (n, "task"),
+        host.stopwatch("failfast", move || ours(host, n)),
+    )
+    .against(
+        host.stopwatch("JoinSet shutdown", move || shutdown(n))
+            .aim(target),
+    )
+    .against(host.stopwatch("JoinSet abort_all and join", move || abort_all(n)))
 }
 
 fn on_smol(host: Smol, n: usize) -> Race {
-    Race::new(title("smol", n), (n, "task"), host.stopwatch("failfast", move || ours(host, n)))
-        .against(host.stopwatch("bare: FuturesUnordered, then cancel each", move || cancel_each(host, n)))
+    Race::new(
+        title("smol", n),
+        (n, "task"),
+        host.stopwatch("failfast", move || ours(host, n)),
+    )
+    .against(
+        host.stopwatch("bare: FuturesUnordered, then cancel each", move || {
+            cancel_each(host, n)
+        }),
+    )
 }
 
 /// Fails when told to.
@@ -47,13 +71,25 @@ async fn fail(told: oneshot::Receiver<()>) -> Outcome {
 }
 
 /// The tasks of one iteration: so many hang, and one fails on command.
-fn tasks(n: usize) -> (impl Iterator<Item = impl Future<Output = Outcome> + Send>, Failing) {
+fn tasks(
+    n: usize,
+) -> (
+    impl Iterator<Item = impl Future<Output = Outcome> + Send>,
+    Failing,
+) {
     let (tell, told) = oneshot::channel();
     let started = Arc::new(AtomicUsize::new(0));
-    let failing = Failing { tell, started: started.clone(), pending: n - 1 };
+    let failing = Failing {
+        tell,
+        started: started.clone(),
+        pending: n - 1,
+    };
     let mut told = Some(told);
     let task = move |at: usize| {
-        let (started, told) = (started.clone(), if at == n / 2 { told.take() } else { None });
+        let (started, told) = (
+            started.clone(),
+            if at == n / 2 { told.take() } else { None },
+        );
         async move {
             match told {
                 Some(told) => fail(told).await,
@@ -94,7 +130,11 @@ async fn joined(n: usize) -> (JoinSet<Outcome>, Instant) {
     let (tasks, failing) = tasks(n);
     let mut set: JoinSet<Outcome> = tasks.collect();
     let start = failing.now().await;
-    let first = set.join_next().await.expect("one of them fails").expect("none panics");
+    let first = set
+        .join_next()
+        .await
+        .expect("one of them fails")
+        .expect("none panics");
     first.expect_err("only the failing task ends");
     (set, start)
 }
@@ -117,7 +157,9 @@ async fn cancel_each(host: Smol, n: usize) -> Duration {
     let mut set: FuturesUnordered<_> = tasks.map(|task| host.spawn(task)).collect();
     assert!(poll_once(&mut set.next()).is_pending());
     let start = failing.now().await;
-    set.try_next().await.expect_err("only the failing task ends");
+    set.try_next()
+        .await
+        .expect_err("only the failing task ends");
     for task in set {
         task.cancel().await;
     }

@@ -22,11 +22,24 @@ pub(crate) fn races() -> Vec<Race> {
         races.push(in_place_too(race("smol", smol, n, one_thread(n)), smol, n));
         races.push(race("smol, 2 threads", smol_2, n, two_threads(n)));
         races.push(local_race("smol LocalExecutor", n));
-        races.push(tokio_peers(race("tokio", tokio, n, one_thread(n)), tokio, n));
-        races.push(tokio_peers(race("tokio, 2 threads", tokio_2, n, two_threads(n)), tokio_2, n));
+        races.push(tokio_peers(
+            race("tokio", tokio, n, one_thread(n)),
+            tokio,
+            n,
+        ));
+        races.push(tokio_peers(
+            race("tokio, 2 threads", tokio_2, n, two_threads(n)),
+            tokio_2,
+            n,
+        ));
         races.push(race("async-std", AsyncStd, n, None));
     }
-    races.push(race("smol, the caller on a thread outside", outside, 2, None));
+    races.push(race(
+        "smol, the caller on a thread outside",
+        outside,
+        2,
+        None,
+    ));
     races
 }
 
@@ -43,34 +56,66 @@ fn two_threads(n: usize) -> Option<f64> {
 }
 
 fn race<H: Host>(name: &str, host: H, n: usize, target: Option<f64>) -> Race {
-    judge(name, host.lane("failfast", move || ours(host, n)), host, n, target)
+    judge(
+        name,
+        host.lane("failfast", move || ours(host, n)),
+        host,
+        n,
+        target,
+    )
 }
 
 fn local_race(name: &str, n: usize) -> Race {
-    judge(name, Local.local_lane("failfast LocalGroup", move || ours_local(n)), Local, n, one_thread(n))
+    judge(
+        name,
+        Local.local_lane("failfast LocalGroup", move || ours_local(n)),
+        Local,
+        n,
+        one_thread(n),
+    )
 }
 
 fn judge<H: Host>(name: &str, judged: Lane, host: H, n: usize, target: Option<f64>) -> Race {
     Race::new(format!("fan-out of {n} on {name}"), (n, "task"), judged)
-        .against(host.lane("bare spawn and join", move || bare(host, n)).aim(target))
+        .against(
+            host.lane("bare spawn and join", move || bare(host, n))
+                .aim(target),
+        )
         .against(host.lane("by hand: spawn, try_join, select", move || by_hand(host, n)))
 }
 
 fn in_place_too<H: Host>(race: Race, host: H, n: usize) -> Race {
     race.against(host.lane("try_join_all, select (doesn't spawn)", move || unspawned(n)))
-        .against(host.lane("futures-concurrency, select (doesn't spawn)", move || concurrency(n)))
+        .against(
+            host.lane("futures-concurrency, select (doesn't spawn)", move || {
+                concurrency(n)
+            }),
+        )
 }
 
 fn tokio_peers(mut race: Race, host: Tokio, n: usize) -> Race {
     let half = (n >= 16).then_some(0.50);
     race = race
         .against(
-            host.lane("JoinSet + CancellationToken + timeout", move || join_set(n, observed)).aim(half),
+            host.lane("JoinSet + CancellationToken + timeout", move || {
+                join_set(n, observed)
+            })
+            .aim(half),
         )
-        .against(host.lane("JoinSet + timeout, tokens passed but unused", move || join_set(n, carried)));
+        .against(
+            host.lane("JoinSet + timeout, tokens passed but unused", move || {
+                join_set(n, carried)
+            }),
+        );
     match n {
-        2 => race.against(host.lane("zksync_concurrency scope", move || scope(n)).aim(0.45)),
-        256 => race.against(host.lane("zksync_concurrency scope", move || scope(n)).aim(0.85)),
+        2 => race.against(
+            host.lane("zksync_concurrency scope", move || scope(n))
+                .aim(0.45),
+        ),
+        256 => race.against(
+            host.lane("zksync_concurrency scope", move || scope(n))
+                .aim(0.85),
+        ),
         _ => race,
     }
 }
@@ -129,12 +174,17 @@ where
         let task = task(token.clone(), at);
         set.spawn(async move { (at, task.await) });
     }
-    tokio::time::timeout(DEADLINE, in_order(set, n)).await.expect("nothing here takes 5 s")
+    tokio::time::timeout(DEADLINE, in_order(set, n))
+        .await
+        .expect("nothing here takes 5 s")
 }
 
 /// The task heeds its token, as a task that is to be cancelled cooperatively does.
 async fn observed(token: CancellationToken, answer: usize) -> Outcome {
-    token.run_until_cancelled_owned(work(answer)).await.expect("nobody cancels")
+    token
+        .run_until_cancelled_owned(work(answer))
+        .await
+        .expect("nobody cancels")
 }
 
 /// The task ignores its token: only aborting would end it.

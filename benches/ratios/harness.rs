@@ -20,7 +20,11 @@ pub(crate) struct Lane {
 
 impl Lane {
     pub(crate) fn new(name: &str, run: impl FnMut(u64) -> Duration + 'static) -> Self {
-        Self { name: name.to_owned(), target: None, run: Box::new(run) }
+        Self {
+            name: name.to_owned(),
+            target: None,
+            run: Box::new(run),
+        }
     }
 
     /// Times a call with all that is around it: for what takes long, or nanoseconds.
@@ -88,8 +92,16 @@ pub(crate) struct Race {
 }
 
 impl Race {
-    pub(crate) fn new(title: impl Into<String>, units: (usize, &'static str), judged: Lane) -> Self {
-        Self { title: title.into(), units, lanes: vec![judged] }
+    pub(crate) fn new(
+        title: impl Into<String>,
+        units: (usize, &'static str),
+        judged: Lane,
+    ) -> Self {
+        Self {
+            title: title.into(),
+            units,
+            lanes: vec![judged],
+        }
     }
 
     pub(crate) fn against(mut self, lane: Lane) -> Self {
@@ -103,7 +115,11 @@ impl Race {
 
     /// Runs the lanes in turns, there and back, so that no lane always follows the same neighbour.
     pub(crate) fn run(&mut self, pace: Pace) -> Vec<Samples> {
-        let plan: Vec<u64> = self.lanes.iter_mut().map(|lane| lane.calibrate(pace.round)).collect();
+        let plan: Vec<u64> = self
+            .lanes
+            .iter_mut()
+            .map(|lane| lane.calibrate(pace.round))
+            .collect();
         let mut samples = vec![Samples::default(); self.lanes.len()];
         let start = Instant::now();
         for round in 0..pace.rounds {
@@ -111,7 +127,11 @@ impl Race {
                 break;
             }
             for turn in 0..plan.len() {
-                let at = if round % 2 == 0 { turn } else { plan.len() - 1 - turn };
+                let at = if round % 2 == 0 {
+                    turn
+                } else {
+                    plan.len() - 1 - turn
+                };
                 let took = self.lanes[at].run(plan[at]);
                 let units = plan[at] as f64 * self.units.0 as f64;
                 samples[at].0.push(took.as_secs_f64() * 1e9 / units);
@@ -137,10 +157,19 @@ impl Pace {
         self.round * self.rounds as u32 * 4
     }
 
-    pub(crate) const FULL: Self = Self { rounds: 101, round: Duration::from_millis(5) };
-    pub(crate) const QUICK: Self = Self { rounds: 9, round: Duration::from_millis(2) };
+    pub(crate) const FULL: Self = Self {
+        rounds: 101,
+        round: Duration::from_millis(5),
+    };
+    pub(crate) const QUICK: Self = Self {
+        rounds: 9,
+        round: Duration::from_millis(2),
+    };
     /// Each lane a few times: does it run at all?
-    pub(crate) const SMOKE: Self = Self { rounds: 1, round: Duration::from_nanos(1) };
+    pub(crate) const SMOKE: Self = Self {
+        rounds: 1,
+        round: Duration::from_nanos(1),
+    };
 }
 
 /// A lane's nanoseconds per unit, one figure a round.
@@ -154,7 +183,13 @@ impl Samples {
 
     /// Each round's own ratio: the two were measured within milliseconds of each other.
     pub(crate) fn over(&self, other: &Self) -> Self {
-        Self(self.0.iter().zip(&other.0).map(|(ours, theirs)| ours / theirs).collect())
+        Self(
+            self.0
+                .iter()
+                .zip(&other.0)
+                .map(|(ours, theirs)| ours / theirs)
+                .collect(),
+        )
     }
 
     pub(crate) fn median(&self) -> f64 {

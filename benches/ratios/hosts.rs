@@ -41,7 +41,10 @@ pub(crate) trait Host: Drive {
     /// What `spawn` gives; awaits the output.
     type Join<T: Send + 'static>: Future<Output = T> + Send + Unpin + 'static;
 
-    fn spawn<T: Send + 'static>(self, future: impl Future<Output = T> + Send + 'static) -> Self::Join<T>;
+    fn spawn<T: Send + 'static>(
+        self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Self::Join<T>;
 }
 
 async fn timed<F: Future>(iterations: u64, once: impl Fn() -> F) -> Duration {
@@ -95,7 +98,10 @@ impl Drive for Smol {
 impl Host for Smol {
     type Join<T: Send + 'static> = smol::Task<T>;
 
-    fn spawn<T: Send + 'static>(self, future: impl Future<Output = T> + Send + 'static) -> Self::Join<T> {
+    fn spawn<T: Send + 'static>(
+        self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Self::Join<T> {
         self.0.spawn(future)
     }
 }
@@ -119,7 +125,10 @@ impl Drive for Outside {
 impl Host for Outside {
     type Join<T: Send + 'static> = smol::Task<T>;
 
-    fn spawn<T: Send + 'static>(self, future: impl Future<Output = T> + Send + 'static) -> Self::Join<T> {
+    fn spawn<T: Send + 'static>(
+        self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Self::Join<T> {
         self.0.spawn(future)
     }
 }
@@ -143,7 +152,8 @@ impl Local {
         F: Future + 'static,
     {
         let executor = Self::executor();
-        let drive = move |iterations| smol::block_on(executor.run(executor.spawn(timed(iterations, once))));
+        let drive =
+            move |iterations| smol::block_on(executor.run(executor.spawn(timed(iterations, once))));
         Lane::new(name, drive)
     }
 }
@@ -158,7 +168,10 @@ impl Drive for Local {
 impl Host for Local {
     type Join<T: Send + 'static> = smol::Task<T>;
 
-    fn spawn<T: Send + 'static>(self, future: impl Future<Output = T> + Send + 'static) -> Self::Join<T> {
+    fn spawn<T: Send + 'static>(
+        self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Self::Join<T> {
         Self::executor().spawn(future)
     }
 }
@@ -177,7 +190,9 @@ impl Tokio {
     }
 
     fn build(builder: &mut Builder) -> Self {
-        Self(Box::leak(Box::new(builder.build().expect("a tokio runtime"))))
+        Self(Box::leak(Box::new(
+            builder.build().expect("a tokio runtime"),
+        )))
     }
 }
 
@@ -190,7 +205,10 @@ impl Drive for Tokio {
 impl Host for Tokio {
     type Join<T: Send + 'static> = TokioJoin<T>;
 
-    fn spawn<T: Send + 'static>(self, future: impl Future<Output = T> + Send + 'static) -> Self::Join<T> {
+    fn spawn<T: Send + 'static>(
+        self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Self::Join<T> {
         TokioJoin(tokio::spawn(future))
     }
 }
@@ -202,7 +220,9 @@ impl<T> Future for TokioJoin<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<T> {
-        Pin::new(&mut self.0).poll(cx).map(|joined| joined.expect("the task ends by itself"))
+        Pin::new(&mut self.0)
+            .poll(cx)
+            .map(|joined| joined.expect("the task ends by itself"))
     }
 }
 
@@ -219,7 +239,10 @@ impl Drive for AsyncStd {
 impl Host for AsyncStd {
     type Join<T: Send + 'static> = async_std::task::JoinHandle<T>;
 
-    fn spawn<T: Send + 'static>(self, future: impl Future<Output = T> + Send + 'static) -> Self::Join<T> {
+    fn spawn<T: Send + 'static>(
+        self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Self::Join<T> {
         async_std::task::spawn(future)
     }
 }

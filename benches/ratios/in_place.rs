@@ -21,11 +21,18 @@ pub(crate) fn races() -> Vec<Race> {
 /// a task than under a plain `block_on`. The peers have neither a deadline nor a context; we have both.
 fn race(name: &str, host: impl Drive, n: usize) -> Race {
     let target = (n == 256).then_some(1.00);
-    Race::new(format!("{n} tasks in place, in {name}"), (n, "task"), host.lane("failfast", move || ours(n)))
-        .against(host.lane("FuturesUnordered", move || unordered(n)).aim(target))
-        .against(host.lane("FuturesOrdered", move || ordered(n)))
-        .against(host.lane("try_join_all", move || join_all(n)))
-        .against(host.lane("futures-concurrency", move || concurrency(n)))
+    Race::new(
+        format!("{n} tasks in place, in {name}"),
+        (n, "task"),
+        host.lane("failfast", move || ours(n)),
+    )
+    .against(
+        host.lane("FuturesUnordered", move || unordered(n))
+            .aim(target),
+    )
+    .against(host.lane("FuturesOrdered", move || ordered(n)))
+    .against(host.lane("try_join_all", move || join_all(n)))
+    .against(host.lane("futures-concurrency", move || concurrency(n)))
 }
 
 async fn ours(n: usize) -> Vec<usize> {
@@ -36,8 +43,9 @@ async fn ours(n: usize) -> Vec<usize> {
 
 async fn unordered(n: usize) -> Vec<usize> {
     let mut answers = vec![0; n];
-    let mut tasks: FuturesUnordered<_> =
-        (0..n).map(|at| work(at).map(move |answer| answer.map(|answer| (at, answer)))).collect();
+    let mut tasks: FuturesUnordered<_> = (0..n)
+        .map(|at| work(at).map(move |answer| answer.map(|answer| (at, answer))))
+        .collect();
     while let Some((at, answer)) = tasks.try_next().await.expect("work succeeds") {
         answers[at] = answer;
     }
@@ -45,7 +53,12 @@ async fn unordered(n: usize) -> Vec<usize> {
 }
 
 async fn ordered(n: usize) -> Vec<usize> {
-    (0..n).map(work).collect::<FuturesOrdered<_>>().try_collect().await.expect("work succeeds")
+    (0..n)
+        .map(work)
+        .collect::<FuturesOrdered<_>>()
+        .try_collect()
+        .await
+        .expect("work succeeds")
 }
 
 async fn join_all(n: usize) -> Vec<usize> {

@@ -19,7 +19,10 @@ const UNITS: usize = 4096;
 pub(crate) fn count(race: &Race) -> io::Result<Vec<Samples>> {
     let iterations = (UNITS / race.units.0).max(1);
     let lane = |lane| {
-        let (few, more) = (total(race, lane, iterations)?, total(race, lane, 2 * iterations)?);
+        let (few, more) = (
+            total(race, lane, iterations)?,
+            total(race, lane, 2 * iterations)?,
+        );
         let units = (iterations * race.units.0) as f64;
         Ok(Samples::one(more.saturating_sub(few) as f64 / units))
     };
@@ -31,7 +34,12 @@ fn total(race: &Race, lane: usize, iterations: usize) -> io::Result<u64> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(env::current_exe()?)
-        .args([CHILD, &lane.to_string(), &iterations.to_string(), &race.title])
+        .args([
+            CHILD,
+            &lane.to_string(),
+            &iterations.to_string(),
+            &race.title,
+        ])
         .output()?;
     let log = String::from_utf8_lossy(&output.stderr);
     collected(&log).ok_or_else(|| io::Error::other(log.into_owned()))
@@ -45,8 +53,13 @@ fn collected(log: &str) -> Option<u64> {
 
 /// In the child: runs that lane.
 pub(crate) fn run_lane(races: impl Iterator<Item = Race>, args: &[String]) {
-    let [lane, iterations, title] = args else { panic!("{CHILD} LANE ITERATIONS TITLE") };
-    let mut race = races.into_iter().find(|race| race.title == *title).expect("a race of that title");
+    let [lane, iterations, title] = args else {
+        panic!("{CHILD} LANE ITERATIONS TITLE")
+    };
+    let mut race = races
+        .into_iter()
+        .find(|race| race.title == *title)
+        .expect("a race of that title");
     let lane = &mut race.lanes[lane.parse::<usize>().expect("a lane's number")];
     lane.run(iterations.parse().expect("a number of iterations"));
 }

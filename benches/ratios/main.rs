@@ -30,7 +30,11 @@ fn main() {
 }
 
 fn compare(options: &Options) {
-    let mut report = Report::new(if options.instructions { "instructions" } else { "ns" });
+    let mut report = Report::new(if options.instructions {
+        "instructions"
+    } else {
+        "ns"
+    });
     for mut race in races().filter(|race| options.wants(race)) {
         eprintln!("{}", race.title);
         match options.measure(&mut race) {
@@ -42,7 +46,13 @@ fn compare(options: &Options) {
 }
 
 fn races() -> impl Iterator<Item = Race> {
-    let topics = [fanout::races, failing::races, context::races, dashboard::races, in_place::races];
+    let topics = [
+        fanout::races,
+        failing::races,
+        context::races,
+        dashboard::races,
+        in_place::races,
+    ];
     topics.into_iter().flat_map(|races| races())
 }
 
@@ -63,15 +73,25 @@ impl Options {
             (true, true) => Pace::QUICK,
             (true, false) => Pace::FULL,
         };
-        Self { pace, targets: has("--targets"), instructions: has("--instructions"), filters }
+        Self {
+            pace,
+            targets: has("--targets"),
+            instructions: has("--instructions"),
+            filters,
+        }
     }
 
     fn wants(&self, race: &Race) -> bool {
         let named = |filter: &String| race.title.contains(filter.as_str());
-        (!self.targets || race.has_target()) && (self.filters.is_empty() || self.filters.iter().any(named))
+        (!self.targets || race.has_target())
+            && (self.filters.is_empty() || self.filters.iter().any(named))
     }
 
     fn measure(&self, race: &mut Race) -> io::Result<Vec<Samples>> {
-        if self.instructions { instructions::count(race) } else { Ok(race.run(self.pace)) }
+        if self.instructions {
+            instructions::count(race)
+        } else {
+            Ok(race.run(self.pace))
+        }
     }
 }

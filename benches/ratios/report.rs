@@ -2,8 +2,16 @@
 
 use crate::harness::{Lane, Race, Samples};
 
-const HEAD: [&str; 8] =
-    ["what", "judged", "against", "judged : other", "ratio", "quartiles", "target", "met?"];
+const HEAD: [&str; 8] = [
+    "what",
+    "judged",
+    "against",
+    "judged : other",
+    "ratio",
+    "quartiles",
+    "target",
+    "met?",
+];
 
 /// All rows so far.
 pub(crate) struct Report {
@@ -16,7 +24,12 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(measure: &'static str) -> Self {
-        Self { measure, rows: Vec::new(), met: 0, targets: 0 }
+        Self {
+            measure,
+            rows: Vec::new(),
+            met: 0,
+            targets: 0,
+        }
     }
 
     /// One row per lane but the first, which is the one that is judged.
@@ -44,7 +57,9 @@ impl Report {
             ),
             format!("{ratio:.2}"),
             format!("{low:.2} to {high:.2}"),
-            lane.target.map(|target| format!("{target:.2}")).unwrap_or_default(),
+            lane.target
+                .map(|target| format!("{target:.2}"))
+                .unwrap_or_default(),
             verdict.unwrap_or_default().to_owned(),
         ]);
     }
@@ -59,7 +74,14 @@ impl Report {
     pub(crate) fn print(&self) {
         let widths: Vec<usize> = (0..HEAD.len()).map(|column| self.width(column)).collect();
         println!("{}", line(&HEAD, &widths));
-        println!("|{}|", widths.iter().map(|width| "-".repeat(width + 2)).collect::<Vec<_>>().join("|"));
+        println!(
+            "|{}|",
+            widths
+                .iter()
+                .map(|width| "-".repeat(width + 2))
+                .collect::<Vec<_>>()
+                .join("|")
+        );
         for row in &self.rows {
             println!("{}", line(row, &widths));
         }
@@ -73,10 +95,17 @@ impl Report {
 }
 
 fn line(cells: &[impl AsRef<str>], widths: &[usize]) -> String {
-    let padded = cells.iter().zip(widths).map(|(cell, &width)| format!(" {:width$} ", cell.as_ref()));
+    let padded = cells
+        .iter()
+        .zip(widths)
+        .map(|(cell, &width)| format!(" {:width$} ", cell.as_ref()));
     format!("|{}|", padded.collect::<Vec<_>>().join("|"))
 }
 
 fn figure(value: f64) -> String {
-    if value < 10.0 { format!("{value:.2}") } else { format!("{value:.0}") }
+    if value < 10.0 {
+        format!("{value:.2}")
+    } else {
+        format!("{value:.0}")
+    }
 }
