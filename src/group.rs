@@ -477,12 +477,8 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
     ///
     /// What ended the group: see [`Error`].
     pub async fn wait(mut self) -> Result<Vec<T>, Error> {
-        Ok(self
-            .succeed()
-            .await?
-            .into_iter()
-            .map(|(_, value)| value)
-            .collect())
+        self.succeed().await?;
+        Ok(self.inner.take_values())
     }
 
     /// [`wait`](Self::wait) with the tasks' names beside their results.
@@ -491,11 +487,10 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
     ///
     /// As [`wait`](Self::wait).
     pub async fn wait_named(mut self) -> Result<Vec<(Name, T)>, Error> {
-        let values = self.succeed().await?;
-        Ok(values
-            .into_iter()
-            .map(|(index, value)| (self.core().name(index), value))
-            .collect())
+        self.succeed().await?;
+        let core = self.core();
+        let value = |index| Some((core.name(index), self.inner.results.take(index)?));
+        Ok(core.remaining().into_iter().filter_map(value).collect())
     }
 
     /// Waits for all tasks, and returns what became of each, in the order of spawning: for
@@ -590,20 +585,10 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
         joined
     }
 
-    /// Waits for all, and takes the results that have not been taken, with their tasks' indices.
-    async fn succeed(&mut self) -> Result<Vec<(u32, T)>, Error> {
+    /// Waits for all, and tells what ended the group, if that was no success.
+    async fn succeed(&mut self) -> Result<(), Error> {
         self.join().await?;
-        match self.core().verdict() {
-            Some(error) => Err(error),
-            None => Ok(self.take_values()),
-        }
-    }
-
-    fn take_values(&self) -> Vec<(u32, T)> {
-        let remaining = self.core().remaining().into_iter();
-        remaining
-            .filter_map(|index| Some((index, self.inner.results.take(index)?)))
-            .collect()
+        self.core().verdict().map_or(Ok(()), Err)
     }
 
     fn poll_next_named(

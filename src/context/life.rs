@@ -377,7 +377,9 @@ impl Life {
     fn settle(self: &Arc<Self>, waiting: usize) {
         self.unwant_timers(waiting);
         self.stop_timer();
-        self.unlink();
+        if self.layer == Layer::Linked {
+            self.unlink();
+        }
         if let Some(hook) = self.hook.as_ref().and_then(Weak::upgrade) {
             guard::shield("a group's end", || hook.ended());
         }
@@ -496,18 +498,23 @@ impl Life {
 #[derive(Default)]
 #[must_use = "nobody has been woken yet: run it"]
 pub(crate) struct Released {
+    /// The life that ended of itself, and how many waited for it. The others: most lives have none.
+    top: Option<(Arc<Life>, usize)>,
     lives: Vec<(Arc<Life>, usize)>,
     watchers: Vec<(Watcher, End)>,
 }
 
 impl Released {
     fn keep(&mut self, life: Arc<Life>, waiting: usize) {
-        self.lives.push((life, waiting));
+        match self.top {
+            None => self.top = Some((life, waiting)),
+            Some(_) => self.lives.push((life, waiting)),
+        }
     }
 
     /// Counts waiters for the life kept last.
     fn waiting(&mut self, waiting: usize) {
-        if let Some((_, count)) = self.lives.last_mut() {
+        if let Some((_, count)) = self.lives.last_mut().or(self.top.as_mut()) {
             *count += waiting;
         }
     }
@@ -516,7 +523,7 @@ impl Released {
     /// have tasks to wake, then those who wait and the callbacks.
     pub(crate) fn run(mut self) {
         self.pass_on();
-        for (life, waiting) in std::mem::take(&mut self.lives) {
+        for (life, waiting) in self.top.into_iter().chain(self.lives) {
             life.settle(waiting);
         }
         for (watcher, _) in self.watchers {

@@ -276,7 +276,8 @@ impl Life {
 
     /// The life has ended: nobody waits for its deadline any more.
     pub(super) fn stop_timer(self: &Arc<Self>) {
-        if self.timers.own.is_some() {
+        // With nobody waiting it is stopped already: by whoever was the last to leave.
+        if self.timers.own.is_some() && self.timers.wanted.load(Ordering::Acquire) > 0 {
             self.drive();
         }
     }

@@ -49,8 +49,14 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
+    #[inline]
     fn from_u8(phase: u8) -> Self {
-        [Self::Run, Self::Grace, Self::Drop, Self::Over][usize::from(phase)]
+        match phase {
+            0 => Self::Run,
+            1 => Self::Grace,
+            2 => Self::Drop,
+            _ => Self::Over,
+        }
     }
 }
 
@@ -103,7 +109,7 @@ pub(super) struct Seat {
     waker: Mutex<Option<Waker>>,
     /// The next in the list of the finished, as its index plus 1.
     next: AtomicU32,
-    /// How often it was polled; written by whoever polls it.
+    /// How often it was polled, as of the last time it had to wait.
     polls: AtomicU32,
     /// How it ended: see `seat`.
     state: AtomicU8,
@@ -220,6 +226,11 @@ impl Core {
             self.spawned.load(Ordering::Acquire),
             self.finished.load(Ordering::Acquire),
         )
+    }
+
+    /// How many tasks there have been, queued ones included.
+    pub(super) fn spawned(&self) -> u32 {
+        self.spawned.load(Ordering::Acquire)
     }
 
     #[inline]
@@ -341,17 +352,11 @@ impl Core {
 
 /// Being polled.
 impl Core {
-    /// Counts a poll.
+    /// A poll begins.
     #[inline]
     pub(crate) fn polling(&self, index: u32) {
-        let seat = self.seat(index);
-        // One polls at a time, so this needs no read-modify-write.
-        seat.polls.store(
-            seat.polls.load(Ordering::Relaxed).wrapping_add(1),
-            Ordering::Relaxed,
-        );
         if self.timed.load(Ordering::Relaxed) {
-            self.note_time(seat);
+            self.note_time(self.seat(index));
         }
     }
 
@@ -382,12 +387,13 @@ impl Core {
 
     /// Leaves the waker, to be woken when the phase moves on from `seen`. False if it has (invariant 4).
     ///
-    /// `before`: whether a waker was left before, which may be the same.
+    /// `polls`: how often the task has been polled. After the first time the waker may well be there.
     #[inline]
-    pub(crate) fn park(&self, index: u32, waker: &Waker, seen: Phase, before: bool) -> bool {
+    pub(crate) fn park(&self, index: u32, waker: &Waker, seen: Phase, polls: u32) -> bool {
         self.arm();
         let seat = self.seat(index);
-        if before {
+        seat.polls.store(polls, Ordering::Relaxed);
+        if polls > 1 {
             let current = seat.waker.lock();
             if self.phase() != seen {
                 return false;
@@ -645,13 +651,16 @@ impl Core {
     /// All have ended: nothing is left to be woken.
     pub(crate) fn over(&self) {
         self.advance(Phase::Over);
-        self.finish();
         self.disarm();
+        self.finish();
         self.stop_alarms();
     }
 
     /// The group is being dropped: nobody waits, so there is no grace.
     pub(crate) fn abandon(&self) {
+        if self.phase() == Phase::Over {
+            return;
+        }
         self.rules.lock().grace = None;
         self.finish();
         self.drop_now();
@@ -681,6 +690,7 @@ impl Core {
     }
 
     fn stop_alarms(&self) {
+        // Dropped unlocked: stopping an alarm may drop what the clock keeps for it.
         let alarms = std::mem::take(&mut *self.alarms.lock());
         drop(alarms);
     }
@@ -706,6 +716,12 @@ impl Core {
         drop(roster);
         remaining.sort_unstable();
         remaining.into_iter().map(|(_, index)| index).collect()
+    }
+
+    /// Whether places are in the order of spawning: until one is given away again.
+    pub(crate) fn is_in_order(&self) -> bool {
+        let roster = self.roster.lock();
+        roster.spawned == roster.length
     }
 
     pub(crate) fn is_limited(&self) -> bool {

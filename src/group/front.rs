@@ -354,6 +354,18 @@ impl<S: Spawn<M>, T, M: Flavour> Inner<S, T, M> {
         }
     }
 
+    /// The results that have not been taken, in the order of spawning.
+    pub(super) fn take_values(&self) -> Vec<T> {
+        let core = self.front.core();
+        if core.is_in_order() {
+            return self.results.take_all(core.spawned());
+        }
+        core.remaining()
+            .into_iter()
+            .filter_map(|index| self.results.take(index))
+            .collect()
+    }
+
     /// Ends what waits in the queue of a group that has ended.
     pub(super) fn skip_queue(&self) {
         self.results.clear_queue();
@@ -369,6 +381,13 @@ impl<T, M: Flavour> Results<T, M> {
 
     fn pop(&self) -> Option<(u32, M)> {
         self.queue.get()?.1.try_recv().ok()
+    }
+
+    /// The results of the first `count` places, as far as there are any.
+    fn take_all(&self, count: u32) -> Vec<T> {
+        let mut values = Vec::with_capacity(count as usize);
+        values.extend((0..count).filter_map(|index| self.take(index)));
+        values
     }
 
     pub(super) fn take(&self, index: u32) -> Option<T> {

@@ -57,8 +57,8 @@ pub(crate) struct Place<D: Desk<M>, M> {
     index: u32,
     queued: bool,
     background: bool,
-    /// Whether a waker has been left in the seat.
-    parked: bool,
+    /// How often the future has been polled.
+    polls: u32,
     /// Whether the future has been polled since the context ended.
     warned: bool,
     flavour: PhantomData<fn() -> M>,
@@ -67,13 +67,13 @@ pub(crate) struct Place<D: Desk<M>, M> {
 impl<F, D: Desk<M>, M> Job<F, D, M> {
     #[inline]
     pub(crate) fn new(future: F, desk: D, index: u32, queued: bool, background: bool) -> Self {
-        let (parked, warned) = (false, false);
+        let (polls, warned) = (0, false);
         let place = Place {
             desk: Some(desk),
             index,
             queued,
             background,
-            parked,
+            polls,
             warned,
             flavour: PhantomData,
         };
@@ -165,17 +165,17 @@ impl<D: Desk<M>, M> Place<D, M> {
 
     /// A poll begins: in which phase. `None` if the task has ended.
     #[inline]
-    fn polling(&self) -> Option<Phase> {
+    fn polling(&mut self) -> Option<Phase> {
         let core = self.desk.as_ref()?.core();
+        self.polls = self.polls.wrapping_add(1);
         core.polling(self.index);
         Some(core.phase())
     }
 
     #[inline]
-    fn park(&mut self, waker: &task::Waker, seen: Phase) -> bool {
+    fn park(&self, waker: &task::Waker, seen: Phase) -> bool {
         let Some(desk) = &self.desk else { return true };
-        let before = std::mem::replace(&mut self.parked, true);
-        desk.core().park(self.index, waker, seen, before)
+        desk.core().park(self.index, waker, seen, self.polls)
     }
 
     /// The future has returned.

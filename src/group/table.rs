@@ -5,23 +5,23 @@ use std::sync::OnceLock;
 /// How many there is room for without an allocation: most fan-outs are this small.
 const INLINE: usize = 4;
 
-/// Each block is this many times as large as the one before.
-const GROWTH_BITS: u32 = 2;
-
-/// 4 + 4·4 + 4·4² + …: 2^32 places and more.
-const BLOCKS: usize = 15;
+/// Block k holds the places from 4·2^k to 4·2^(k+1): enough of them for 2^32.
+const BLOCKS: usize = 30;
 
 /// Places counted from 0, each made (by `Default`) with its block, which is made when it is first needed.
 pub(crate) struct Table<X> {
     inline: [X; INLINE],
-    blocks: [OnceLock<Box<[X]>>; BLOCKS],
+    /// Apart, so that a table which needs none of them stays small.
+    blocks: OnceLock<Box<Blocks<X>>>,
 }
+
+type Blocks<X> = [OnceLock<Box<[X]>>; BLOCKS];
 
 impl<X: Default> Table<X> {
     pub(crate) fn new() -> Self {
         Self {
             inline: Default::default(),
-            blocks: [const { OnceLock::new() }; BLOCKS],
+            blocks: OnceLock::new(),
         }
     }
 
@@ -35,9 +35,12 @@ impl<X: Default> Table<X> {
     }
 
     fn make_in_block(&self, index: u32) -> &X {
-        let (block, length, offset) = locate(index);
-        let block = self.blocks[block].get_or_init(|| (0..length).map(|_| X::default()).collect());
-        &block[offset]
+        let (block, offset) = locate(index);
+        let make_block = || (0..INLINE << block).map(|_| X::default()).collect();
+        let blocks = self
+            .blocks
+            .get_or_init(|| Box::new([const { OnceLock::new() }; BLOCKS]));
+        &blocks[block].get_or_init(make_block)[offset]
     }
 
     /// The place, which has been made.
@@ -46,8 +49,8 @@ impl<X: Default> Table<X> {
         match self.inline.get(index as usize) {
             Some(place) => place,
             None => {
-                let (block, _, offset) = locate(index);
-                match self.blocks[block].get() {
+                let (block, offset) = locate(index);
+                match self.blocks.get().and_then(|blocks| blocks[block].get()) {
                     Some(block) => &block[offset],
                     None => unreachable!("a place is made before its index is given out"),
                 }
@@ -56,19 +59,13 @@ impl<X: Default> Table<X> {
     }
 }
 
-/// Which block holds `index`, how long that is, and where in it.
-///
-/// Block k begins at 4·(4^(k+1) − 1)/3, so 3·index/4 + 1 lies in [4^(k+1), 4^(k+2)).
+/// Which block holds `index`, and where in it.
 #[inline]
-fn locate(index: u32) -> (usize, usize, usize) {
-    let scaled = 3 * (u64::from(index) / INLINE as u64) + 1;
-    let power = scaled.ilog2() / GROWTH_BITS;
-    let length = (INLINE as u64) << (GROWTH_BITS * power);
-    let start = INLINE as u64 * ((1 << (GROWTH_BITS * power)) - 1) / 3;
+fn locate(index: u32) -> (usize, usize) {
+    let power = index.ilog2();
     (
-        power as usize - 1,
-        length as usize,
-        (u64::from(index) - start) as usize,
+        (power - INLINE.ilog2()) as usize,
+        (index - (1 << power)) as usize,
     )
 }
 
@@ -93,8 +90,8 @@ impl<X> Few<X> {
             return &mut self.first[index];
         }
         let index = index - INLINE;
-        if index >= self.rest.len() {
-            self.rest.resize_with(index + 1, || None);
+        while index >= self.rest.len() {
+            self.rest.push(None);
         }
         &mut self.rest[index]
     }
@@ -116,13 +113,12 @@ mod tests {
     fn every_index_has_a_place_of_its_own() {
         let (mut next_block, mut next_offset) = (0, 0);
         for index in INLINE as u32..100_000 {
-            let (block, length, offset) = locate(index);
-            assert_eq!((block, offset), (next_block, next_offset), "index {index}");
+            assert_eq!(locate(index), (next_block, next_offset), "index {index}");
             next_offset += 1;
-            if next_offset == length {
-                (next_block, next_offset) = (block + 1, 0);
+            if next_offset == INLINE << next_block {
+                (next_block, next_offset) = (next_block + 1, 0);
             }
         }
-        assert!(locate(u32::MAX).0 < BLOCKS);
+        assert_eq!(locate(u32::MAX).0, BLOCKS - 1);
     }
 }
