@@ -112,7 +112,9 @@ impl<M: Flavour> Set<M> {
         let Some((mut task, bell)) = self.tasks.lock().take(index) else {
             return;
         };
-        bell.rung.store(false, Ordering::Release); // before the poll: what wakes it from now on is news
+        // Before the poll: what wakes it from now on is news. A swap, to see what was written before a ring
+        // that found the bell rung, and so did nothing.
+        bell.rung.swap(false, Ordering::AcqRel);
         let waker = waker_ref(&bell);
         match Pin::new(&mut task).poll(&mut task::Context::from_waker(&waker)) {
             Poll::Pending => self.tasks.lock().put_back(index, task),
