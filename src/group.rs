@@ -601,13 +601,14 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
         if inner.front.core().has_ended() {
             inner.skip_queue();
         }
+        let idle = inner.front.core().is_idle(); // before the look at the list: who finishes after this wakes us
         inner.front.core().take_finished(&mut self.finished);
         while let Some(index) = self.finished.pop_front() {
             if let Some(result) = self.look_at(index) {
                 return Poll::Ready(Some(result));
             }
         }
-        match inner.front.core().is_idle() {
+        match idle {
             true => Poll::Ready(self.last_word()),
             false => Poll::Pending,
         }
