@@ -149,11 +149,28 @@ impl<S: Spawn<M>, M: Flavour> Front<S, M> {
             return;
         }
         *place = None;
-        handles.retire(handle, done);
-        let gone = handles.sweep();
+        let gone = self.let_go(&mut handles, handle, done);
         drop(handles);
         self.core.vacate(index);
         guard::discard(gone);
+    }
+
+    /// The outcome of the handle's task has been taken: which handles are to be dropped now. Without a limit
+    /// no other job can run in the executor's task, so it has done with it, or is about to.
+    fn let_go(
+        &self,
+        handles: &mut Handles<S::Handle>,
+        handle: S::Handle,
+        done: Option<Arc<AtomicBool>>,
+    ) -> impl Sized + use<S, M> {
+        let handle = match self.core.is_limited() {
+            false => Some(handle),
+            true => {
+                handles.retire(handle, done);
+                None
+            }
+        };
+        (handle, handles.sweep())
     }
 
     /// Frees the place of a task whose outcome has been taken.
@@ -166,17 +183,10 @@ impl<S: Spawn<M>, M: Flavour> Front<S, M> {
             *handles.kept.at(index) = Some(Kept::TooLate);
             return;
         };
-        let handle = match self.core.is_limited() {
-            false => Some(handle),
-            true => {
-                handles.retire(handle, done);
-                None
-            }
-        };
-        let gone = handles.sweep();
+        let gone = self.let_go(&mut handles, handle, done);
         drop(handles);
         self.core.vacate(index);
-        guard::discard((handle, gone));
+        guard::discard(gone);
     }
 
     /// Polls the tasks, if that is ours to do.
