@@ -789,7 +789,13 @@ impl Core {
     /// Makes `waker` the one to be woken when the group has finished (or each task).
     pub(crate) fn watch(&self, waker: &Waker, each: bool) {
         let each = each || self.needed.load(Ordering::Relaxed) > 0;
-        self.wake_for_each.store(each, Ordering::Relaxed);
+        if each && !self.wake_for_each.load(Ordering::Relaxed) {
+            self.wake_for_each.store(true, Ordering::Relaxed);
+            // Who finishes after this step sees the flag, and who finished before it is seen by us.
+            self.finished.fetch_or(0, Ordering::AcqRel);
+        } else if !each {
+            self.wake_for_each.store(false, Ordering::Relaxed);
+        }
         if self
             .owner
             .lock()
