@@ -823,9 +823,12 @@ impl Core {
     /// Whether enough successes can't be had any more, supposing that nobody else comes in.
     pub(crate) fn is_out_of_reach(&self) -> bool {
         let needed = self.needed.load(Ordering::Relaxed);
+        // In this order: a task stops being live after all else it does, so that it is counted as one or
+        // the other, or, for a moment, as both; never as neither.
+        let live = self.live();
         let background = self.background.load(Ordering::Acquire);
         let possible =
-            self.succeeded.load(Ordering::Acquire) + self.live().saturating_sub(background);
+            self.succeeded.load(Ordering::Acquire) + live.saturating_sub(background);
         needed > 0 && possible < needed
     }
 
