@@ -815,13 +815,22 @@ impl Core {
         guard::discard(owner);
     }
 
+    /// Lets nobody in any more, if nobody is left whom the group needs: true if so. Under the roster's lock,
+    /// so that who is let in is not cancelled by a decision made without him.
+    pub(crate) fn close_if_useless(&self) -> bool {
+        let mut roster = self.roster.lock();
+        let useless = self.is_idle() || self.is_out_of_reach();
+        roster.closed |= useless;
+        useless
+    }
+
     /// Whether only background tasks are left.
     pub(crate) fn is_idle(&self) -> bool {
         self.live() <= self.background.load(Ordering::Acquire)
     }
 
     /// Whether enough successes can't be had any more, supposing that nobody else comes in.
-    pub(crate) fn is_out_of_reach(&self) -> bool {
+    fn is_out_of_reach(&self) -> bool {
         let needed = self.needed.load(Ordering::Relaxed);
         // In this order: a task stops being live after all else it does, so that it is counted as one or
         // the other, or, for a moment, as both; never as neither.

@@ -216,7 +216,7 @@ impl<S: Spawn<M>, M: Flavour> Front<S, M> {
             if core.are_stragglers_due() {
                 return Poll::Ready(Err(core.stragglers()));
             }
-            if core.has_ended() || !(core.is_idle() || core.is_out_of_reach()) {
+            if core.has_ended() || !core.close_if_useless() {
                 return Poll::Pending;
             }
             core.finish(); // only background tasks are left, or the rest can't reach the quorum
