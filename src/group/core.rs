@@ -937,11 +937,15 @@ impl Core {
     ) -> Result<bool, Over> {
         let waker = waker.clone();
         let mut roster = self.roster.lock();
-        if roster.closed || self.has_ended() {
+        // The phase tells of the end only when it is known what it was (invariant 1); who comes before that
+        // stands in line, and is called.
+        if roster.closed || self.phase() > Phase::Run {
             drop(roster);
             return Err(Over);
         }
-        let free = roster.is_first(*ticket) && !(self.is_limited() && self.is_full(&roster));
+        let free = !self.has_ended()
+            && roster.is_first(*ticket)
+            && !(self.is_limited() && self.is_full(&roster));
         let (unused, next) = match free {
             // Whoever is next may find a place too, or this one may not use its turn.
             true => (
