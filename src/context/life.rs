@@ -227,6 +227,15 @@ impl Life {
         }
     }
 
+    /// Whether it has ended, for its hook, which was made after it: either this sees the end, or the end sees
+    /// the hook. A load alone would leave a way for each to miss the other; the lock orders them.
+    pub(crate) fn has_ended_by_now(&self) -> bool {
+        if self.parent.is_some() {
+            drop(self.tree().lock()); // without a parent nobody else could end it so early
+        }
+        self.has_ended()
+    }
+
     /// Whether it has ended; ends it if its deadline is past and the timer late, or not armed.
     #[inline]
     pub(crate) fn is_done(self: &Arc<Self>) -> bool {

@@ -192,7 +192,7 @@ impl Core {
             origin,
             since: OnceLock::new(),
         });
-        if core.has_ended() {
+        if core.ctx.life().is_some_and(|life| life.has_ended_by_now()) {
             core.ended(); // its end may have come before there was a group to hear of it
         }
         core
@@ -836,8 +836,7 @@ impl Core {
         // the other, or, for a moment, as both; never as neither.
         let live = self.live();
         let background = self.background.load(Ordering::Acquire);
-        let possible =
-            self.succeeded.load(Ordering::Acquire) + live.saturating_sub(background);
+        let possible = self.succeeded.load(Ordering::Acquire) + live.saturating_sub(background);
         needed > 0 && possible < needed
     }
 
