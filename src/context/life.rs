@@ -41,7 +41,7 @@ pub(crate) struct Life {
     parent: Option<Arc<Life>>,
     /// Our entry in the tree. Written once, under its lock.
     key: AtomicU32,
-    /// 0 while alive, else the number of the end (invariant 2).
+    /// `ALIVE` or `TIMED`, else the number of the end (invariant 2).
     ended: AtomicU64,
     end: Mutex<Option<End>>,
     pub(super) timers: Timers,
@@ -51,6 +51,12 @@ pub(crate) struct Life {
     pub(super) depth: u32,
     pub(super) origin: &'static Location<'static>,
 }
+
+/// Alive, and only somebody's doing can end it.
+const ALIVE: u64 = 0;
+
+/// Alive until a deadline: whether that has passed is for the clock to say.
+const TIMED: u64 = u64::MAX;
 
 /// Where the tree's lock is: every tree is kept by its root.
 enum Home {
@@ -114,7 +120,7 @@ impl Life {
             home: parent.map_or_else(Home::new, |parent| Home::Under(parent.root().clone())),
             parent: parent.cloned(),
             key: AtomicU32::new(ROOT),
-            ended: AtomicU64::new(0),
+            ended: AtomicU64::new(if timers.any() { TIMED } else { ALIVE }),
             end: Mutex::new(None),
             timers,
             links: Mutex::new(Vec::new()),
@@ -136,13 +142,14 @@ impl Life {
         depth: u32,
         origin: &'static Location<'static>,
     ) -> Arc<Self> {
+        let timers = Timers::of_all(sources);
         let life = Arc::new(Self {
             home: Home::new(),
             parent: None,
             key: AtomicU32::new(ROOT),
-            ended: AtomicU64::new(0),
+            ended: AtomicU64::new(if timers.any() { TIMED } else { ALIVE }),
             end: Mutex::new(None),
-            timers: Timers::of_all(sources),
+            timers,
             links: Mutex::new(Vec::new()),
             hook: None,
             layer: Layer::Linked,
@@ -157,12 +164,12 @@ impl Life {
     fn join_parent(self: &Arc<Self>) {
         let Some(parent) = &self.parent else { return };
         let mut tree = self.tree().lock();
-        match parent.ended.load(Ordering::Relaxed) {
-            0 => {
+        match parent.end_number() {
+            None => {
                 let key = tree.add_life(parent.key(), Arc::downgrade(self));
                 self.key.store(key, Ordering::Relaxed);
             }
-            number => {
+            Some(number) => {
                 *self.end.lock() = parent.end.lock().clone();
                 self.ended.store(number, Ordering::Release);
             }
@@ -222,8 +229,22 @@ impl Life {
     #[inline]
     pub(crate) fn has_ended(&self) -> bool {
         match self.ended.load(Ordering::Acquire) {
-            0 => false,
-            number => self.home().1.load(Ordering::Acquire) >= number,
+            ALIVE | TIMED => false,
+            number => self.is_published(number),
+        }
+    }
+
+    #[inline]
+    fn is_published(&self, number: u64) -> bool {
+        self.home().1.load(Ordering::Acquire) >= number
+    }
+
+    /// The number of its end, published or not. To be asked under the tree's lock, where ends are made.
+    #[inline]
+    fn end_number(&self) -> Option<u64> {
+        match self.ended.load(Ordering::Relaxed) {
+            ALIVE | TIMED => None,
+            number => Some(number),
         }
     }
 
@@ -239,7 +260,11 @@ impl Life {
     /// Whether it has ended; ends it if its deadline is past and the timer late, or not armed.
     #[inline]
     pub(crate) fn is_done(self: &Arc<Self>) -> bool {
-        self.has_ended() || (self.timers.any() && self.expire_if_past())
+        match self.ended.load(Ordering::Acquire) {
+            ALIVE => false,
+            TIMED => self.expire_if_past(),
+            number => self.is_published(number),
+        }
     }
 
     pub(crate) fn end_state(self: &Arc<Self>) -> Option<End> {
@@ -290,7 +315,7 @@ impl Life {
     fn mark_into(self: &Arc<Self>, end: End, released: &mut Released) -> bool {
         let (tree, published) = self.home();
         let mut tree = tree.lock();
-        if self.ended.load(Ordering::Relaxed) != 0 {
+        if self.end_number().is_some() {
             return false; // invariant 1; and published by now, for that happens under this lock
         }
         tree.epoch += 1;
@@ -318,7 +343,7 @@ impl Life {
     }
 
     fn set_end(&self, end: &End, number: u64) {
-        if self.ended.load(Ordering::Relaxed) == 0 {
+        if self.end_number().is_none() {
             *self.end.lock() = Some(end.clone());
             self.ended.store(number, Ordering::Release);
         }
@@ -338,7 +363,7 @@ impl Life {
         let waits = watcher.waits();
         let key = {
             let mut tree = self.tree().lock();
-            if self.ended.load(Ordering::Relaxed) != 0 {
+            if self.end_number().is_some() {
                 return Err(watcher);
             }
             tree.add_watcher(self.key(), watcher)
@@ -353,7 +378,7 @@ impl Life {
     pub(super) fn unwatch(self: &Arc<Self>, key: Key) -> Option<Watcher> {
         let watcher = {
             let mut tree = self.tree().lock();
-            if self.ended.load(Ordering::Relaxed) != 0 {
+            if self.end_number().is_some() {
                 return None;
             }
             tree.remove_watcher(key)
@@ -379,7 +404,7 @@ impl Life {
 
     fn with_waker<R>(&self, key: Key, look: impl FnOnce(&mut std::task::Waker) -> R) -> Option<R> {
         let mut tree = self.tree().lock();
-        (self.ended.load(Ordering::Relaxed) == 0).then(|| look(tree.waker(key)))
+        self.end_number().is_none().then(|| look(tree.waker(key)))
     }
 
     /// After the end, under no lock: what waits for nothing any more is let go of.
@@ -487,7 +512,7 @@ impl Drop for Life {
 impl Life {
     /// Leaves the tree.
     fn leave(&mut self) {
-        if matches!(self.home, Home::Under(_)) && self.ended.load(Ordering::Relaxed) == 0 {
+        if matches!(self.home, Home::Under(_)) && self.end_number().is_none() {
             self.tree().lock().remove_life(self.key(), self);
         }
     }

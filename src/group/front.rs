@@ -11,16 +11,24 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use async_channel::{Receiver, Sender};
 use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
 use std::mem;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{self, Poll, Waker};
 
-/// What starts the tasks, and who polls them if that is nobody's business but ours.
+/// What starts the tasks, and how they are polled if that is nobody's business but ours.
 pub(crate) struct Host<S, M> {
     spawner: S,
-    in_place: Option<InPlace<M>>,
+    by_hand: Option<ByHand<S>>,
+    flavour: PhantomData<fn(M)>,
+}
+
+/// What an executor would do.
+struct ByHand<S> {
+    drive: fn(&S, &mut task::Context<'_>),
+    clear: fn(&S),
 }
 
 /// Starts tasks, and keeps what the executor returned for them.
@@ -68,17 +76,21 @@ impl<S, M> Host<S, M> {
     pub(crate) fn executor(spawner: S) -> Self {
         Self {
             spawner,
-            in_place: None,
+            by_hand: None,
+            flavour: PhantomData,
         }
     }
 }
 
 impl<M: Flavour> Host<InPlace<M>, M> {
     pub(crate) fn in_place() -> Self {
-        let set = InPlace::new();
         Self {
-            spawner: set.clone(),
-            in_place: Some(set),
+            spawner: InPlace::new(),
+            by_hand: Some(ByHand {
+                drive: InPlace::drive,
+                clear: InPlace::clear,
+            }),
+            flavour: PhantomData,
         }
     }
 }
@@ -192,8 +204,8 @@ impl<S: Spawn<M>, M: Flavour> Front<S, M> {
     /// Polls the tasks, if that is ours to do.
     #[inline]
     pub(crate) fn drive(&self, cx: &mut task::Context<'_>) {
-        if let Some(set) = &self.host.in_place {
-            set.drive(cx);
+        if let Some(by_hand) = &self.host.by_hand {
+            (by_hand.drive)(&self.host.spawner, cx);
         }
     }
 
@@ -228,8 +240,11 @@ impl<S: Spawn<M>, M: Flavour> Front<S, M> {
     pub(crate) fn abandon(&self) {
         self.core.unwatch();
         self.core.abandon();
-        if let Some(set) = &self.host.in_place {
-            set.clear();
+        if let Some(by_hand) = &self.host.by_hand {
+            (by_hand.clear)(&self.host.spawner);
+        }
+        if !mem::needs_drop::<S::Handle>() {
+            return;
         }
         let handles = {
             let mut handles = self.handles.lock();
@@ -365,15 +380,18 @@ impl<S: Spawn<M>, T, M: Flavour> Inner<S, T, M> {
     }
 
     /// The results that have not been taken, in the order of spawning.
-    pub(super) fn take_values(&self) -> Vec<T> {
-        let core = self.front.core();
-        if core.is_in_order() {
-            return self.results.take_all(core.spawned());
+    pub(super) fn take_values(self: &mut Arc<Self>) -> Vec<T> {
+        let core = self.front.core().clone();
+        let alone = Arc::get_mut(self).and_then(|inner| Arc::get_mut(&mut inner.results));
+        match alone {
+            Some(results) if core.is_in_order() => results.take_all(core.spawned() as usize),
+            _ => {
+                let remaining = core.remaining().into_iter();
+                remaining
+                    .filter_map(|index| self.results.take(index))
+                    .collect()
+            }
         }
-        core.remaining()
-            .into_iter()
-            .filter_map(|index| self.results.take(index))
-            .collect()
     }
 
     /// Ends what waits in the queue of a group that has ended.
@@ -393,10 +411,12 @@ impl<T, M: Flavour> Results<T, M> {
         self.queue.get()?.1.try_recv().ok()
     }
 
-    /// The results of the first `count` places, as far as there are any.
-    fn take_all(&self, count: u32) -> Vec<T> {
-        let mut values = Vec::with_capacity(count as usize);
-        values.extend((0..count).filter_map(|index| self.take(index)));
+    /// The results of the first `count` places, as far as there are any: with no lock to take, for nobody
+    /// else is left.
+    fn take_all(&mut self, count: usize) -> Vec<T> {
+        let mut values = Vec::with_capacity(count);
+        let places = self.values.iter_mut().take(count);
+        values.extend(places.filter_map(|place| place.get_mut().take()));
         values
     }
 

@@ -5,29 +5,33 @@ use crate::spawn::{Flavour, Spawn, Task};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use futures::task::{ArcWake, waker_ref};
-use std::collections::VecDeque;
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{self, Poll, Waker};
+use std::task::{self, Waker};
 
 /// The spawner of groups without an executor: see [`Group::in_place`](crate::Group::in_place).
 pub struct InPlace<M = Task> {
-    set: Arc<Set<M>>,
-}
-
-struct Set<M> {
     tasks: Mutex<Tasks<M>>,
     woken: Arc<Woken>,
 }
 
 struct Tasks<M> {
+    /// Empty while they are being driven: the driver has them, so that polling takes no lock.
     slots: Vec<Slot<M>>,
+    /// Those who came while the others were being driven; their places come after all of the others'.
+    newcomers: Vec<Slot<M>>,
+    /// How many places there are, those that the driver has among them.
+    length: u32,
     vacant: Vec<u32>,
+    driven: bool,
+    /// Whether the group is gone: nobody is to be kept any more.
+    cleared: bool,
 }
 
 struct Slot<M> {
-    /// `None` while it is being polled, and once it has ended.
+    /// `None` once it has ended.
     task: Option<M>,
     bell: Arc<Bell>,
 }
@@ -46,41 +50,54 @@ struct Woken(Mutex<Queue>);
 
 #[derive(Default)]
 struct Queue {
-    indices: VecDeque<u32>,
-    /// Who drives the set; `None` while that is being done: the driver looks again before it leaves.
-    driver: Option<Waker>,
+    indices: Vec<u32>,
+    /// A list that is not in use, for its memory.
+    spare: Vec<u32>,
+    /// Who drives the set, or would: mostly one.
+    drivers: Vec<Waker>,
+    /// Whether one of them is at it: it looks again before it leaves, so nobody needs to be woken.
+    driven: bool,
 }
 
 impl<M: Flavour> InPlace<M> {
     pub(super) fn new() -> Self {
-        let tasks = Mutex::new(Tasks {
+        let tasks = Tasks {
             slots: Vec::new(),
+            newcomers: Vec::new(),
+            length: 0,
             vacant: Vec::new(),
-        });
+            driven: false,
+            cleared: false,
+        };
         Self {
-            set: Arc::new(Set {
-                tasks,
-                woken: Arc::default(),
-            }),
+            tasks: Mutex::new(tasks),
+            woken: Arc::default(),
         }
     }
 
     /// Polls everyone who was woken, once.
     pub(super) fn drive(&self, cx: &mut task::Context<'_>) {
-        for index in self.set.woken.take() {
-            self.set.poll(index);
-        }
-        if !self.set.woken.sleep(cx.waker()) {
+        self.woken.join(cx.waker());
+        let Some(mut slots) = self.tasks.lock().take() else {
+            return; // somebody else is at it, or we are called from one of the tasks
+        };
+        let batch = self.woken.take();
+        let ended: Vec<_> = batch
+            .iter()
+            .copied()
+            .filter(|index| poll(&mut slots, *index))
+            .collect();
+        let unwanted = self.tasks.lock().put_back(slots, ended);
+        guard::discard(unwanted);
+        if self.woken.leave(batch) {
             cx.waker().wake_by_ref(); // some were woken meanwhile: after the others' turn
         }
     }
 
     /// Drops every task.
     pub(super) fn clear(&self) {
-        let tasks = std::mem::take(&mut self.set.tasks.lock().slots);
-        for slot in tasks {
-            guard::discard(slot.task);
-        }
+        let slots = self.tasks.lock().clear();
+        guard::discard(slots);
     }
 }
 
@@ -88,16 +105,8 @@ impl<M: Flavour> Spawn<M> for InPlace<M> {
     type Handle = ();
 
     fn spawn(&self, task: M) {
-        let bell = self.set.tasks.lock().insert(task, &self.set.woken);
+        let bell = self.tasks.lock().insert(task, &self.woken);
         bell.ring();
-    }
-}
-
-impl<M> Clone for InPlace<M> {
-    fn clone(&self) -> Self {
-        Self {
-            set: self.set.clone(),
-        }
     }
 }
 
@@ -107,52 +116,75 @@ impl<M> fmt::Debug for InPlace<M> {
     }
 }
 
-impl<M: Flavour> Set<M> {
-    fn poll(&self, index: u32) {
-        let Some((mut task, bell)) = self.tasks.lock().take(index) else {
-            return;
-        };
-        // Before the poll: what wakes it from now on is news. A swap, to see what was written before a ring
-        // that found the bell rung, and so did nothing.
-        bell.rung.swap(false, Ordering::AcqRel);
-        let waker = waker_ref(&bell);
-        match Pin::new(&mut task).poll(&mut task::Context::from_waker(&waker)) {
-            Poll::Pending => self.tasks.lock().put_back(index, task),
-            Poll::Ready(()) => {
-                guard::discard(task);
-                self.tasks.lock().vacant.push(index);
-            }
-        }
+/// Polls the task at `index`, if there is one. True if it has ended: it is dropped then.
+fn poll<M: Flavour>(slots: &mut [Slot<M>], index: u32) -> bool {
+    let Some(Slot { task, bell }) = slots.get_mut(index as usize) else {
+        return false;
+    };
+    bell.rung.store(false, Ordering::Release); // before the poll: what wakes it from now on is news
+    let waker = waker_ref(bell);
+    let ended = task.as_mut().is_some_and(|task| {
+        Pin::new(task)
+            .poll(&mut task::Context::from_waker(&waker))
+            .is_ready()
+    });
+    if ended {
+        guard::discard(task.take());
     }
+    ended
 }
 
 impl<M> Tasks<M> {
     fn insert(&mut self, task: M, woken: &Arc<Woken>) -> Arc<Bell> {
-        if let Some(index) = self.vacant.pop() {
+        let vacant = if self.driven { None } else { self.vacant.pop() };
+        if let Some(index) = vacant {
             let slot = &mut self.slots[index as usize];
             slot.task = Some(task);
             return slot.bell.clone();
         }
-        let index = self.slots.len() as u32;
         let bell = Arc::new(Bell {
             woken: woken.clone(),
-            index,
+            index: self.length,
             rung: AtomicBool::new(false),
         });
-        self.slots.push(Slot {
+        self.length += 1;
+        let list = if self.driven {
+            &mut self.newcomers
+        } else {
+            &mut self.slots
+        };
+        list.push(Slot {
             task: Some(task),
             bell: bell.clone(),
         });
         bell
     }
 
-    fn take(&mut self, index: u32) -> Option<(M, Arc<Bell>)> {
-        let slot = self.slots.get_mut(index as usize)?;
-        Some((slot.task.take()?, slot.bell.clone()))
+    /// Hands the tasks to a driver, unless another has them.
+    fn take(&mut self) -> Option<Vec<Slot<M>>> {
+        if mem::replace(&mut self.driven, true) {
+            return None;
+        }
+        Some(mem::take(&mut self.slots))
     }
 
-    fn put_back(&mut self, index: u32, task: M) {
-        self.slots[index as usize].task = Some(task);
+    /// Takes them back, and in the newcomers. Returns those that are not wanted any more.
+    fn put_back(&mut self, mut slots: Vec<Slot<M>>, ended: Vec<u32>) -> Vec<Slot<M>> {
+        slots.append(&mut self.newcomers);
+        self.driven = false;
+        if self.cleared {
+            return slots;
+        }
+        self.slots = slots;
+        self.vacant.extend(ended);
+        Vec::new()
+    }
+
+    fn clear(&mut self) -> Vec<Slot<M>> {
+        self.cleared = true;
+        let mut slots = mem::take(&mut self.slots);
+        slots.append(&mut self.newcomers);
+        slots
     }
 }
 
@@ -172,35 +204,45 @@ impl ArcWake for Bell {
 
 impl Woken {
     fn push(&self, index: u32) {
-        let driver = {
+        let drivers = {
             let mut queue = self.0.lock();
-            queue.indices.push_back(index);
-            queue.driver.take()
+            queue.indices.push(index);
+            match queue.driven {
+                true => Vec::new(),
+                false => mem::take(&mut queue.drivers),
+            }
         };
-        driver.into_iter().for_each(guard::wake);
+        drivers.into_iter().for_each(guard::wake);
     }
 
-    fn take(&self) -> VecDeque<u32> {
-        let mut queue = self.0.lock();
-        let driver = queue.driver.take();
-        let indices = std::mem::take(&mut queue.indices);
-        drop(queue);
-        guard::discard(driver);
-        indices
+    /// Makes `waker` one of those who are woken when there is somebody to poll.
+    fn join(&self, waker: &Waker) {
+        let known = self
+            .0
+            .lock()
+            .drivers
+            .iter()
+            .any(|driver| driver.will_wake(waker));
+        if !known {
+            let waker = waker.clone();
+            self.0.lock().drivers.push(waker);
+        }
     }
 
-    /// Leaves the waker, unless there is more to do: then false.
-    fn sleep(&self, waker: &Waker) -> bool {
-        let waker = waker.clone();
+    /// Those who are to be polled, and the turn to do it.
+    fn take(&self) -> Vec<u32> {
         let mut queue = self.0.lock();
-        let idle = queue.indices.is_empty();
-        let replaced = if idle {
-            queue.driver.replace(waker)
-        } else {
-            Some(waker)
-        };
-        drop(queue);
-        guard::discard(replaced);
-        idle
+        queue.driven = true;
+        let spare = mem::take(&mut queue.spare);
+        mem::replace(&mut queue.indices, spare)
+    }
+
+    /// Gives the turn back. True if there is more to do.
+    fn leave(&self, mut batch: Vec<u32>) -> bool {
+        batch.clear();
+        let mut queue = self.0.lock();
+        queue.spare = batch;
+        queue.driven = false;
+        !queue.indices.is_empty()
     }
 }

@@ -59,6 +59,21 @@ impl<X: Default> Table<X> {
     }
 }
 
+impl<X> Table<X> {
+    /// Every place that has been made, in order.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut X> {
+        let blocks = self
+            .blocks
+            .get_mut()
+            .into_iter()
+            .flat_map(|blocks| blocks.iter_mut());
+        let places = blocks
+            .filter_map(OnceLock::get_mut)
+            .flat_map(|block| block.iter_mut());
+        self.inline.iter_mut().chain(places)
+    }
+}
+
 /// Which block holds `index`, and where in it.
 #[inline]
 fn locate(index: u32) -> (usize, usize) {
