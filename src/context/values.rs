@@ -2,6 +2,7 @@
 
 use super::timer::ClockRef;
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// One value and the way to those set before it. One allocation each.
@@ -84,16 +85,20 @@ pub(super) fn clock(values: &Values) -> ClockRef {
     find::<ClockRef>(values).cloned().unwrap_or_default()
 }
 
-/// All layers, the nearest first; without recursion, however deep.
+/// All layers, the nearest first; without recursion, however deep. Where links meet again (contexts linked
+/// that were linked before), what lies behind is looked through once.
 pub(super) fn layers(values: &Values) -> impl Iterator<Item = &Value> {
     let mut next = values.as_deref();
-    let mut others = Vec::new(); // allocates only where contexts were linked
+    let mut others = Vec::new(); // these two allocate only where contexts were linked
+    let mut seen = BTreeSet::new();
     std::iter::from_fn(move || {
         let layer = next.or_else(|| others.pop())?;
         next = match &layer.before {
             Before::One(before) => before.as_deref(),
             Before::Several(sources) => {
-                others.extend(sources.iter().rev().filter_map(Option::as_deref));
+                if seen.insert(sources.as_ptr()) {
+                    others.extend(sources.iter().rev().filter_map(Option::as_deref));
+                }
                 None
             }
         };
