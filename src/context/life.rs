@@ -320,6 +320,7 @@ impl Life {
         }
         tree.epoch += 1;
         let number = tree.epoch;
+        let first = released.kept();
         released.keep(self.clone(), 0);
         self.set_end(&end, number);
         tree.take_subtree(self.key(), |taken| {
@@ -330,12 +331,13 @@ impl Life {
                     .map(|watcher| (watcher, end.clone())),
             );
             match taken.life.upgrade() {
-                Some(life) => {
+                Some(life) if !Arc::ptr_eq(&life, self) => {
                     life.set_end(&end, number);
                     released.keep(life, taken.waiting);
                 }
-                // The root, which has no handle to itself, or one being dropped, for which nobody waits.
-                None => released.waiting(taken.waiting),
+                // One being dropped, whose callbacks now count as its parent's.
+                None if taken.key != ROOT => released.waiting(first, taken.parent, taken.waiting),
+                _ => released.waiting(first, taken.key, taken.waiting),
             }
         });
         published.store(number, Ordering::Release); // invariant 2
@@ -437,9 +439,12 @@ impl Life {
     }
 
     fn children(self: &Arc<Self>) -> Vec<Arc<Life>> {
-        let children = match self.has_ended() {
-            true => Vec::new(), // its place may be somebody else's by now
-            false => self.tree().lock().children(self.key()),
+        let children = {
+            let tree = self.tree().lock();
+            match self.ended.load(Ordering::Relaxed) {
+                0 => tree.children(self.key()),
+                _ => Vec::new(), // its place may be somebody else's by now
+            }
         };
         children.iter().filter_map(Weak::upgrade).collect()
     }
@@ -498,11 +503,13 @@ impl Drop for Link {
 /// Invariants 5 and 6.
 impl Drop for Life {
     fn drop(&mut self) {
-        self.leave();
+        self.leave(self);
         let mut held: Vec<Arc<Life>> = Vec::new();
         let mut next = self.let_go(&mut held);
         while let Some(life) = next.take().or_else(|| held.pop()) {
+            let known_as = Arc::as_ptr(&life);
             if let Some(mut life) = Arc::into_inner(life) {
+                life.leave(known_as);
                 next = life.let_go(&mut held);
             }
         }
@@ -510,11 +517,25 @@ impl Drop for Life {
 }
 
 impl Life {
-    /// Leaves the tree.
-    fn leave(&mut self) {
-        if matches!(self.home, Home::Under(_)) && self.end_number().is_none() {
-            self.tree().lock().remove_life(self.key(), self);
+    /// Leaves the tree, which knows it by the address that it had while it was shared.
+    fn leave(&self, known_as: *const Life) {
+        let key = self.key();
+        if key == ROOT || self.end_number().is_some() {
+            return; // it keeps the tree, has left it already, or was taken out
         }
+        let moved = self.tree().lock().remove_life(key, known_as);
+        self.key.store(ROOT, Ordering::Relaxed);
+        if moved > 0 {
+            self.hand_over(moved);
+        }
+    }
+
+    /// `moved` callbacks wait for the parent's end from now on, and for its deadlines.
+    fn hand_over(&self, moved: usize) {
+        if let (Some(parent), Some(_)) = (&self.parent, &self.timers.own) {
+            parent.want_timers(moved);
+            self.timers.unwant_above(moved);
+        } // with no deadline of its own it went by the parent's
     }
 
     /// Takes every handle to another life out of a life that is being dropped: to its parent, its timers'
@@ -546,9 +567,14 @@ impl Released {
         }
     }
 
-    /// Counts waiters for the life kept last.
-    fn waiting(&mut self, waiting: usize) {
-        if let Some((_, count)) = self.lives.last_mut().or(self.top.as_mut()) {
+    fn kept(&self) -> usize {
+        usize::from(self.top.is_some()) + self.lives.len()
+    }
+
+    /// Counts waiters for the life at `key`, one of those kept from the `first` on.
+    fn waiting(&mut self, first: usize, key: Key, waiting: usize) {
+        let mut kept = self.top.iter_mut().chain(&mut self.lives).skip(first);
+        if let Some((_, count)) = kept.find(|(life, _)| life.key() == key) {
             *count += waiting;
         }
     }

@@ -9,7 +9,7 @@ use crate::clock::{Clock, Sleep, SystemClock};
 use crate::error::{Cause, ContextError};
 use crate::guard;
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicIsize, Ordering};
 use futures::task::{ArcWake, waker_ref};
 use std::error::Error as StdError;
 use std::future::Future;
@@ -36,8 +36,9 @@ pub(super) struct Timers {
     pub(super) own: Option<Deadline>,
     above: Above,
     earliest: Option<Instant>,
-    /// How many in the subtree wait for the own deadline.
-    wanted: AtomicUsize,
+    /// How many in the subtree wait for the own deadline. Who is released before he has been counted makes
+    /// it negative for that long.
+    wanted: AtomicIsize,
     timer: Mutex<Timer>,
     /// How many contexts a linked one has.
     pub(super) sources: usize,
@@ -229,6 +230,14 @@ impl Timers {
     pub(super) fn let_go(&mut self) {
         self.above = Above::None;
     }
+
+    /// `count` who waited for the deadlines above wait for others now.
+    pub(super) fn unwant_above(&self, count: usize) {
+        self.above
+            .as_slice()
+            .iter()
+            .for_each(|owner| owner.unwant(count));
+    }
 }
 
 fn earliest(above: &Above) -> Option<Instant> {
@@ -248,11 +257,7 @@ impl Deadline {
 impl Life {
     /// `count` more wait for the end of this life: the timers of its deadlines must be armed.
     pub(crate) fn want_timers(self: &Arc<Self>, count: usize) {
-        self.for_each_timer(|owner| {
-            if owner.timers.wanted.fetch_add(count, Ordering::AcqRel) == 0 {
-                owner.drive();
-            }
-        });
+        self.for_each_timer(|owner| owner.want(count));
     }
 
     /// `count` wait no longer.
@@ -260,11 +265,23 @@ impl Life {
         if count == 0 {
             return;
         }
-        self.for_each_timer(|owner| {
-            if owner.timers.wanted.fetch_sub(count, Ordering::AcqRel) == count {
-                owner.drive();
-            }
-        });
+        self.for_each_timer(|owner| owner.unwant(count));
+    }
+
+    fn want(self: &Arc<Self>, count: usize) {
+        let count = count as isize;
+        let before = self.timers.wanted.fetch_add(count, Ordering::AcqRel);
+        if before <= 0 && before + count > 0 {
+            self.drive();
+        }
+    }
+
+    fn unwant(self: &Arc<Self>, count: usize) {
+        let count = count as isize;
+        let before = self.timers.wanted.fetch_sub(count, Ordering::AcqRel);
+        if before > 0 && before <= count {
+            self.drive();
+        }
     }
 
     fn for_each_timer(self: &Arc<Self>, act: impl Fn(&Arc<Life>)) {
@@ -301,7 +318,7 @@ impl Life {
 
     fn advance(self: &Arc<Self>, sleep: Option<Sleep>) -> Option<Sleep> {
         let deadline = self.timers.own.as_ref()?;
-        if self.has_ended() || self.timers.wanted.load(Ordering::Acquire) == 0 {
+        if self.has_ended() || self.timers.wanted.load(Ordering::Acquire) <= 0 {
             guard::discard(sleep);
             return None;
         }

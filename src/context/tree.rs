@@ -39,6 +39,8 @@ impl Watcher {
 /// A life taken out of the tree, with everyone who watched it, the longest first.
 pub(super) struct Taken {
     pub(super) life: Weak<Life>,
+    pub(super) key: Key,
+    pub(super) parent: Key,
     pub(super) waiting: usize,
     pub(super) watchers: Vec<Watcher>,
 }
@@ -101,10 +103,10 @@ impl Tree {
     }
 
     /// Takes out a life that nobody can reach any more. What still watches it (only callbacks can: the
-    /// others hold it) watches its parent from now on, which is what can still end it.
-    pub(super) fn remove_life(&mut self, key: Key, life: *const Life) {
+    /// others hold it) watches its parent from now on, which is what can still end it. Returns how many.
+    pub(super) fn remove_life(&mut self, key: Key, life: *const Life) -> usize {
         if !self.is_at(key, life) {
-            return; // its parent ended while it was being dropped
+            return 0; // its parent ended while it was being dropped
         }
         let Links {
             parent, siblings, ..
@@ -112,10 +114,12 @@ impl Tree {
         let (watchers, _) = self.take_watchers(key);
         self.leave(parent, List::Children, siblings);
         self.vacate(key);
+        let moved = watchers.len();
         for watcher in watchers {
             self.add_watcher(parent, watcher);
         }
         self.tidy();
+        moved
     }
 
     /// Whether `key` is still `life`'s: it may have been taken out, and the place given away.
@@ -212,6 +216,7 @@ impl Tree {
 
     fn take(&mut self, key: Key) -> Taken {
         let (watchers, waiting) = self.take_watchers(key);
+        let parent = self.life(key).parent;
         let life = match key {
             ROOT => {
                 self.life(ROOT).first_child = NONE;
@@ -224,6 +229,8 @@ impl Tree {
         };
         Taken {
             life,
+            key,
+            parent,
             waiting,
             watchers,
         }
