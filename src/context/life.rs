@@ -16,7 +16,9 @@
 //!    that the end reaches, in other trees too, is done before the first is woken.
 //! 5. **No recursion.** Ends, drops and look-ups walk lists; 100,000 levels are as good as one.
 //! 6. **Nothing is left.** A life that ended, or that nobody holds, has no entry in its tree.
-//! 7. **No timer without a waiter.** A timer is armed while `wanted` is above zero: see `timer`.
+//! 7. **The clock counts, not who asks.** Before an end is marked, so are those of the deadlines that passed
+//!    before it in its reach, the earliest first: nobody need have asked, nor any timer have fired.
+//! 8. **No timer without a waiter.** A timer is armed while `wanted` is above zero: see `timer`.
 
 use super::timer::{Deadline, Timers};
 use super::tree::{Key, ROOT, Tree, Watcher};
@@ -26,6 +28,7 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::panic::Location;
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 /// What a life is told to do when it ends, before anybody is woken: a group's engine.
 pub(crate) trait Hook: Send + Sync {
@@ -81,6 +84,8 @@ pub(super) enum Layer {
 pub(crate) struct End {
     pub(crate) error: ContextError,
     pub(crate) cause: Cause,
+    /// When, if it was a deadline that passed; else it was when it was said.
+    pub(super) at: Option<Instant>,
 }
 
 /// One source of a linked life: lets go of it when dropped.
@@ -166,7 +171,8 @@ impl Life {
         let mut tree = self.tree().lock();
         match parent.end_number() {
             None => {
-                let key = tree.add_life(parent.key(), Arc::downgrade(self));
+                let own_timer = self.timers.own.is_some();
+                let key = tree.add_life(parent.key(), Arc::downgrade(self), own_timer);
                 self.key.store(key, Ordering::Relaxed);
             }
             Some(number) => {
@@ -283,17 +289,23 @@ impl Life {
 
     /// Ends it because its own deadline has passed.
     pub(super) fn expire(self: &Arc<Self>) {
-        let Some(deadline) = &self.timers.own else {
-            return;
-        };
+        if let Some(end) = self.expiry() {
+            self.end(end);
+        }
+    }
+
+    /// The end that its own deadline makes.
+    fn expiry(&self) -> Option<End> {
+        let deadline = self.timers.own.as_ref()?;
         let cause = match &deadline.cause {
             Some(reason) => Cause::given(reason.clone(), self.origin),
             None => Cause::plain(ContextError::DeadlineExceeded, self.origin),
         };
-        self.end(End {
+        Some(End {
             error: ContextError::DeadlineExceeded,
             cause,
-        });
+            at: Some(deadline.at),
+        })
     }
 
     /// Ends it and all its descendants. Returns whether this was the end: false if it had ended before.
@@ -305,11 +317,46 @@ impl Life {
         first
     }
 
-    /// The half of [`end`](Self::end) that runs no foreign code.
+    /// The half of [`end`](Self::end) that runs no foreign code but the clock's reading.
     pub(crate) fn mark(self: &Arc<Self>, end: End) -> (bool, Released) {
         let mut released = Released::default();
+        if self.mark_overdue(&end, &mut released) {
+            released.pass_on(); // what came first may reach us too
+        }
         let first = self.mark_into(end, &mut released);
         (first, released)
+    }
+
+    /// Invariant 7. Returns whether a deadline had passed before `end` came.
+    fn mark_overdue(self: &Arc<Self>, end: &End, released: &mut Released) -> bool {
+        let mut overdue = self.limited_below();
+        for owner in self.timers.all_past(self) {
+            overdue.extend(owner.limited_below());
+            overdue.push(owner.clone());
+        }
+        overdue.retain(|life| {
+            let own = life.timers.own.as_ref();
+            own.is_some_and(|own| end.at.is_none_or(|at| own.at < at) && own.is_past())
+        });
+        overdue.sort_by_key(|life| life.timers.own.as_ref().map(|own| own.at));
+        let mut any = false;
+        for life in &overdue {
+            let expiry = life.expiry();
+            any |= expiry.is_some_and(|expiry| life.mark_into(expiry, released));
+        }
+        any
+    }
+
+    /// The descendants that have deadlines of their own.
+    fn limited_below(self: &Arc<Self>) -> Vec<Arc<Life>> {
+        let limited = {
+            let tree = self.tree().lock();
+            match self.ended.load(Ordering::Relaxed) {
+                0 => tree.limited_below(self.key()),
+                _ => Vec::new(),
+            }
+        };
+        limited.iter().filter_map(Weak::upgrade).collect()
     }
 
     fn mark_into(self: &Arc<Self>, end: End, released: &mut Released) -> bool {
@@ -469,6 +516,7 @@ impl End {
         Self {
             error,
             cause: Cause::plain(error, origin),
+            at: None,
         }
     }
 
@@ -476,6 +524,7 @@ impl End {
         Self {
             error: ContextError::Canceled,
             cause,
+            at: None,
         }
     }
 
@@ -490,6 +539,7 @@ impl End {
         Self {
             error: self.error,
             cause: self.cause.through(number, of, linked_at),
+            at: self.at,
         }
     }
 }
@@ -600,14 +650,19 @@ impl Released {
         let mut looked_at = 0;
         while let Some((watcher, end)) = self.watchers.get(looked_at) {
             looked_at += 1;
-            let Watcher::Link(linked, number) = watcher else {
+            let Watcher::Link(weak, number) = watcher else {
                 continue;
             };
-            let Some(linked) = linked.upgrade() else {
+            let Some(linked) = weak.upgrade().filter(|linked| !linked.has_ended()) else {
                 continue;
             };
+            let (again, came) = (Watcher::Link(weak.clone(), *number), end.clone());
             let end = end.through(*number, linked.timers_sources(), linked.origin);
-            linked.mark_into(end, self);
+            if linked.mark_overdue(&end, self) {
+                self.watchers.push((again, came)); // behind what came first
+            } else {
+                linked.mark_into(end, self);
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The deadlines of a life: which can fire, which clock they go by, and the one timer behind each.
 //!
 //! A deadline belongs to the life it was set on. Every descendant waits on that life's one timer, which is
-//! armed while anybody in the subtree waits (`Life`, invariant 7), and driven by the clock's own wake-up:
+//! armed while anybody in the subtree waits (`Life`, invariant 8), and driven by the clock's own wake-up:
 //! no task and no thread is spent on it.
 
 use super::life::{End, Life};
@@ -211,20 +211,37 @@ impl Timers {
         self.earliest.is_some()
     }
 
-    fn own_is_past(&self) -> bool {
-        self.own.as_ref().is_some_and(Deadline::is_past)
+    /// The life whose deadline has passed, the first if several have: `life` itself or one above it. One
+    /// reading of the clock, unless several clocks are involved.
+    #[inline]
+    pub(super) fn past<'a>(&'a self, life: &'a Arc<Life>) -> Option<&'a Arc<Life>> {
+        match (&self.own, self.above.as_slice()) {
+            (Some(own), []) => own.is_past().then_some(life),
+            _ => self
+                .all_past(life)
+                .min_by_key(|owner| owner.timers.own.as_ref().map(|own| own.at)),
+        }
     }
 
-    /// The life whose deadline has passed, if one has: `life` itself or one above it. One reading of the
-    /// clock, unless several clocks are involved.
-    pub(super) fn past<'a>(&'a self, life: &'a Arc<Life>) -> Option<&'a Arc<Life>> {
-        if self.own_is_past() {
-            return Some(life);
-        }
-        self.above
-            .as_slice()
-            .iter()
-            .find(|life| life.timers.own_is_past())
+    /// All lives whose deadlines have passed: `life` itself and those above it.
+    pub(super) fn all_past<'a>(
+        &'a self,
+        life: &'a Arc<Life>,
+    ) -> impl Iterator<Item = &'a Arc<Life>> {
+        let own = self.own.is_some().then_some(life);
+        let mut read: Option<(&ClockRef, Instant)> = None;
+        own.into_iter()
+            .chain(self.above.as_slice())
+            .filter(move |owner| {
+                let Some(Deadline { at, clock, .. }) = &owner.timers.own else {
+                    return false;
+                };
+                let (_, now) = *match &mut read {
+                    Some(known) if known.0.is(clock) => known,
+                    other => other.insert((clock, clock.now())),
+                };
+                now >= *at
+            })
     }
 
     pub(super) fn let_go(&mut self) {
@@ -249,7 +266,7 @@ fn earliest(above: &Above) -> Option<Instant> {
 }
 
 impl Deadline {
-    fn is_past(&self) -> bool {
+    pub(super) fn is_past(&self) -> bool {
         self.clock.is_past(self.at)
     }
 }
@@ -353,6 +370,7 @@ impl Life {
         self.end(End {
             error: ContextError::Canceled,
             cause: Cause::given(why, self.origin),
+            at: None,
         });
     }
 }

@@ -52,6 +52,8 @@ pub(super) struct Tree {
     free: Option<Key>,
     /// How many entries are not vacant; the root's does not count.
     used: usize,
+    /// How many of the lives in it have deadlines of their own; the root's does not count.
+    limited: usize,
     /// How many ends this tree has seen: see `Life`, invariant 2.
     pub(super) epoch: u64,
 }
@@ -73,6 +75,8 @@ struct Links {
     first_child: Key,
     first_watcher: Key,
     waiting: usize,
+    /// Whether it has a deadline of its own.
+    limited: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -89,7 +93,7 @@ enum List {
 }
 
 impl Tree {
-    pub(super) fn add_life(&mut self, parent: Key, life: Weak<Life>) -> Key {
+    pub(super) fn add_life(&mut self, parent: Key, life: Weak<Life>, limited: bool) -> Key {
         let siblings = self.join(parent, List::Children);
         let links = Links {
             life,
@@ -98,7 +102,9 @@ impl Tree {
             first_child: NONE,
             first_watcher: NONE,
             waiting: 0,
+            limited,
         };
+        self.limited += usize::from(limited);
         self.fill(parent, List::Children, Entry::Life(links))
     }
 
@@ -200,18 +206,35 @@ impl Tree {
     /// The lives directly below `key`.
     pub(super) fn children(&self, key: Key) -> Vec<Weak<Life>> {
         let mut found = Vec::new();
-        let mut next = match self.entries.get(key as usize) {
-            Some(Entry::Life(links)) => links.first_child,
-            _ => NONE,
-        };
-        while next != NONE {
-            let Entry::Life(links) = &self.entries[next as usize] else {
-                break;
-            };
+        let mut next = self.links(key).map_or(NONE, |links| links.first_child);
+        while let Some(links) = self.links(next) {
             found.push(links.life.clone());
             next = links.siblings.next;
         }
         found
+    }
+
+    /// The descendants of the life at `top` that have deadlines of their own. Free if nobody in the tree has.
+    pub(super) fn limited_below(&self, top: Key) -> Vec<Weak<Life>> {
+        let (mut found, mut open) = (Vec::new(), Vec::new());
+        if self.limited > 0 {
+            open.extend(self.links(top).map(|links| links.first_child));
+        }
+        while let Some(links) = open.pop().and_then(|key| self.links(key)) {
+            let below = [links.siblings.next, links.first_child];
+            open.extend(below.into_iter().filter(|&key| key != NONE));
+            if links.limited {
+                found.push(links.life.clone());
+            }
+        }
+        found
+    }
+
+    fn links(&self, key: Key) -> Option<&Links> {
+        match self.entries.get(key as usize) {
+            Some(Entry::Life(links)) => Some(links),
+            _ => None,
+        }
     }
 
     fn take(&mut self, key: Key) -> Taken {
@@ -321,6 +344,7 @@ impl Tree {
                 first_child,
                 first_watcher,
                 waiting: 0,
+                limited: false,
             };
             self.entries.push(Entry::Life(root));
         }
@@ -343,7 +367,11 @@ impl Tree {
     fn vacate(&mut self, key: Key) -> Entry {
         self.used -= 1;
         let vacant = Entry::Vacant(self.free.replace(key));
-        std::mem::replace(&mut self.entries[key as usize], vacant)
+        let entry = std::mem::replace(&mut self.entries[key as usize], vacant);
+        if matches!(&entry, Entry::Life(links) if links.limited) {
+            self.limited -= 1;
+        }
+        entry
     }
 
     /// Forgets the vacant entries of a tree that has no other: memory follows the live, not the peak.
