@@ -69,6 +69,16 @@ struct Hop {
     before: Option<Arc<Hop>>,
 }
 
+/// Lets go of the hops in a loop: the default would recurse once for each link.
+impl Drop for Hop {
+    fn drop(&mut self) {
+        let mut next = self.before.take();
+        while let Some(mut hop) = next.and_then(Arc::into_inner) {
+            next = hop.before.take();
+        }
+    }
+}
+
 impl Cause {
     pub(crate) fn plain(error: ContextError, origin: &'static Location<'static>) -> Self {
         Self {
