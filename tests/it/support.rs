@@ -1,0 +1,85 @@
+//! Wakers that count or act, and polling by hand.
+
+use failfast::{Clock, Context, ManualClock};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::{self, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+/// Long enough for any machine, short enough to notice.
+pub(crate) const GENEROUS: Duration = Duration::from_secs(60);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+/// How often something happened.
+#[derive(Clone, Default)]
+pub(crate) struct Count(Arc<AtomicUsize>);
+
+impl Count {
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, SeqCst);
+    }
+
+    /// A callback that counts its call.
+    pub(crate) fn adder(&self) -> impl Fn() + Send + Sync + 'static {
+        let count = self.clone();
+        move || count.add()
+    }
+}
+
+struct Act<F>(F);
+
+impl<F: Fn() + Send + Sync + 'static> Wake for Act<F> {
+    fn wake(self: Arc<Self>) {
+        (self.0)();
+    }
+}
+
+/// A waker that runs a function.
+pub(crate) fn on_wake(action: impl Fn() + Send + Sync + 'static) -> Waker {
+    Waker::from(Arc::new(Act(action)))
+}
+
+/// A waker that counts how often it was woken.
+pub(crate) fn counting() -> (Count, Waker) {
+    let count = Count::default();
+    (count.clone(), on_wake(count.adder()))
+}
+
+pub(crate) fn poll<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut task::Context::from_waker(waker))
+}
+
+/// A background that goes by a clock of its own.
+pub(crate) fn manual() -> (ManualClock, Context) {
+    let clock = ManualClock::new();
+    (clock.clone(), Context::background().with_clock(clock))
+}
+
+/// Counts its drop.
+pub(crate) struct OnDrop(pub(crate) Count);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.add();
+    }
+}
+
+/// Waits until `condition` holds, in real time; fails if it never does.
+pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !condition() {
+        assert!(begin.elapsed() < GENEROUS, "{what}: not in {GENEROUS:?}");
+        std::thread::yield_now();
+    }
+}
+
+/// Virtual time that has passed on `clock` since `start`.
+pub(crate) fn since(clock: &ManualClock, start: Instant) -> Duration {
+    Clock::now(clock) - start
+}
