@@ -2,4 +2,5 @@
 
 mod clock;
 mod context;
+mod grpc_timeout;
 mod support;

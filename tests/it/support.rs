@@ -1,6 +1,6 @@
 //! Wakers that count or act, and polling by hand.
 
-use failfast::{Clock, Context, ManualClock};
+use failfast::{Context, ManualClock};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -77,9 +77,4 @@ pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
         assert!(begin.elapsed() < GENEROUS, "{what}: not in {GENEROUS:?}");
         std::thread::yield_now();
     }
-}
-
-/// Virtual time that has passed on `clock` since `start`.
-pub(crate) fn since(clock: &ManualClock, start: Instant) -> Duration {
-    Clock::now(clock) - start
 }
