@@ -36,8 +36,8 @@ struct Slot<M> {
     bell: Arc<Bell>,
 }
 
-/// Wakes one task of the set. Used again for the slot's next task, which a late ring then wakes for
-/// nothing: that does no harm.
+/// Wakes one task of the set. Used again for the slot's next task if nobody has kept it; a bell that was
+/// kept rings for nobody, for it is not the slot's any more.
 struct Bell {
     woken: Arc<Woken>,
     index: u32,
@@ -105,8 +105,11 @@ impl<M: Flavour> Spawn<M> for InPlace<M> {
     type Handle = ();
 
     fn spawn(&self, task: M) {
-        let bell = self.tasks.lock().insert(task, &self.woken);
-        bell.ring();
+        let inserted = self.tasks.lock().insert(task, &self.woken);
+        match inserted {
+            Ok(bell) => bell.ring(),
+            Err(late) => guard::discard(late),
+        }
     }
 }
 
@@ -121,7 +124,11 @@ fn poll<M: Flavour>(slots: &mut [Slot<M>], index: u32) -> bool {
     let Some(Slot { task, bell }) = slots.get_mut(index as usize) else {
         return false;
     };
-    bell.rung.store(false, Ordering::Release); // before the poll: what wakes it from now on is news
+    // Before the poll: what wakes it from now on is news. A swap, to see what was written before a ring that
+    // found the bell rung already.
+    if !bell.rung.swap(false, Ordering::AcqRel) {
+        return false;
+    }
     let waker = waker_ref(bell);
     let ended = task.as_mut().is_some_and(|task| {
         Pin::new(task)
@@ -135,29 +142,31 @@ fn poll<M: Flavour>(slots: &mut [Slot<M>], index: u32) -> bool {
 }
 
 impl<M> Tasks<M> {
-    fn insert(&mut self, task: M, woken: &Arc<Woken>) -> Arc<Bell> {
+    /// Gives the task back if it comes too late.
+    fn insert(&mut self, task: M, woken: &Arc<Woken>) -> Result<Arc<Bell>, M> {
+        if self.cleared {
+            return Err(task);
+        }
         let vacant = if self.driven { None } else { self.vacant.pop() };
         if let Some(index) = vacant {
             let slot = &mut self.slots[index as usize];
             slot.task = Some(task);
-            return slot.bell.clone();
+            if Arc::get_mut(&mut slot.bell).is_none() {
+                slot.bell = Bell::new(woken, index);
+            }
+            return Ok(slot.bell.clone());
         }
-        let bell = Arc::new(Bell {
-            woken: woken.clone(),
-            index: self.length,
-            rung: AtomicBool::new(false),
-        });
+        let bell = Bell::new(woken, self.length);
         self.length += 1;
-        let list = if self.driven {
-            &mut self.newcomers
-        } else {
-            &mut self.slots
-        };
-        list.push(Slot {
+        let slot = Slot {
             task: Some(task),
             bell: bell.clone(),
-        });
-        bell
+        };
+        match self.driven {
+            true => self.newcomers.push(slot),
+            false => self.slots.push(slot),
+        }
+        Ok(bell)
     }
 
     /// Hands the tasks to a driver, unless another has them.
@@ -189,6 +198,15 @@ impl<M> Tasks<M> {
 }
 
 impl Bell {
+    fn new(woken: &Arc<Woken>, index: u32) -> Arc<Self> {
+        let rung = AtomicBool::new(false);
+        Arc::new(Self {
+            woken: woken.clone(),
+            index,
+            rung,
+        })
+    }
+
     fn ring(&self) {
         if !self.rung.swap(true, Ordering::AcqRel) {
             self.woken.push(self.index);
