@@ -20,7 +20,7 @@ pub(crate) fn contain<R>(foreign: impl FnOnce() -> R) -> Result<R, Payload> {
 /// Calls foreign code whose panic nobody waits for: it is logged, and harms nobody else.
 pub(crate) fn shield(what: &str, foreign: impl FnOnce()) {
     if let Err(payload) = contain(foreign) {
-        log::error!("{what} panicked: {}", message_of(&*payload));
+        tell(what, &payload);
         discard(payload);
     }
 }
@@ -30,10 +30,16 @@ pub(crate) fn shield(what: &str, foreign: impl FnOnce()) {
 pub(crate) fn discard<T>(value: T) {
     if mem::needs_drop::<T>() {
         if let Err(payload) = contain(|| drop(value)) {
-            log::error!("a destructor panicked: {}", message_of(&*payload));
+            tell("a destructor", &payload);
             mem::forget(payload);
         }
     }
+}
+
+/// Logs; the logger is foreign, too.
+fn tell(what: &str, payload: &Payload) {
+    let told = contain(|| log::error!("{what} panicked: {}", message_of(&**payload)));
+    mem::forget(told);
 }
 
 /// Wakes, whatever the waker does.
