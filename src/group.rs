@@ -462,7 +462,11 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
     ///
     /// What ended the group, if it has ended: cancellation releases everyone who waits.
     pub fn ready(&self) -> impl Future<Output = Result<(), Error>> + '_ {
-        Ready::new(&self.inner.front)
+        let inner = &self.inner;
+        Ready::new(inner.front.core(), |cx| {
+            inner.front.drive(cx); // where nobody else does: a place is freed by a task that is polled
+            inner.serve_queue();
+        })
     }
 
     /// Waits for all tasks, and returns their results in the order of spawning.
@@ -578,7 +582,7 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
     /// Waits until every task's future is gone.
     async fn join(&mut self) -> Result<(), Error> {
         let front = &self.inner.front;
-        let joined = poll_fn(|cx| front.poll_join(cx, || self.inner.skip_queue())).await;
+        let joined = poll_fn(|cx| front.poll_join(cx, || self.inner.serve_queue())).await;
         if joined.is_ok() {
             front.core().over();
         }
@@ -598,9 +602,7 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
         let inner = self.inner.clone();
         inner.front.drive(cx);
         inner.front.core().watch(cx.waker(), true);
-        if inner.front.core().has_ended() {
-            inner.skip_queue();
-        }
+        inner.serve_queue();
         let idle = inner.front.core().is_idle(); // before the look at the list: who finishes after this wakes us
         inner.front.core().take_finished(&mut self.finished);
         while let Some(index) = self.finished.pop_front() {

@@ -113,6 +113,8 @@ pub(super) struct Seat {
     polls: AtomicU32,
     /// How it ended: see `seat`.
     state: AtomicU8,
+    /// Whether it came from the queue and took the place of another in the executor.
+    no_handle: AtomicBool,
     /// When it was last polled, in nanoseconds after `Core::since`, plus 1; 0: not that we knew.
     polled_at: AtomicU64,
 }
@@ -330,6 +332,16 @@ impl Core {
         }
     }
 
+    /// The task at `index` is run without a handle of the executor's being kept for it. Said before it runs,
+    /// so whoever finds it finished knows.
+    pub(crate) fn goes_without_handle(&self, index: u32) {
+        self.seat(index).no_handle.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_no_handle(&self, index: u32) -> bool {
+        self.seat(index).no_handle.load(Ordering::Relaxed)
+    }
+
     /// Frees a place whose outcome has been taken.
     pub(crate) fn vacate(&self, index: u32) {
         let seat = self.seat(index);
@@ -338,6 +350,7 @@ impl Core {
         seat.polls.store(0, Ordering::Relaxed);
         seat.polled_at.store(0, Ordering::Relaxed);
         seat.state.store(seat::LIVE, Ordering::Relaxed);
+        seat.no_handle.store(false, Ordering::Relaxed);
         drop(self.roster.lock().leave(index));
     }
 
@@ -517,6 +530,15 @@ impl Core {
         }
     }
 
+    /// The executor has dropped a task. There is nobody to start the next in the queue: the owner has to.
+    pub(crate) fn complete_lost(&self, index: u32, outcome: Outcome, background: bool) -> Wakes {
+        let mut wakes = self.complete(index, outcome, background);
+        if wakes.owner.is_none() && self.is_limited() {
+            wakes.owner = self.owner.lock().take();
+        }
+        wakes
+    }
+
     /// Ends the group if the last success was the one that it took.
     #[inline]
     fn enough(&self) -> Option<Released> {
@@ -544,6 +566,8 @@ impl Core {
         )));
         if first {
             let _ = self.first.set((index, error)); // invariant 2
+        } else {
+            guard::discard(error); // perhaps the last of it: not everyone's is kept
         }
         Some(released)
     }
@@ -664,6 +688,7 @@ impl Core {
         self.rules.lock().grace = None;
         self.finish();
         self.drop_now();
+        self.disarm(); // whoever else ended it may find no group any more
     }
 
     /// The last rung but one: everyone is polled once more, unless that has happened, and dropped.
@@ -884,8 +909,10 @@ impl Core {
 
     fn first_failure(&self) -> Option<Error> {
         let (index, first) = self.first.get()?;
-        let (others, omitted) = self.failures.lock().others(*index);
-        first.set_others(others, omitted);
+        if self.live() == 0 || self.are_stragglers_due() {
+            let (others, omitted) = self.failures.lock().others(*index);
+            first.set_others(others, omitted); // once: so not before all are known
+        }
         Some(first.clone())
     }
 

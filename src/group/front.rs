@@ -1,6 +1,6 @@
 //! The side of a group that its tasks never see: the spawner, what it returned, and the results.
 
-use super::core::{Admission, Core, Newcomer, Phase};
+use super::core::{Admission, Core, Newcomer};
 use super::in_place::InPlace;
 use super::job::{Desk, Job};
 use super::table::{Few, Table};
@@ -187,7 +187,7 @@ impl<S: Spawn<M>, M: Flavour> Front<S, M> {
 
     /// Frees the place of a task whose outcome has been taken.
     pub(super) fn vacate(&self, index: u32) {
-        if !mem::needs_drop::<S::Handle>() {
+        if !mem::needs_drop::<S::Handle>() || self.core.has_no_handle(index) {
             return self.core.vacate(index);
         }
         let mut handles = self.handles.lock();
@@ -209,19 +209,17 @@ impl<S: Spawn<M>, M: Flavour> Front<S, M> {
         }
     }
 
-    /// Ready when every task's future is gone. `skip_queue` is called when the queue won't be served.
+    /// Ready when every task's future is gone. `serve_queue` is called to start, or skip, who is queued.
     pub(crate) fn poll_join(
         &self,
         cx: &mut task::Context<'_>,
-        skip_queue: impl Fn(),
+        serve_queue: impl Fn(),
     ) -> Poll<Result<(), Error>> {
         let core = &self.core;
         self.drive(cx);
         core.watch(cx.waker(), false);
         loop {
-            if core.phase() > Phase::Run {
-                skip_queue();
-            }
+            serve_queue();
             if core.close_if_idle() {
                 return Poll::Ready(Ok(()));
             }
@@ -353,6 +351,7 @@ impl<S: Spawn<M>, T, M: Flavour> Inner<S, T, M> {
         };
         match self.front.core.admit(newcomer, true) {
             Admission::Start(index) | Admission::Queue(index) => {
+                self.results.values.make(index); // nothing comes, but it is asked for
                 let desk = Background(self.results.clone());
                 self.front
                     .launch(index, M::carry(Job::new(future, desk, index, false, true)));
@@ -394,6 +393,15 @@ impl<S: Spawn<M>, T, M: Flavour> Inner<S, T, M> {
         }
     }
 
+    /// Starts what may start, or ends what waits in the queue of a group that has ended. The tasks see to
+    /// it themselves as they end, but not those that the executor drops: then it is the owner's to do.
+    pub(super) fn serve_queue(&self) {
+        match self.front.core.has_ended() {
+            true => self.skip_queue(),
+            false => self.start_queued(),
+        }
+    }
+
     /// Ends what waits in the queue of a group that has ended.
     pub(super) fn skip_queue(&self) {
         self.results.clear_queue();
@@ -409,6 +417,13 @@ impl<T, M: Flavour> Results<T, M> {
 
     fn pop(&self) -> Option<(u32, M)> {
         self.queue.get()?.1.try_recv().ok()
+    }
+
+    /// The next in the queue, to be run without a spawner's help: the spawner has no handle for it.
+    fn pop_without_handle(&self) -> Option<M> {
+        let (index, job) = self.pop()?;
+        self.core.goes_without_handle(index);
+        Some(job)
     }
 
     /// The results of the first `count` places, as far as there are any: with no lock to take, for nobody
@@ -428,7 +443,7 @@ impl<T, M: Flavour> Results<T, M> {
     /// for the next.
     pub(super) fn clear_queue(&self) {
         while self.core.may_start_queued() {
-            let Some((_, mut job)) = self.pop() else {
+            let Some(mut job) = self.pop_without_handle() else {
                 continue;
             };
             let mut cx = task::Context::from_waker(Waker::noop());
@@ -451,7 +466,7 @@ impl<T, M: Flavour> Desk<M> for Arc<Results<T, M>> {
     }
 
     fn next_job(&self) -> Option<M> {
-        Some(self.pop()?.1)
+        self.pop_without_handle()
     }
 }
 
@@ -465,6 +480,6 @@ impl<T, M: Flavour> Desk<M> for Background<T, M> {
     fn accept(&self, _index: u32, _output: ()) {}
 
     fn next_job(&self) -> Option<M> {
-        Some(self.0.pop()?.1)
+        self.0.pop_without_handle()
     }
 }

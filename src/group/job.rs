@@ -191,7 +191,10 @@ impl<D: Desk<M>, M> Place<D, M> {
                 guard::discard(output);
                 failed
             }
-            (Err(error), _) => Outcome::Failure(into_failed(error)),
+            (Err(error), dropped) => {
+                guard::discard(dropped);
+                Outcome::Failure(into_failed(error))
+            }
         };
         self.end(outcome)
     }
@@ -237,7 +240,7 @@ impl<D: Desk<M>, M> Drop for Place<D, M> {
             true => Outcome::Cancelled,
             false => Outcome::Failure(Failed::Lost),
         };
-        let wakes = core.complete(self.index, outcome, self.background);
+        let wakes = core.complete_lost(self.index, outcome, self.background);
         if !wakes.is_empty() {
             guard::aside(|| wakes.run());
         }

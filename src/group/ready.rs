@@ -1,36 +1,38 @@
 //! Backpressure: waiting for a free place in a group.
 
-use super::core::Over;
-use super::front::Front;
+use super::core::{Core, Over};
 use super::roster::Ticket;
 use crate::error::Error;
-use crate::spawn::{Flavour, Spawn};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{self, Poll};
 
 /// See [`TaskGroup::ready`](super::TaskGroup::ready).
-pub(super) struct Ready<'a, S: Spawn<M>, M: Flavour> {
-    front: &'a Front<S, M>,
+pub(super) struct Ready<'a, Q> {
+    core: &'a Core,
     ticket: Option<Ticket>,
+    /// Lets the others go on: those who are polled here, and those who are queued, for they come first.
+    serve: Q,
 }
 
-impl<'a, S: Spawn<M>, M: Flavour> Ready<'a, S, M> {
-    pub(super) fn new(front: &'a Front<S, M>) -> Self {
+impl<'a, Q: Fn(&mut task::Context<'_>)> Ready<'a, Q> {
+    pub(super) fn new(core: &'a Core, serve: Q) -> Self {
         Self {
-            front,
+            core,
             ticket: None,
+            serve,
         }
     }
 }
 
-impl<S: Spawn<M>, M: Flavour> Future for Ready<'_, S, M> {
+impl<Q> Unpin for Ready<'_, Q> {}
+
+impl<Q: Fn(&mut task::Context<'_>)> Future for Ready<'_, Q> {
     type Output = Result<(), Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
-        let front = self.front;
-        front.drive(cx); // where nobody else does: a place is freed by a task that is polled
-        let core = front.core();
+        let core = self.core;
+        (self.serve)(cx);
         match core.poll_ready(&mut self.ticket, cx.waker()) {
             Ok(true) => Poll::Ready(Ok(())),
             Ok(false) => Poll::Pending,
@@ -39,10 +41,10 @@ impl<S: Spawn<M>, M: Flavour> Future for Ready<'_, S, M> {
     }
 }
 
-impl<S: Spawn<M>, M: Flavour> Drop for Ready<'_, S, M> {
+impl<Q> Drop for Ready<'_, Q> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            self.front.core().leave_line(ticket);
+            self.core.leave_line(ticket);
         }
     }
 }

@@ -2,5 +2,7 @@
 
 mod clock;
 mod context;
+mod executor;
+mod group;
 mod grpc_timeout;
 mod support;
