@@ -351,9 +351,9 @@ impl Life {
     fn limited_below(self: &Arc<Self>) -> Vec<Arc<Life>> {
         let limited = {
             let tree = self.tree().lock();
-            match self.ended.load(Ordering::Relaxed) {
-                0 => tree.limited_below(self.key()),
-                _ => Vec::new(),
+            match self.end_number() {
+                None => tree.limited_below(self.key()),
+                Some(_) => Vec::new(),
             }
         };
         limited.iter().filter_map(Weak::upgrade).collect()

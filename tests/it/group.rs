@@ -33,7 +33,7 @@ async fn until_done<T>(ctx: Context, life: Life, value: T) -> Result<T, Infallib
     Ok(value)
 }
 
-type Manual<T> = Group<crate::support::Shared, T>;
+type Manual<T> = Group<crate::executor::Shared, T>;
 
 fn group<T: Send + 'static>(executor: &Executor) -> Manual<T> {
     Group::new(executor.spawner())
@@ -1076,7 +1076,7 @@ mod handles {
     /// "also during `wait` and at the limit, without deadlock"
     #[test]
     fn task_spawns_a_tree_of_tasks_at_a_limit_of_one() {
-        type Handle = failfast::GroupHandle<crate::support::Shared, u32>;
+        type Handle = failfast::GroupHandle<crate::executor::Shared, u32>;
         fn node(
             handle: Handle,
             depth: u32,
