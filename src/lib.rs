@@ -1,4 +1,4 @@
-//! Fail-fast fan-out for any async runtime.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 mod aggregator;
