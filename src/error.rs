@@ -22,6 +22,9 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// One shape for all: not generic, cheap to clone, shared (not copied) with the [`Cause`] of the context
 /// that it ended. It is what happened *first*; the failures that followed are in [`others`](Self::others).
 ///
+/// Displays as `profile: connection refused`. The alternate form (`{error:#}`) goes on to the root: every
+/// source behind it, and where in the program the context that ended was made.
+///
 /// # Examples
 ///
 /// ```
@@ -40,7 +43,7 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 #[non_exhaustive]
 pub enum Error {
     /// A task returned an error.
-    #[error("{name}: {error}")]
+    #[error(fmt = fmt_task)]
     Task {
         /// The task's name, or `task 3` (counted from 0) if it was given none.
         name: Name,
@@ -65,7 +68,7 @@ pub enum Error {
         name: Name,
     },
     /// Tasks were still running when the limit set with `with_straggler_limit` had passed.
-    #[error("still running {after:?} after they were cancelled: {}", names.join(", "))]
+    #[error(fmt = fmt_stragglers)]
     #[non_exhaustive]
     Stragglers {
         /// Who they are, in the order of spawning.
@@ -77,7 +80,7 @@ pub enum Error {
         error: Box<Error>,
     },
     /// The context ended first: a deadline, a parent, or a `cancel_with`.
-    #[error("{}", cause::Ended(.error, .cause))]
+    #[error(fmt = cause::fmt_ended)]
     Context {
         /// Which way it ended.
         error: ContextError,
@@ -263,13 +266,41 @@ fn chain<'a>(
     })
 }
 
+fn fmt_task(name: &Name, error: &Failure, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{name}: ")?;
+    fmt_chain(&**error, f)
+}
+
+fn fmt_stragglers(
+    names: &Names,
+    after: &Duration,
+    error: &Error,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    let names = names.join(", ");
+    write!(
+        f,
+        "still running {after:?} after they were cancelled: {names}"
+    )?;
+    match f.alternate() {
+        true => write!(f, ": {error:#}"),
+        false => Ok(()),
+    }
+}
+
 /// Writes `error` and, in the alternate form, everything behind it.
 fn fmt_chain(error: &(dyn StdError + 'static), f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "{error}")?;
-    if f.alternate() {
-        for source in chain(error).skip(1) {
-            write!(f, ": {source}")?;
+    if !f.alternate() {
+        return write!(f, "{error}");
+    }
+    for (depth, error) in chain(error).enumerate() {
+        if depth > 0 {
+            f.write_str(": ")?;
         }
+        if let Some(error) = error.downcast_ref::<Error>() {
+            return write!(f, "{error:#}"); // it tells the rest itself
+        }
+        write!(f, "{error}")?;
     }
     Ok(())
 }

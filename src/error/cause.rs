@@ -195,15 +195,16 @@ impl StdError for Cause {
 }
 
 /// `context canceled`, and what there is to add.
-pub(super) struct Ended<'a>(pub(super) &'a ContextError, pub(super) &'a Cause);
-
-impl fmt::Display for Ended<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        match (self.1.is_plain(), f.alternate()) {
-            (true, false) => Ok(()),
-            (true, true) => self.1.fmt_hops(f),
-            (false, _) => write!(f, ": {}", self.1),
-        }
+pub(super) fn fmt_ended(
+    error: &ContextError,
+    cause: &Cause,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    write!(f, "{error}")?;
+    match (cause.is_plain(), f.alternate()) {
+        (true, false) => Ok(()),
+        (true, true) => cause.fmt_hops(f),
+        (false, false) => write!(f, ": {cause}"),
+        (false, true) => write!(f, ": {cause:#}"),
     }
 }

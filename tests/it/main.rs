@@ -2,6 +2,7 @@
 
 mod clock;
 mod context;
+mod error;
 mod executor;
 mod group;
 mod grpc_timeout;

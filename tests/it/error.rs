@@ -1,0 +1,79 @@
+//! What an error says: in a word, and in full.
+
+use failfast::{Context, Error, Group};
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+/// An error with a source behind it that it does not display.
+#[derive(Debug)]
+struct RequestFailed(io::Error);
+
+impl fmt::Display for RequestFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("request failed")
+    }
+}
+
+impl StdError for RequestFailed {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.0)
+    }
+}
+
+fn refused() -> RequestFailed {
+    RequestFailed(io::Error::other("connection refused"))
+}
+
+/// The error of a group of one task, which returned `error`.
+fn failed(name: &'static str, error: impl StdError + Send + Sync + 'static) -> Error {
+    let group = Group::<_, ()>::in_place(&Context::background());
+    group.spawn_named(name, async { Err(error) });
+    smol::block_on(group.wait()).unwrap_err()
+}
+
+#[test]
+fn displayed_in_a_word_after_a_failure() {
+    // "It displays as `profile: connection refused`".
+    assert_eq!(
+        failed("profile", refused()).to_string(),
+        "profile: request failed"
+    );
+}
+
+#[test]
+fn displayed_in_full_after_a_failure() {
+    // "`source()` leads to the task's own error and on": the alternate form tells all of it.
+    let error = failed("profile", refused());
+    assert_eq!(
+        format!("{error:#}"),
+        "profile: request failed: connection refused"
+    );
+}
+
+#[test]
+fn displayed_in_full_after_a_failure_in_a_nested_group() {
+    // Every hop once: our errors display what they wrap, so they are not told again as its source.
+    let error = failed("page", failed("profile", refused()));
+    assert_eq!(error.to_string(), "page: profile: request failed");
+    assert_eq!(
+        format!("{error:#}"),
+        "page: profile: request failed: connection refused"
+    );
+}
+
+#[test]
+fn displayed_in_full_after_a_deadline() {
+    // "which timeout was it?": the cause, and where its context was made.
+    let late = Context::background().with_timeout_cause(Duration::ZERO, "the page's budget");
+    let group = Group::<_, ()>::in_place(&late);
+    group.spawn(async { Ok::<_, io::Error>(()) });
+    let error = smol::block_on(group.wait()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "context deadline exceeded: the page's budget"
+    );
+    let start = "context deadline exceeded: the page's budget (context made at tests/it/error.rs:";
+    assert!(format!("{error:#}").starts_with(start), "{error:#}");
+}
