@@ -6,4 +6,5 @@ mod error;
 mod executor;
 mod group;
 mod grpc_timeout;
+mod readme;
 mod support;
