@@ -132,7 +132,8 @@ impl Error {
     /// The task's own error, if it is (or was caused by) an `E`.
     ///
     /// Looks at every error of the [`source`](StdError::source) chain, so it also finds the cause of a
-    /// context's end, and the root cause behind a nested group.
+    /// context's end, and the root cause behind a nested group. Not at this error itself: as an `Error`, it
+    /// finds the nested group's.
     ///
     /// # Examples
     ///
@@ -145,7 +146,7 @@ impl Error {
     /// # });
     /// ```
     pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
-        chain(self).find_map(|error| error.downcast_ref())
+        chain(self).skip(1).find_map(|error| error.downcast_ref())
     }
 
     /// Whether a deadline ended it: its own, or an ancestor's.

@@ -77,3 +77,13 @@ fn displayed_in_full_after_a_deadline() {
     let start = "context deadline exceeded: the page's budget (context made at tests/it/error.rs:";
     assert!(format!("{error:#}").starts_with(start), "{error:#}");
 }
+
+#[test]
+fn downcast_after_a_failure_in_a_nested_group() {
+    // "`downcast_ref::<E>()` gets it back": the task's own error, also if that is one of ours.
+    let error = failed("page", failed("profile", refused()));
+    let nested = error.downcast_ref::<Error>().unwrap();
+    assert_eq!(nested.name().unwrap(), "profile");
+    assert!(error.downcast_ref::<RequestFailed>().is_some());
+    assert!(nested.downcast_ref::<Error>().is_none());
+}
