@@ -488,9 +488,9 @@ impl Life {
     fn children(self: &Arc<Self>) -> Vec<Arc<Life>> {
         let children = {
             let tree = self.tree().lock();
-            match self.ended.load(Ordering::Relaxed) {
-                0 => tree.children(self.key()),
-                _ => Vec::new(), // its place may be somebody else's by now
+            match self.end_number() {
+                None => tree.children(self.key()),
+                Some(_) => Vec::new(), // its place may be somebody else's by now
             }
         };
         children.iter().filter_map(Weak::upgrade).collect()
