@@ -1,0 +1,147 @@
+//! A dashboard from two services: the moment one falls, all stop.
+//!
+//! ```text
+//! cargo run --example smol_demo
+//! cargo run --example smol_demo -- --timeout 1s --profile-delay 2s --timeline
+//! cargo run --example smol_demo -- --fail profile --orders-delay 10s --timeline
+//! ```
+//!
+//! The program starts both services itself, on loopback, asks them with a real HTTP client, and
+//! writes one line to standard output. What each service saw is on standard error.
+
+mod cli;
+mod client;
+mod logger;
+mod recorder;
+mod services;
+mod temporary;
+mod timeline;
+
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser as _;
+use futures::future;
+use smol::Timer;
+use smol::future::FutureExt as _;
+
+use crate::cli::{Culprit, Options};
+use crate::client::ask;
+use crate::logger::say;
+use crate::recorder::Recorder;
+use crate::services::{Script, Service};
+use crate::temporary::{Context, DEFAULT_TIMEOUT};
+
+const TIMELINE_WIDTH: usize = 60;
+/// How long the services may take to see their clients off.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    logger::install();
+    match smol::block_on(demo(&options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {}\n", explain(&*error)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn demo(options: &Options) -> Result<(), BoxError> {
+    let profile = Service::start(profile(options)).await?;
+    let orders = Service::start(orders(options)).await?;
+    let recorder = Recorder::new([profile.name, orders.name]);
+    let line = dashboard(options, &recorder, profile.address, orders.address).await;
+    see_off(profile, orders).await;
+    if options.timeline {
+        let deadline = options.timeout.unwrap_or(DEFAULT_TIMEOUT);
+        say(&timeline::render(
+            &recorder.rows(),
+            Some(deadline),
+            TIMELINE_WIDTH,
+        ));
+    }
+    let line = line?;
+    writeln!(io::stdout(), "{line}")
+        .map_err(|error| format!("cannot write the dashboard: {error}"))?;
+    Ok(())
+}
+
+fn profile(options: &Options) -> Script {
+    let fails = options.fail == Some(Culprit::Profile);
+    Script {
+        name: "profile",
+        answer: "Name: Alice",
+        delay: options.profile_delay,
+        fails,
+    }
+}
+
+fn orders(options: &Options) -> Script {
+    let fails = options.fail == Some(Culprit::Orders);
+    Script {
+        name: "orders",
+        answer: "Order: 5",
+        delay: options.orders_delay,
+        fails,
+    }
+}
+
+/// Asks both services at once, and joins what they say.
+async fn dashboard(
+    options: &Options,
+    recorder: &Recorder,
+    profile: SocketAddr,
+    orders: SocketAddr,
+) -> Result<String, BoxError> {
+    let timeout = options.timeout.unwrap_or(DEFAULT_TIMEOUT);
+    let ctx = Context::background().with_timeout(timeout);
+    let source = |name: &'static str, address| {
+        let watched = recorder.clone().watch(
+            name,
+            ask(ctx.clone(), address, format!("/{name}/{}", options.id)),
+        );
+        async move {
+            watched
+                .await
+                .map_err(|error| BoxError::from(format!("{name}: {error}")))
+        }
+    };
+    let both = future::try_join(source("profile", profile), source("orders", orders));
+    let (profile, orders) = ctx.run(both).await??;
+    Ok(format!("{profile} | {orders}"))
+}
+
+/// Waits, though not for long, until both services have logged how their clients left.
+async fn see_off(profile: Service, orders: Service) {
+    let gone = async {
+        future::join(profile.close(), orders.close()).await;
+    };
+    let impatience = async {
+        Timer::after(LAST_WORDS).await;
+        log::warn!(
+            "a service still has a client after {}ms; leaving all the same",
+            LAST_WORDS.as_millis()
+        );
+    };
+    gone.or(impatience).await;
+}
+
+/// The error and what led to it, down to the root cause, each said once.
+fn explain(mut error: &(dyn Error + 'static)) -> String {
+    let mut said = error.to_string();
+    while let Some(cause) = error.source() {
+        let text = cause.to_string();
+        if !said.contains(&text) {
+            said = format!("{said}: {text}");
+        }
+        error = cause;
+    }
+    said
+}

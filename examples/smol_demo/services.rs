@@ -1,0 +1,163 @@
+//! The services behind the dashboard: HTTP/1.1, each with its own listener on a loopback port of
+//! the system's choice.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::temporary::Context;
+use async_channel::{Receiver, Sender};
+use futures::{Stream, StreamExt as _, stream};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use smol::future::FutureExt as _;
+use smol::net::{TcpListener, TcpStream};
+use smol_hyper::rt::FuturesIo;
+
+const MAX_CLIENTS: usize = 64;
+
+/// What a service is called, and how it treats whoever asks.
+pub(crate) struct Script {
+    pub(crate) name: &'static str,
+    pub(crate) answer: &'static str,
+    pub(crate) delay: Duration,
+    pub(crate) fails: bool,
+}
+
+/// A running service; it ends when this is dropped.
+pub(crate) struct Service {
+    pub(crate) name: &'static str,
+    pub(crate) address: SocketAddr,
+    open: Sender<Infallible>,
+    serving: smol::Task<()>,
+}
+
+impl Service {
+    /// Listens from here on; the system picks the port.
+    pub(crate) async fn start(script: Script) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let name = script.name;
+        log::info!("{name}: listening on http://{address}");
+        let (open, closing) = async_channel::bounded(1);
+        let serving = smol::spawn(serve(script, listener, closing));
+        Ok(Self {
+            name,
+            address,
+            open,
+            serving,
+        })
+    }
+
+    /// Closes the door, and returns when the last client has gone and the service has logged it.
+    pub(crate) async fn close(self) {
+        drop(self.open);
+        self.serving.await;
+    }
+}
+
+/// One task holds the listener and every connection: nothing of the service outlives it.
+async fn serve(script: Script, listener: TcpListener, closing: Receiver<Infallible>) {
+    let visits = clients(&listener, &closing).map(|client| Visit::new(&script).attend(client));
+    if visits.buffer_unordered(MAX_CLIENTS).count().await == 0 {
+        log::info!("{}: nobody asked", script.name);
+    }
+}
+
+/// Everyone who knocks before closing time; those still at the door by then come in too.
+fn clients(
+    listener: &TcpListener,
+    closing: &Receiver<Infallible>,
+) -> impl Stream<Item = TcpStream> {
+    stream::unfold((), move |()| async move {
+        let closed = async {
+            let _ = closing.recv().await;
+            None
+        };
+        let client = next_client(listener).or(closed).await?;
+        Some((client, ()))
+    })
+}
+
+async fn next_client(listener: &TcpListener) -> Option<TcpStream> {
+    let accepted = listener.accept().await;
+    accepted
+        .inspect_err(|error| log::error!("cannot accept a client: {error}"))
+        .ok()
+        .map(|(client, _)| client)
+}
+
+/// One client, from its connection to its leaving.
+struct Visit<'a> {
+    script: &'a Script,
+    since: Instant,
+    answered: AtomicBool,
+}
+
+impl<'a> Visit<'a> {
+    fn new(script: &'a Script) -> Self {
+        Self {
+            script,
+            since: Instant::now(),
+            answered: AtomicBool::new(false),
+        }
+    }
+
+    async fn attend(self, client: TcpStream) {
+        let service = service_fn(|request| self.answer(request));
+        // Hyper reads on while an answer is pending: if the client hangs up, the pending answer is
+        // dropped there and then.
+        let outcome = http1::Builder::new()
+            .serve_connection(FuturesIo::new(client), service)
+            .await;
+        if !self.answered.load(Ordering::Relaxed) {
+            log::warn!(
+                "{}: client gone after {}, before the answer",
+                self.script.name,
+                self.elapsed()
+            );
+        } else if let Err(error) = outcome {
+            log::warn!("{}: the answer may be lost: {error}", self.script.name);
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<String>, Infallible> {
+        let name = self.script.name;
+        let ctx = lifetime(&request);
+        log::info!("{name}: asked for {}", request.uri().path());
+        let (status, body) = self.work(&ctx).await;
+        self.answered.store(true, Ordering::Relaxed);
+        log::info!("{name}: answered {status} after {}", self.elapsed());
+        let mut response = Response::new(body.to_owned());
+        *response.status_mut() = status;
+        Ok(response)
+    }
+
+    async fn work(&self, ctx: &Context) -> (StatusCode, &'static str) {
+        if ctx.sleep(self.script.delay).await.is_err() {
+            log::warn!(
+                "{}: deadline passed after {}",
+                self.script.name,
+                self.elapsed()
+            );
+            return (StatusCode::GATEWAY_TIMEOUT, "");
+        }
+        if self.script.fails {
+            return (StatusCode::INTERNAL_SERVER_ERROR, "");
+        }
+        (StatusCode::OK, self.script.answer)
+    }
+
+    fn elapsed(&self) -> String {
+        format!("{}ms", self.since.elapsed().as_millis())
+    }
+}
+
+/// The lifetime the caller granted.
+fn lifetime(_request: &Request<Incoming>) -> Context {
+    Context::background()
+}

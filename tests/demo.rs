@@ -1,0 +1,227 @@
+//! Runs the demo as a person would: options in; standard output, standard error and the exit status
+//! out.
+
+// Its own unit tests run here too: cargo builds either an example or its tests, and these need it.
+#[path = "../examples/smol_demo/timeline.rs"]
+mod timeline;
+
+use std::env::consts::EXE_SUFFIX;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+struct Ran {
+    stdout: String,
+    stderr: String,
+    status: Option<i32>,
+    took: Duration,
+}
+
+fn demo(options: &[&str]) -> Ran {
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(program);
+    let mut program = Command::new(&*PROGRAM);
+    let started = Instant::now();
+    let output = program.args(options).output().expect("the demo runs");
+    Ran {
+        took: started.elapsed(),
+        stdout: String::from_utf8(output.stdout).expect("text on standard output"),
+        stderr: String::from_utf8(output.stderr).expect("text on standard error"),
+        status: output.status.code(),
+    }
+}
+
+/// `cargo test` builds the examples beside its tests: `deps/demo-…` and `examples/smol_demo`.
+fn program() -> PathBuf {
+    let test = std::env::current_exe().expect("the path of this test");
+    let profile = test
+        .ancestors()
+        .nth(2)
+        .expect("a test lies in target/<profile>/deps");
+    let program = profile
+        .join("examples")
+        .join(format!("smol_demo{EXE_SUFFIX}"));
+    if !program.exists() {
+        build(profile.ends_with("release"));
+    }
+    assert!(
+        program.exists(),
+        "{} is not there: cargo build --example smol_demo",
+        program.display()
+    );
+    program
+}
+
+/// For those ways of asking, such as `cargo test --all-targets`, that do not build the examples.
+fn build(release: bool) {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo
+        .args(["build", "--quiet", "--example", "smol_demo"])
+        .args(release.then_some("--release"));
+    assert!(
+        cargo.status().expect("cargo runs").success(),
+        "cannot build the demo"
+    );
+}
+
+impl Ran {
+    #[track_caller]
+    fn failed_with(&self, status: i32) {
+        assert_eq!(self.status, Some(status), "{}", self.stderr);
+        assert_eq!(self.stdout, "", "nothing partial");
+    }
+
+    #[track_caller]
+    fn says(&self, text: &str) {
+        assert!(
+            self.stderr.contains(text),
+            "no {text:?} in:\n{}",
+            self.stderr
+        );
+    }
+
+    /// The last word of a failed run.
+    #[track_caller]
+    fn error(&self) -> &str {
+        let last = self
+            .stderr
+            .lines()
+            .rfind(|line| line.starts_with("error: "));
+        last.unwrap_or_else(|| panic!("no error in:\n{}", self.stderr))
+    }
+
+    #[track_caller]
+    fn took_between(&self, least: u64, most: u64) {
+        let bounds = Duration::from_millis(least)..=Duration::from_millis(most);
+        assert!(
+            bounds.contains(&self.took),
+            "took {:?}:\n{}",
+            self.took,
+            self.stderr
+        );
+    }
+}
+
+#[test]
+fn both_answer() {
+    let ran = demo(&[]);
+    assert_eq!(ran.status, Some(0), "{}", ran.stderr);
+    assert_eq!(ran.stdout, "Name: Alice | Order: 5\n");
+    ran.says("profile: asked for /profile/1");
+    ran.says("orders: answered 200 OK");
+}
+
+#[test]
+fn order_of_sources_survives_the_order_of_answers() {
+    let ran = demo(&["--profile-delay", "100ms", "--id", "42"]);
+    assert_eq!(ran.stdout, "Name: Alice | Order: 5\n", "{}", ran.stderr);
+    ran.says("profile: asked for /profile/42");
+}
+
+#[test]
+fn slow_poke_meets_the_deadline() {
+    let ran = demo(&["--timeout", "1s", "--profile-delay", "2s"]);
+    ran.failed_with(1);
+    assert_eq!(ran.error(), "error: context deadline exceeded");
+    ran.took_between(900, 1800);
+}
+
+#[test]
+fn domino_profile_falls_and_orders_stops() {
+    let ran = demo(&["--fail", "profile", "--orders-delay", "10s"]);
+    ran.failed_with(1);
+    assert!(
+        ran.error().starts_with("error: profile: "),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.error().contains("HTTP 500"), "{}", ran.stderr);
+    ran.says("orders: client gone after ");
+    ran.says("ms, before the answer");
+    ran.took_between(0, 1500);
+}
+
+#[test]
+fn domino_orders_falls_and_profile_stops() {
+    let ran = demo(&[
+        "--fail",
+        "orders",
+        "--orders-delay",
+        "50ms",
+        "--profile-delay",
+        "10s",
+    ]);
+    ran.failed_with(1);
+    assert!(ran.error().starts_with("error: orders: "), "{}", ran.stderr);
+    ran.says("profile: client gone after ");
+    ran.took_between(50, 1500);
+}
+
+#[test]
+fn orders_falls_after_profile_answered() {
+    let ran = demo(&["--fail", "orders", "--orders-delay", "100ms"]);
+    ran.failed_with(1);
+    assert!(ran.error().starts_with("error: orders: "), "{}", ran.stderr);
+    ran.says("profile: answered 200 OK");
+}
+
+#[test]
+fn deadline_already_past_asks_nobody() {
+    let ran = demo(&["--timeout", "0s"]);
+    ran.failed_with(1);
+    assert_eq!(ran.error(), "error: context deadline exceeded");
+    ran.says("profile: nobody asked");
+    ran.says("orders: nobody asked");
+    ran.took_between(0, 1000);
+}
+
+#[test]
+fn wrong_options_are_refused() {
+    for (options, named) in [
+        (["--timeout", "banana"], "--timeout"),
+        (["--fail", "nobody"], "profile, orders"),
+        (["--id", "-1"], "-1"),
+    ] {
+        let ran = demo(&options);
+        ran.failed_with(2);
+        ran.says(named);
+    }
+}
+
+#[test]
+fn timeline_shows_who_was_cancelled() {
+    let ran = demo(&[
+        "--fail",
+        "profile",
+        "--profile-delay",
+        "50ms",
+        "--orders-delay",
+        "10s",
+        "--timeline",
+    ]);
+    ran.failed_with(1);
+    let row = |name: &str| {
+        ran.stderr
+            .lines()
+            .find(|line| line.starts_with(name))
+            .unwrap_or_default()
+    };
+    assert!(row("profile  ").contains("! failed at "), "{}", ran.stderr);
+    assert!(
+        row("orders  ").contains("x cancelled at "),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        row("deadline  ").contains("> 5000ms, not reached"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn timeline_keeps_standard_output_clean() {
+    let ran = demo(&["--timeline", "--timeout", "2s"]);
+    assert_eq!(ran.stdout, "Name: Alice | Order: 5\n");
+    ran.says("timeline  0ms");
+}
