@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 
-use crate::temporary::Context;
+use failfast::{Context, to_grpc_timeout};
 use futures::future::{self, Either};
 use http_body_util::BodyExt as _;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -79,9 +79,14 @@ async fn exchange(
     String::from_utf8(body.to_bytes().into()).map_err(|source| AskError::Text { address, source })
 }
 
-fn request(_ctx: &Context, address: SocketAddr, path: &str) -> Request<String> {
-    Request::get(path)
-        .header(HOST, address.to_string())
+/// Tells the service how long its client will wait.
+fn request(ctx: &Context, address: SocketAddr, path: &str) -> Request<String> {
+    let request = Request::get(path).header(HOST, address.to_string());
+    let request = match ctx.remaining() {
+        Some(left) => request.header("grpc-timeout", to_grpc_timeout(left)),
+        None => request,
+    };
+    request
         .body(String::new())
-        .expect("a path and an address make a valid request")
+        .expect("a path, an address and a timeout make a valid request")
 }

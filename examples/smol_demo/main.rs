@@ -14,7 +14,6 @@ mod client;
 mod logger;
 mod recorder;
 mod services;
-mod temporary;
 mod timeline;
 
 use std::error::Error;
@@ -24,6 +23,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
+use failfast::{Aggregator, Context};
 use futures::future;
 use smol::Timer;
 use smol::future::FutureExt as _;
@@ -33,7 +33,6 @@ use crate::client::ask;
 use crate::logger::say;
 use crate::recorder::Recorder;
 use crate::services::{Script, Service};
-use crate::temporary::{Context, DEFAULT_TIMEOUT};
 
 const TIMELINE_WIDTH: usize = 60;
 /// How long the services may take to see their clients off.
@@ -60,10 +59,10 @@ async fn demo(options: &Options) -> Result<(), BoxError> {
     let line = dashboard(options, &recorder, profile.address, orders.address).await;
     see_off(profile, orders).await;
     if options.timeline {
-        let deadline = options.timeout.unwrap_or(DEFAULT_TIMEOUT);
+        let deadline = recorder.deadline().or(options.timeout);
         say(&timeline::render(
             &recorder.rows(),
-            Some(deadline),
+            deadline,
             TIMELINE_WIDTH,
         ));
     }
@@ -99,23 +98,24 @@ async fn dashboard(
     recorder: &Recorder,
     profile: SocketAddr,
     orders: SocketAddr,
-) -> Result<String, BoxError> {
-    let timeout = options.timeout.unwrap_or(DEFAULT_TIMEOUT);
-    let ctx = Context::background().with_timeout(timeout);
-    let source = |name: &'static str, address| {
-        let watched = recorder.clone().watch(
-            name,
-            ask(ctx.clone(), address, format!("/{name}/{}", options.id)),
-        );
-        async move {
-            watched
-                .await
-                .map_err(|error| BoxError::from(format!("{name}: {error}")))
+) -> Result<String, failfast::Error> {
+    let source = |name: &'static str, address: SocketAddr| {
+        let recorder = recorder.clone();
+        move |ctx: Context, id: u64| {
+            let answer = ask(ctx.clone(), address, format!("/{name}/{id}"));
+            recorder.clone().watch(name, ctx, answer)
         }
     };
-    let both = future::try_join(source("profile", profile), source("orders", orders));
-    let (profile, orders) = ctx.run(both).await??;
-    Ok(format!("{profile} | {orders}"))
+    let mut both = Aggregator::new(smol::spawn)
+        .with_name("dashboard")
+        .source("profile", source("profile", profile))
+        .source("orders", source("orders", orders));
+    if let Some(timeout) = options.timeout {
+        both = both.with_timeout(timeout);
+    }
+    both.join(" | ")
+        .aggregate(&Context::background(), options.id)
+        .await
 }
 
 /// Waits, though not for long, until both services have logged how their clients left.

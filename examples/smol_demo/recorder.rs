@@ -1,7 +1,9 @@
 //! Notes when each source ran, for the timeline.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use failfast::Context;
 
 use crate::timeline::{Outcome, Row, Run};
 
@@ -9,7 +11,12 @@ use crate::timeline::{Outcome, Row, Run};
 #[derive(Clone)]
 pub(crate) struct Recorder {
     since: Instant,
-    rows: Arc<Mutex<Vec<Row>>>,
+    notes: Arc<Mutex<Notes>>,
+}
+
+struct Notes {
+    rows: Vec<Row>,
+    deadline: Option<Duration>,
 }
 
 impl Recorder {
@@ -20,18 +27,23 @@ impl Recorder {
             .collect();
         Self {
             since: Instant::now(),
-            rows: Arc::new(Mutex::new(rows)),
+            notes: Arc::new(Mutex::new(Notes {
+                rows,
+                deadline: None,
+            })),
         }
     }
 
-    /// Runs `work` as the source `name`. Work that is dropped before it ends is noted as cancelled,
-    /// at that moment.
+    /// Runs `work` as the source `name`, in `ctx`. Work that is dropped before it ends is noted as
+    /// cancelled, at that moment.
     pub(crate) async fn watch<T, E>(
         self,
         name: &'static str,
+        ctx: Context,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
         let started = self.since.elapsed();
+        self.notes().deadline = ctx.remaining().map(|left| started + left);
         let mut note = Note {
             recorder: self,
             name,
@@ -48,17 +60,23 @@ impl Recorder {
     }
 
     pub(crate) fn rows(&self) -> Vec<Row> {
-        self.rows
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.notes().rows.clone()
+    }
+
+    /// When the sources had to be done, if any was started.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.notes().deadline
     }
 
     fn write(&self, name: &str, run: Run) {
-        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(row) = rows.iter_mut().find(|row| row.name == name) {
+        let mut notes = self.notes();
+        if let Some(row) = notes.rows.iter_mut().find(|row| row.name == name) {
             row.run = Some(run);
         }
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

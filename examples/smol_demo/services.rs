@@ -7,18 +7,21 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::temporary::Context;
 use async_channel::{Receiver, Sender};
+use failfast::{Context, ContextError, GrpcTimeoutError, from_grpc_timeout};
 use futures::{Stream, StreamExt as _, stream};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
+use smol::Timer;
 use smol::future::FutureExt as _;
 use smol::net::{TcpListener, TcpStream};
 use smol_hyper::rt::FuturesIo;
 
 const MAX_CLIENTS: usize = 64;
+/// How long a client whose deadline has passed may take to hang up by itself.
+const ALLOWANCE: Duration = Duration::from_millis(200);
 
 /// What a service is called, and how it treats whoever asks.
 pub(crate) struct Script {
@@ -114,42 +117,46 @@ impl<'a> Visit<'a> {
         let outcome = http1::Builder::new()
             .serve_connection(FuturesIo::new(client), service)
             .await;
-        if !self.answered.load(Ordering::Relaxed) {
-            log::warn!(
-                "{}: client gone after {}, before the answer",
-                self.script.name,
-                self.elapsed()
-            );
-        } else if let Err(error) = outcome {
-            log::warn!("{}: the answer may be lost: {error}", self.script.name);
+        let answered = self.answered.load(Ordering::Relaxed);
+        match outcome {
+            Err(error) if error.is_user() => {} // the deadline passed: that has been said
+            _ if !answered => self.log_client_gone(),
+            Err(error) => log::warn!("{}: the answer may be lost: {error}", self.script.name),
+            Ok(()) => {}
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<String>, Infallible> {
+    fn log_client_gone(&self) {
+        let (name, elapsed) = (self.script.name, self.elapsed());
+        log::warn!("{name}: client gone after {elapsed}, before the answer");
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<String>, ContextError> {
         let name = self.script.name;
-        let ctx = lifetime(&request);
         log::info!("{name}: asked for {}", request.uri().path());
-        let (status, body) = self.work(&ctx).await;
+        let (status, body) = match lifetime(&request) {
+            Ok(ctx) => self.work(&ctx).await?,
+            Err(error) => (StatusCode::BAD_REQUEST, error.to_string()),
+        };
         self.answered.store(true, Ordering::Relaxed);
         log::info!("{name}: answered {status} after {}", self.elapsed());
-        let mut response = Response::new(body.to_owned());
+        let mut response = Response::new(body);
         *response.status_mut() = status;
         Ok(response)
     }
 
-    async fn work(&self, ctx: &Context) -> (StatusCode, &'static str) {
-        if ctx.sleep(self.script.delay).await.is_err() {
-            log::warn!(
-                "{}: deadline passed after {}",
-                self.script.name,
-                self.elapsed()
-            );
-            return (StatusCode::GATEWAY_TIMEOUT, "");
+    /// The answer; or none, once the caller has no use for it any more.
+    async fn work(&self, ctx: &Context) -> Result<(StatusCode, String), ContextError> {
+        if let Err(late) = ctx.sleep(self.script.delay).await {
+            let (name, elapsed) = (self.script.name, self.elapsed());
+            log::warn!("{name}: deadline passed after {elapsed}");
+            Timer::after(ALLOWANCE).await; // whoever set the deadline is about to hang up
+            return Err(late);
         }
         if self.script.fails {
-            return (StatusCode::INTERNAL_SERVER_ERROR, "");
+            return Ok((StatusCode::INTERNAL_SERVER_ERROR, String::new()));
         }
-        (StatusCode::OK, self.script.answer)
+        Ok((StatusCode::OK, self.script.answer.to_owned()))
     }
 
     fn elapsed(&self) -> String {
@@ -157,7 +164,11 @@ impl<'a> Visit<'a> {
     }
 }
 
-/// The lifetime the caller granted.
-fn lifetime(_request: &Request<Incoming>) -> Context {
-    Context::background()
+/// The lifetime the caller granted: no longer than its own.
+fn lifetime(request: &Request<Incoming>) -> Result<Context, GrpcTimeoutError> {
+    let Some(timeout) = request.headers().get("grpc-timeout") else {
+        return Ok(Context::background());
+    };
+    let timeout = from_grpc_timeout(&String::from_utf8_lossy(timeout.as_bytes()))?;
+    Ok(Context::background().with_timeout(timeout))
 }
