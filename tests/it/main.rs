@@ -6,5 +6,6 @@ mod error;
 mod executor;
 mod group;
 mod grpc_timeout;
+mod matrix;
 mod readme;
 mod support;

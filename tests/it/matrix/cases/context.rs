@@ -1,0 +1,220 @@
+//! What of contexts a runtime could spoil: waking, time, and being passed to tasks.
+
+use super::tools::{Census, Gate};
+use super::{Place, Runtime, play};
+use failfast::{Context, ContextError, ManualClock};
+use futures::future::join;
+use smol::future::yield_now;
+use std::convert::Infallible;
+use std::future::pending;
+use std::time::{Duration, Instant};
+
+const SECOND: Duration = Duration::from_secs(1);
+const SHORT: Duration = Duration::from_millis(20);
+
+/// §2: `done`: any number of waiters, and each is released.
+pub(crate) fn done_wakes_every_waiter<R: Runtime>() {
+    play::<R>(async |place| {
+        let (ctx, canceller) = Context::background().with_cancel();
+        let group = place.group(&Context::background());
+        let ready = Gate::default();
+        for number in 0..100 {
+            let (done, ready) = (ctx.done(), ready.clone());
+            group.spawn(async move {
+                if number == 99 {
+                    ready.open();
+                }
+                done.await;
+                Ok::<_, Infallible>(number)
+            });
+        }
+        let cancel = async {
+            ready.wait().await;
+            canceller.cancel();
+        };
+        let (outcome, ()) = join(group.wait(), cancel).await;
+        assert!(outcome.unwrap().into_iter().eq(0..100));
+    });
+}
+
+/// §2: `run`: the future is dropped when the context ends.
+pub(crate) fn run_until_the_end<R: Runtime>() {
+    play::<R>(async |place| {
+        let (ctx, canceller) = Context::background().with_cancel();
+        let group = place.group(&Context::background());
+        let (running, census) = (Gate::default(), Census::default());
+        let (opening, citizen) = (running.clone(), census.citizen());
+        group.spawn(async move {
+            let forever = async move {
+                let _citizen = citizen;
+                opening.open();
+                pending::<()>().await
+            };
+            Ok::<_, Infallible>(ctx.run(forever).await)
+        });
+        let cancel = async {
+            running.wait().await;
+            canceller.cancel_with("enough");
+        };
+        let (outcome, ()) = join(group.wait(), cancel).await;
+        assert_eq!(outcome.unwrap(), [Err(ContextError::Canceled)]);
+        assert_eq!((census.born(), census.live()), (1, 0));
+    });
+}
+
+/// §2: `run`: what completes first is the result.
+pub(crate) fn run_to_completion<R: Runtime>() {
+    play::<R>(async |place| {
+        let group = place.group(&Context::background());
+        let ctx = group.context().clone();
+        group.spawn(async move {
+            ctx.run(async {
+                R::sleep(SHORT).await;
+                5
+            })
+            .await
+        });
+        assert_eq!(group.wait().await.unwrap(), [5]);
+    });
+}
+
+/// §2 and §3: `sleep`, by the system's clock, neither early nor for ever.
+pub(crate) fn sleep<R: Runtime>() {
+    play::<R>(async |place| {
+        let group = place.group(&Context::background());
+        let ctx = group.context().clone();
+        group.spawn(async move {
+            let start = Instant::now();
+            ctx.sleep(SHORT).await?;
+            Ok::<_, ContextError>(start.elapsed())
+        });
+        let slept = group.wait().await.unwrap()[0];
+        assert!(SHORT <= slept && slept < 10 * SECOND, "{slept:?}");
+    });
+}
+
+/// §2: `sleep` ends when the context does.
+pub(crate) fn sleep_is_cut_short<R: Runtime>() {
+    play::<R>(async |place| {
+        let ctx = Context::background().with_timeout(SHORT);
+        let group = place.group(&Context::background());
+        let start = Instant::now();
+        group.spawn(async move { Ok::<_, Infallible>(ctx.sleep(3600 * SECOND).await) });
+        let outcomes = group.wait().await.unwrap();
+        assert_eq!(outcomes, [Err(ContextError::DeadlineExceeded)]);
+        assert!(start.elapsed() >= SHORT);
+    });
+}
+
+/// §3: a runtime's own sleep function is a clock.
+pub(crate) fn sleep_by_the_runtimes_own_clock<R: Runtime>() {
+    play::<R>(async |place| {
+        let ctx = Context::background().with_clock(R::sleep);
+        let group = place.group(&ctx.with_timeout(3 * SHORT));
+        let ctx = group.context().clone();
+        group.spawn(async move {
+            let start = Instant::now();
+            ctx.sleep(SHORT).await?;
+            let slept = start.elapsed();
+            ctx.sleep(3600 * SECOND).await.unwrap_or(());
+            assert!(slept >= SHORT, "{slept:?}");
+            pending::<Result<(), ContextError>>().await
+        });
+        let error = group.wait().await.unwrap_err();
+        assert!(error.is_deadline_exceeded(), "{error}");
+    });
+}
+
+/// §3: with a `ManualClock` the same test runs in virtual time on any runtime.
+pub(crate) fn deadline_in_virtual_time<R: Runtime>() {
+    play::<R>(async |place| {
+        let clock = ManualClock::new();
+        let ctx = Context::background()
+            .with_clock(clock.clone())
+            .with_timeout_cause(3600 * SECOND, "an hour has passed");
+        let group = place.group::<()>(&ctx);
+        group.spawn(async { Ok::<_, Infallible>(pending().await) });
+        let start = clock.now();
+        let advance = async {
+            while !clock.advance_to_next() {
+                yield_now().await;
+            }
+        };
+        let (outcome, ()) = join(group.wait(), advance).await;
+        let error = outcome.unwrap_err();
+        assert!(error.is_deadline_exceeded());
+        assert_eq!(
+            error.to_string(),
+            "context deadline exceeded: an hour has passed"
+        );
+        assert_eq!(clock.now() - start, 3600 * SECOND);
+        assert_eq!(clock.armed(), 0);
+    });
+}
+
+/// §2: `on_done` callbacks run once each; a stopped one does not; the failure of a task is an end.
+pub(crate) fn on_done<R: Runtime>() {
+    play::<R>(async |place| {
+        let group = place.group::<()>(&Context::background());
+        let (sender, receiver) = async_channel::unbounded();
+        let stopped = {
+            let sender = sender.clone();
+            group.context().on_done(move || {
+                let _ = sender.try_send("stopped");
+            })
+        };
+        let ctx = group.context().clone();
+        let kept = ctx.on_done(move || {
+            let _ = sender.try_send("called");
+        });
+        assert!(stopped.stop());
+        assert!(!stopped.stop());
+        group.spawn(async { Err("down") });
+        group.wait().await.unwrap_err();
+        assert!(!kept.stop());
+        assert_eq!(receiver.recv().await, Ok("called"));
+        assert!(receiver.recv().await.is_err(), "each is called once");
+    });
+}
+
+/// §2: a value travels to the tasks, the nearest of its type.
+pub(crate) fn values_reach_the_tasks<R: Runtime>() {
+    play::<R>(async |place| {
+        let request = Context::background().with_value(1_u64).with_value("user");
+        let group = place.group(&request.with_value(2_u64));
+        for _ in 0..2 {
+            let ctx = group.context().clone();
+            group.spawn(async move {
+                yield_now().await;
+                let number = *ctx.value::<u64>().expect("a number");
+                Ok::<_, Infallible>((number, ctx.value::<&str>().copied()))
+            });
+        }
+        assert_eq!(group.wait().await.unwrap(), [(2, Some("user")); 2]);
+    });
+}
+
+/// §2: a linked context ends when the first of several ends, with that one's cause.
+pub(crate) fn linked<R: Runtime>() {
+    play::<R>(async |place| {
+        let (request, _request) = Context::background().with_cancel();
+        let (server, shutdown) = Context::background().with_cancel();
+        let group = place.group::<()>(&Context::linked([request.clone(), server]));
+        let running = Gate::default();
+        let opening = running.clone();
+        group.spawn(async move {
+            opening.open();
+            Ok::<_, Infallible>(pending().await)
+        });
+        let shut_down = async {
+            running.wait().await;
+            shutdown.cancel_with("shutting down");
+        };
+        let (outcome, ()) = join(group.wait(), shut_down).await;
+        assert_eq!(
+            outcome.unwrap_err().to_string(),
+            "context canceled: shutting down"
+        );
+        assert!(!request.is_done());
+    });
+}
