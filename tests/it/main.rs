@@ -1,5 +1,6 @@
 //! The integration tests, as one binary.
 
+mod auto_traits;
 mod clock;
 mod context;
 mod error;
@@ -8,4 +9,5 @@ mod group;
 mod grpc_timeout;
 mod matrix;
 mod readme;
+mod spawn;
 mod support;
