@@ -1,0 +1,11 @@
+//! A callee gets the observer: it can't cancel.
+
+use failfast::Context;
+
+fn callee(ctx: Context) {
+    ctx.cancel();
+}
+
+fn main() {
+    callee(Context::background());
+}
