@@ -178,7 +178,7 @@ impl<H, R, M> TaskAggregator<H, R, (), AsIs, M> {
 }
 
 /// Sources of the `Send` flavour.
-impl<H, R: Send + 'static, L> TaskAggregator<H, R, L, AsIs, Task> {
+impl<H, R: Clone + Send + 'static, L> TaskAggregator<H, R, L, AsIs, Task> {
     /// Adds a source, under a name for errors and logs: an `async fn(Context, R) -> Result<T, E>`, a
     /// closure, or a type that implements [`Source`].
     pub fn source<A>(self, name: impl Into<Name>, source: A) -> Aggregator<H, R, L::Appended, AsIs>
@@ -193,7 +193,7 @@ impl<H, R: Send + 'static, L> TaskAggregator<H, R, L, AsIs, Task> {
 }
 
 /// Sources of the local flavour.
-impl<H, R: 'static, L> TaskAggregator<H, R, L, AsIs, LocalTask> {
+impl<H, R: Clone + 'static, L> TaskAggregator<H, R, L, AsIs, LocalTask> {
     /// Adds a source, under a name for errors and logs: an `async fn(Context, R) -> Result<T, E>`, a
     /// closure, or a type that implements [`Source`].
     pub fn source<A>(
@@ -211,7 +211,8 @@ impl<H, R: 'static, L> TaskAggregator<H, R, L, AsIs, LocalTask> {
     }
 }
 
-impl<H, R, M> TaskAggregator<H, R, (), AsIs, M> {
+/// Sources of one type, of the `Send` flavour.
+impl<H, R: Clone + Send + 'static> TaskAggregator<H, R, (), AsIs, Task> {
     /// Sets any number of sources of one type; their answers come as a `Vec`, in this order.
     ///
     /// # Examples
@@ -232,15 +233,31 @@ impl<H, R, M> TaskAggregator<H, R, (), AsIs, M> {
     pub fn sources<N, A>(
         self,
         sources: impl IntoIterator<Item = (N, A)>,
-    ) -> TaskAggregator<H, R, Many<A>, AsIs, M>
+    ) -> Aggregator<H, R, Many<A>, AsIs>
     where
         N: Into<Name>,
-        A: Source<R>,
+        A: Source<R> + Send + Sync + 'static,
+        A::Future: Send + 'static,
+        A::Output: Send + 'static,
     {
-        let sources = sources
-            .into_iter()
-            .map(|(name, source)| Named::new(name.into(), source));
-        self.with_sources(sources.collect())
+        self.many(sources)
+    }
+}
+
+/// Sources of one type, of the local flavour.
+impl<H, R: Clone + 'static> TaskAggregator<H, R, (), AsIs, LocalTask> {
+    /// Sets any number of sources of one type; their answers come as a `Vec`, in this order.
+    pub fn sources<N, A>(
+        self,
+        sources: impl IntoIterator<Item = (N, A)>,
+    ) -> LocalAggregator<H, R, Many<A>, AsIs>
+    where
+        N: Into<Name>,
+        A: Source<R> + 'static,
+        A::Future: 'static,
+        A::Output: 'static,
+    {
+        self.many(sources)
     }
 }
 
@@ -264,6 +281,17 @@ impl<H, R, L, M> TaskAggregator<H, R, L, AsIs, M> {
             combine,
             request,
         }
+    }
+
+    fn many<N: Into<Name>, A>(
+        self,
+        sources: impl IntoIterator<Item = (N, A)>,
+    ) -> TaskAggregator<H, R, Many<A>, AsIs, M> {
+        let sources = sources.into_iter();
+        let sources = sources
+            .map(|(name, source)| Named::new(name.into(), source))
+            .collect();
+        self.with_sources(sources)
     }
 
     fn with_sources<N>(self, sources: N) -> TaskAggregator<H, R, N, AsIs, M> {
@@ -311,6 +339,8 @@ impl<H, R, L, M> TaskAggregator<H, R, L, AsIs, M> {
     /// Joins the answers, displayed, with a separator between them.
     pub fn join(&self, separator: impl Into<String>) -> TaskAggregator<H, R, L, Joined, M>
     where
+        L: Sources<R>,
+        L::Output: Displayed,
         Self: Clone,
     {
         self.clone().with_combine(Joined::new(separator.into()))
@@ -403,30 +433,24 @@ where
         let (ctx, origin) = (ctx.clone(), Location::caller());
         async move {
             let report = Report::begin(&ctx, &self.options);
-            let outcome = self.ask(&ctx, request, origin, &report).await;
-            outcome.map(|answers| self.combine.combine(answers))
+            let core = Core::new(&ctx, Some(self.options.timeout), origin);
+            let front = Front::new(self.host.host(), core);
+            let answers = self.ask(&front, request).await;
+            let outcome = answers.map(|answers| self.combine.combine(answers));
+            report.end(&outcome, front.core());
+            outcome
         }
     }
 
-    /// The control flow: the sources' answers joined, raced against the end of them all.
-    async fn ask(
-        &self,
-        ctx: &Context,
-        request: R,
-        origin: &'static Location<'static>,
-        report: &Report<'_>,
-    ) -> Result<L::Output, Error> {
-        let core = Core::new(ctx, Some(self.options.timeout), origin);
-        self.options.apply(&core);
-        let front = Front::new(self.host.host(), core);
-        let answers = pin!(self.sources.launch(&front, request));
+    /// The control flow: the sources' answers joined, raced with the end of them all.
+    async fn ask(&self, front: &Front<H::Spawner<'_>, M>, request: R) -> Result<L::Output, Error> {
+        self.options.apply(front.core());
+        let answers = pin!(self.sources.launch(front, request));
         let (answers, joined) = match select(answers, pin!(front.joined())).await {
             Either::Left((answers, joined)) => (answers, joined.await),
             Either::Right((joined, answers)) => (answers.await, joined),
         };
-        let outcome = joined.and_then(|()| answers.map_err(|_| front.core().end_error()));
-        report.end(&outcome, front.core());
-        outcome
+        joined.and_then(|()| answers.map_err(|_| front.core().end_error()))
     }
 }
 

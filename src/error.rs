@@ -245,6 +245,21 @@ impl Error {
         }
     }
 
+    /// The same error, shared, for the context's cause, which does not tell what came later.
+    pub(crate) fn alone(&self) -> Self {
+        match self {
+            Self::Task { name, error } => Self::Task {
+                name: name.clone(),
+                error: error.alone(),
+            },
+            Self::Panicked { name, panic } => Self::Panicked {
+                name: name.clone(),
+                panic: panic.alone(),
+            },
+            other => other.clone(),
+        }
+    }
+
     /// Attaches what failed later, once: the first to say so is the group that this error ended.
     pub(crate) fn set_others(&self, others: Vec<Error>, omitted: usize) {
         match self {

@@ -665,6 +665,7 @@ impl<S: Spawn<M>, T, M: Flavour> Drop for TaskGroup<S, T, M> {
     fn drop(&mut self) {
         self.inner.front.abandon();
         self.inner.skip_queue();
+        self.inner.discard_values();
     }
 }
 

@@ -312,18 +312,20 @@ impl Life {
     ///
     /// When it returns, the life is done, all of its descendants are, and everyone has been woken.
     pub(crate) fn end(self: &Arc<Self>, end: End) -> bool {
-        let (first, released) = self.mark(end);
+        let (first, released) = self.mark(end, || {});
         released.run();
         first
     }
 
     /// The half of [`end`](Self::end) that runs no foreign code but the clock's reading.
-    pub(crate) fn mark(self: &Arc<Self>, end: End) -> (bool, Released) {
+    ///
+    /// `on_first` notes that this is the end, if it is, before anybody can see it: under the tree's lock.
+    pub(crate) fn mark(self: &Arc<Self>, end: End, on_first: impl FnOnce()) -> (bool, Released) {
         let mut released = Released::default();
         if self.mark_overdue(&end, &mut released) {
             released.pass_on(); // what came first may reach us too
         }
-        let first = self.mark_into(end, &mut released);
+        let first = self.mark_into(end, on_first, &mut released);
         (first, released)
     }
 
@@ -342,7 +344,7 @@ impl Life {
         let mut any = false;
         for life in &overdue {
             let expiry = life.expiry();
-            any |= expiry.is_some_and(|expiry| life.mark_into(expiry, released));
+            any |= expiry.is_some_and(|expiry| life.mark_into(expiry, || {}, released));
         }
         any
     }
@@ -359,7 +361,12 @@ impl Life {
         limited.iter().filter_map(Weak::upgrade).collect()
     }
 
-    fn mark_into(self: &Arc<Self>, end: End, released: &mut Released) -> bool {
+    fn mark_into(
+        self: &Arc<Self>,
+        end: End,
+        on_first: impl FnOnce(),
+        released: &mut Released,
+    ) -> bool {
         let (tree, published) = self.home();
         let mut tree = tree.lock();
         if self.end_number().is_some() {
@@ -387,6 +394,7 @@ impl Life {
                 _ => released.waiting(first, taken.key, taken.waiting),
             }
         });
+        on_first();
         published.store(number, Ordering::Release); // invariant 2
         true
     }
@@ -403,7 +411,7 @@ impl Life {
         let end = self.end.lock().clone();
         let of = linked.timers_sources();
         end.map_or_else(Released::default, |end| {
-            linked.mark(end.through(number, of, linked.origin)).1
+            linked.mark(end.through(number, of, linked.origin), || {}).1
         })
     }
 
@@ -494,6 +502,12 @@ impl Life {
             }
         };
         children.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// The linked life at the root of the tree, if it is one: its sources don't keep it.
+    pub(super) fn linked_root(self: &Arc<Self>) -> Option<Arc<Life>> {
+        let root = self.root();
+        (root.layer == Layer::Linked).then(|| root.clone())
     }
 
     pub(super) fn parent(&self) -> Option<&Arc<Life>> {
@@ -661,7 +675,7 @@ impl Released {
             if linked.mark_overdue(&end, self) {
                 self.watchers.push((again, came)); // behind what came first
             } else {
-                linked.mark_into(end, self);
+                linked.mark_into(end, || {}, self);
             }
         }
     }

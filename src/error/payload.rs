@@ -9,32 +9,41 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The error that a task returned. Dereferences to `dyn Error`; clones share it.
 #[derive(Clone)]
-pub struct Failure(Arc<Shared<BoxError>>);
+pub struct Failure {
+    what: Arc<BoxError>,
+    others: Later,
+}
 
 /// What a task panicked with. Displays the panic's message; clones share the payload.
 #[derive(Clone)]
-pub struct Panic(Arc<Shared<PanicPayload>>);
-
-struct Shared<E> {
-    what: E,
-    others: OnceLock<(Vec<Error>, usize)>,
+pub struct Panic {
+    what: Arc<PanicPayload>,
+    others: Later,
 }
 
-impl<E> Shared<E> {
-    fn new(what: E) -> Arc<Self> {
-        Arc::new(Self {
-            what,
-            others: OnceLock::new(),
+/// What failed later, once that is known. Beside the error and not in it: the context's cause shares the
+/// error, and a later failure may well hold that cause, so one that was reachable from there would hold
+/// itself.
+#[derive(Clone, Default)]
+struct Later(Option<Arc<OnceLock<(Vec<Error>, usize)>>>);
+
+impl Later {
+    fn known_in_time() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    fn get(&self) -> Others<'_> {
+        let known = self.0.as_ref().and_then(|others| others.get());
+        known.map_or(Others::NONE, |(errors, omitted)| Others {
+            errors,
+            omitted: *omitted,
         })
     }
 
-    fn others(&self) -> Others<'_> {
-        self.others
-            .get()
-            .map_or(Others::NONE, |(errors, omitted)| Others {
-                errors,
-                omitted: *omitted,
-            })
+    fn set(&self, errors: Vec<Error>, omitted: usize) {
+        if let Some(others) = &self.0 {
+            let _ = others.set((errors, omitted)); // once
+        }
     }
 }
 
@@ -57,15 +66,26 @@ impl Others<'_> {
 
 impl Failure {
     pub(crate) fn new(error: BoxError) -> Self {
-        Self(Shared::new(error))
+        Self {
+            what: Arc::new(error),
+            others: Later::known_in_time(),
+        }
+    }
+
+    /// The same error for the context's cause: see [`Later`].
+    pub(crate) fn alone(&self) -> Self {
+        Self {
+            what: self.what.clone(),
+            others: Later::default(),
+        }
     }
 
     pub(crate) fn others(&self) -> Others<'_> {
-        self.0.others()
+        self.others.get()
     }
 
     pub(crate) fn set_others(&self, errors: Vec<Error>, omitted: usize) {
-        let _ = self.0.others.set((errors, omitted));
+        self.others.set(errors, omitted);
     }
 }
 
@@ -73,19 +93,19 @@ impl Deref for Failure {
     type Target = dyn StdError + Send + Sync;
 
     fn deref(&self) -> &Self::Target {
-        &*self.0.what
+        &**self.what
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0.what, f)
+        fmt::Display::fmt(&self.what, f)
     }
 }
 
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0.what, f)
+        fmt::Debug::fmt(&self.what, f)
     }
 }
 
@@ -110,21 +130,23 @@ impl Drop for PanicPayload {
 impl Panic {
     pub(crate) fn new(payload: Box<dyn Any + Send>) -> Self {
         let message = message_of(&*payload).to_owned();
-        Self(Shared::new(PanicPayload {
-            message,
-            payload: Mutex::new(Some(payload)),
-        }))
+        Self {
+            what: Arc::new(PanicPayload {
+                message,
+                payload: Mutex::new(Some(payload)),
+            }),
+            others: Later::known_in_time(),
+        }
     }
 
     /// What the panic said, or a stand-in for a payload that is not text.
     pub fn message(&self) -> &str {
-        &self.0.what.message
+        &self.what.message
     }
 
     /// Takes the payload out; `None` for whoever comes later.
-    pub fn into_payload(&self) -> Option<Box<dyn Any + Send>> {
-        self.0
-            .what
+    pub fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
+        self.what
             .payload
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -133,17 +155,25 @@ impl Panic {
 
     pub(crate) fn resume_unwind(&self) -> ! {
         let payload = self
-            .into_payload()
+            .take_payload()
             .unwrap_or_else(|| Box::new(self.message().to_owned()));
         std::panic::resume_unwind(payload)
     }
 
+    /// The same panic for the context's cause: see [`Later`].
+    pub(crate) fn alone(&self) -> Self {
+        Self {
+            what: self.what.clone(),
+            others: Later::default(),
+        }
+    }
+
     pub(crate) fn others(&self) -> Others<'_> {
-        self.0.others()
+        self.others.get()
     }
 
     pub(crate) fn set_others(&self, errors: Vec<Error>, omitted: usize) {
-        let _ = self.0.others.set((errors, omitted));
+        self.others.set(errors, omitted);
     }
 }
 

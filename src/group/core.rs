@@ -224,10 +224,9 @@ impl Core {
 
     /// How many tasks have not finished, those in the queue among them.
     pub(crate) fn live(&self) -> usize {
-        live(
-            self.spawned.load(Ordering::Acquire),
-            self.finished.load(Ordering::Acquire),
-        )
+        // In this order: there are never more finished than spawned.
+        let finished = self.finished.load(Ordering::Acquire);
+        live(self.spawned.load(Ordering::Acquire), finished)
     }
 
     /// How many tasks there have been, queued ones included.
@@ -546,7 +545,7 @@ impl Core {
         if needed == 0 || self.succeeded.load(Ordering::Acquire) < needed {
             return None;
         }
-        self.end_by_us(End::canceled(self.origin))
+        Some(self.end_by_us())
     }
 
     fn fail(&self, index: u32, failed: Failed) -> Option<Released> {
@@ -560,30 +559,28 @@ impl Core {
             }
             return None;
         }
-        let (first, released) = self.mark(End::canceled_by(Cause::given(
-            Arc::new(error.clone()),
-            self.origin,
-        )));
-        if first {
-            let _ = self.first.set((index, error)); // invariant 2
-        } else {
-            guard::discard(error); // perhaps the last of it: not everyone's is kept
-        }
+        let cause = Cause::given(Arc::new(error.alone()), self.origin);
+        let mut error = Some(error);
+        let note = || {
+            let first = error.take().map(|error| self.first.set((index, error)));
+            debug_assert!(matches!(first, Some(Ok(())))); // invariant 2: a context ends once
+        };
+        let released = self.mark(End::canceled_by(cause), note);
+        guard::discard(error); // perhaps the last of it: not everyone's is kept
         Some(released)
     }
 
-    fn mark(&self, end: End) -> (bool, Released) {
-        self.ctx
-            .life()
-            .map_or_else(|| (false, Released::default()), |life| life.mark(end))
+    /// Ends the context; `note` notes it, if this is what ended it, before anybody can see it.
+    fn mark(&self, end: End, note: impl FnOnce()) -> Released {
+        match self.ctx.life() {
+            Some(life) => life.mark(end, note).1,
+            None => Released::default(),
+        }
     }
 
-    fn end_by_us(&self, end: End) -> Option<Released> {
-        let (first, released) = self.mark(end);
-        if first {
-            self.ended_by_us.store(true, Ordering::Release);
-        }
-        Some(released)
+    fn end_by_us(&self) -> Released {
+        let note = || self.ended_by_us.store(true, Ordering::Release);
+        self.mark(End::canceled(self.origin), note)
     }
 
     /// Counts the task as finished. Returns whether the owner waits for that.
@@ -662,14 +659,12 @@ impl Core {
 
     /// Ends the group's context with a reason.
     pub(crate) fn cancel(&self, cause: Cause) {
-        self.mark(End::canceled_by(cause)).1.run();
+        self.mark(End::canceled_by(cause), || {}).run();
     }
 
     /// Ends the group's context because the group has what it wanted.
     pub(crate) fn finish(&self) {
-        if let Some(released) = self.end_by_us(End::canceled(self.origin)) {
-            released.run();
-        }
+        self.end_by_us().run();
     }
 
     /// All have ended: nothing is left to be woken.
@@ -685,7 +680,7 @@ impl Core {
         if self.phase() == Phase::Over {
             return;
         }
-        self.rules.lock().grace = None;
+        *self.rules.lock() = Rules::default();
         self.finish();
         self.drop_now();
         self.disarm(); // whoever else ended it may find no group any more
@@ -728,6 +723,11 @@ impl Core {
         self.flawed.load(Ordering::Acquire)
     }
 
+    /// Whether all have ended, and all well.
+    pub(crate) fn has_succeeded(&self) -> bool {
+        self.phase() == Phase::Over && !self.is_flawed()
+    }
+
     /// Whether the failure of the task at `index` is what ended the group.
     pub(crate) fn is_first(&self, index: u32) -> bool {
         self.first.get().is_some_and(|(first, _)| *first == index)
@@ -766,10 +766,15 @@ impl Hook for Core {
             return;
         }
         self.disarm();
-        self.set_alarms(phase);
         self.wake_tasks();
         self.wake_ready();
         self.wake_owner();
+        // Last, for it asks the clock, which is foreign. A limit that can't be kept has passed.
+        if let Err(payload) = guard::contain(|| self.set_alarms(phase)) {
+            guard::discard(payload);
+            self.drop_now();
+            self.stragglers_are_due();
+        }
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {
@@ -805,6 +810,9 @@ impl Core {
         }
         if !alarms.is_empty() {
             self.alarms.lock().append(&mut alarms);
+        }
+        if self.phase() == Phase::Over {
+            self.stop_alarms(); // all ended meanwhile, and found none to stop
         }
     }
 }

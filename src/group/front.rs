@@ -321,7 +321,11 @@ impl<S: Spawn<M>, T, M: Flavour> Inner<S, T, M> {
         F: Future<Output = Result<T, E>>,
         E: Into<BoxError>,
     {
-        match self.front.core.admit(newcomer, queue) {
+        let core = &self.front.core;
+        if core.spawned() == 0 {
+            core.context().is_done(); // a deadline that is past counts, even if nobody waited for it so far
+        }
+        match core.admit(newcomer, queue) {
             Admission::Start(index) => {
                 self.results.values.make(index);
                 let job = Job::new(future, self.results.clone(), index, false, false);
@@ -390,6 +394,17 @@ impl<S: Spawn<M>, T, M: Flavour> Inner<S, T, M> {
                     .filter_map(|index| self.results.take(index))
                     .collect()
             }
+        }
+    }
+
+    /// Drops the results that nobody will take: those of a group that did not succeed, or was dropped.
+    pub(super) fn discard_values(&self) {
+        let core = self.front.core();
+        if core.has_succeeded() {
+            return;
+        }
+        for index in core.remaining() {
+            guard::discard(self.results.take(index));
         }
     }
 

@@ -11,6 +11,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Waker};
 
+/// More wakers than this are not kept: most are stale then. Those who still wait come again.
+const DRIVERS: usize = 64;
+
 /// The spawner of groups without an executor: see [`Group::in_place`](crate::Group::in_place).
 pub struct InPlace<M = Task> {
     tasks: Mutex<Tasks<M>>,
@@ -89,9 +92,8 @@ impl<M: Flavour> InPlace<M> {
             .collect();
         let unwanted = self.tasks.lock().put_back(slots, ended);
         guard::discard(unwanted);
-        if self.woken.leave(batch) {
-            cx.waker().wake_by_ref(); // some were woken meanwhile: after the others' turn
-        }
+        // Some may have been woken meanwhile: after the others' turn. By all who drive, for one may be gone.
+        self.woken.leave(batch).into_iter().for_each(guard::wake);
     }
 
     /// Drops every task.
@@ -241,10 +243,20 @@ impl Woken {
             .drivers
             .iter()
             .any(|driver| driver.will_wake(waker));
-        if !known {
-            let waker = waker.clone();
-            self.0.lock().drivers.push(waker);
+        if known {
+            return;
         }
+        let waker = waker.clone();
+        let mut queue = self.0.lock();
+        queue.drivers.push(waker);
+        let too_many = queue.drivers.len() > DRIVERS;
+        let woken = if too_many {
+            mem::take(&mut queue.drivers)
+        } else {
+            Vec::new()
+        };
+        drop(queue);
+        woken.into_iter().for_each(guard::wake);
     }
 
     /// Those who are to be polled, and the turn to do it.
@@ -255,12 +267,15 @@ impl Woken {
         mem::replace(&mut queue.indices, spare)
     }
 
-    /// Gives the turn back. True if there is more to do.
-    fn leave(&self, mut batch: Vec<u32>) -> bool {
+    /// Gives the turn back. Returns who is to be woken if there is more to do.
+    fn leave(&self, mut batch: Vec<u32>) -> Vec<Waker> {
         batch.clear();
         let mut queue = self.0.lock();
         queue.spare = batch;
         queue.driven = false;
-        !queue.indices.is_empty()
+        match queue.indices.is_empty() {
+            true => Vec::new(),
+            false => mem::take(&mut queue.drivers),
+        }
     }
 }

@@ -218,11 +218,13 @@ impl<D: Desk<M>, M> Place<D, M> {
         let desk = self.desk.take()?;
         let core = desk.core();
         core.complete(self.index, outcome, self.background).run();
-        if core.may_start_queued() {
+        let next = if core.may_start_queued() {
             desk.next_job()
         } else {
             None
-        }
+        };
+        guard::discard(desk); // perhaps the last of it, and of results that nobody took
+        next
     }
 }
 
@@ -241,6 +243,7 @@ impl<D: Desk<M>, M> Drop for Place<D, M> {
             false => Outcome::Failure(Failed::Lost),
         };
         let wakes = core.complete_lost(self.index, outcome, self.background);
+        guard::discard(desk);
         if !wakes.is_empty() {
             guard::aside(|| wakes.run());
         }

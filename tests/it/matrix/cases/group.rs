@@ -123,7 +123,7 @@ pub(crate) fn panic_is_contained<R: Runtime>() {
         let Error::Panicked { panic, .. } = error else {
             panic!("{error:?}")
         };
-        let payload = panic.into_payload().unwrap();
+        let payload = panic.take_payload().unwrap();
         assert_eq!(payload.downcast_ref(), Some(&"out of stock"));
 
         let again = place.group(&background());
