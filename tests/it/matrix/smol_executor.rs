@@ -24,10 +24,8 @@ impl Runtime for SmolExecutor {
         })
     }
 
-    fn sleep(time: Duration) -> impl Future<Output = ()> + Send + 'static {
-        async move {
-            smol::Timer::after(time).await;
-        }
+    async fn sleep(time: Duration) {
+        smol::Timer::after(time).await;
     }
 }
 

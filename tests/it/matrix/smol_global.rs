@@ -12,10 +12,8 @@ impl Runtime for SmolGlobal {
         smol::block_on(scenario(Executor::new(smol::spawn)))
     }
 
-    fn sleep(time: Duration) -> impl Future<Output = ()> + Send + 'static {
-        async move {
-            smol::Timer::after(time).await;
-        }
+    async fn sleep(time: Duration) {
+        smol::Timer::after(time).await;
     }
 }
 

@@ -16,10 +16,8 @@ impl Runtime for SmolLocalExecutor {
         smol::block_on(executor.run(scenario(place)))
     }
 
-    fn sleep(time: Duration) -> impl Future<Output = ()> + Send + 'static {
-        async move {
-            smol::Timer::after(time).await;
-        }
+    async fn sleep(time: Duration) {
+        smol::Timer::after(time).await;
     }
 }
 

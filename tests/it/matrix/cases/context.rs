@@ -133,7 +133,7 @@ pub(crate) fn deadline_in_virtual_time<R: Runtime>() {
             .with_clock(clock.clone())
             .with_timeout_cause(3600 * SECOND, "an hour has passed");
         let group = place.group::<()>(&ctx);
-        group.spawn(async { Ok::<_, Infallible>(pending().await) });
+        group.spawn(async { pending::<Result<_, Infallible>>().await });
         let start = clock.now();
         let advance = async {
             while !clock.advance_to_next() {
@@ -204,7 +204,7 @@ pub(crate) fn linked<R: Runtime>() {
         let opening = running.clone();
         group.spawn(async move {
             opening.open();
-            Ok::<_, Infallible>(pending().await)
+            pending::<Result<_, Infallible>>().await
         });
         let shut_down = async {
             running.wait().await;

@@ -108,7 +108,7 @@ pub(crate) fn panic_is_contained<R: Runtime>() {
         let citizen = census.citizen();
         group.spawn(async move {
             let _citizen = citizen;
-            Ok::<_, Infallible>(pending().await)
+            pending::<Result<_, Infallible>>().await
         });
         group.spawn_named("orders", async {
             yield_now().await;
@@ -141,7 +141,7 @@ pub(crate) fn tasks_that_ignore_the_context<R: Runtime>() {
             let citizen = census.citizen();
             group.spawn(async move {
                 let _citizen = citizen;
-                Ok::<_, Infallible>(pending().await)
+                pending::<Result<_, Infallible>>().await
             });
         }
         assert!(group.wait().await.unwrap_err().is_deadline_exceeded());
@@ -159,7 +159,7 @@ pub(crate) fn dropping_wait<R: Runtime>() {
             group.spawn(async move {
                 let _citizen = citizen;
                 running.open();
-                Ok::<_, Infallible>(pending().await)
+                pending::<Result<_, Infallible>>().await
             });
         }
         let raced = select(Box::pin(group.wait()), Box::pin(running.wait())).await;
@@ -178,7 +178,7 @@ pub(crate) fn dropping_the_group<R: Runtime>() {
         let citizen = census.citizen();
         group.spawn(async move {
             let _citizen = citizen;
-            Ok::<_, Infallible>(pending().await)
+            pending::<Result<_, Infallible>>().await
         });
         drop(group);
         assert_eq!(ctx.err(), Some(ContextError::Canceled));
@@ -232,7 +232,7 @@ pub(crate) fn parent_ends_and_all_succeed<R: Runtime>() {
 pub(crate) fn cancel_with<R: Runtime>() {
     play::<R>(async |place| {
         let group = place.group::<()>(&background());
-        group.spawn(async { Ok::<_, Infallible>(pending().await) });
+        group.spawn(async { pending::<Result<_, Infallible>>().await });
         group.cancel_with("not needed");
         let error = group.wait().await.unwrap_err();
         assert!(error.is_canceled());
@@ -391,7 +391,7 @@ pub(crate) fn next_as_they_complete<R: Runtime>() {
 pub(crate) fn next_tells_the_failure_once<R: Runtime>() {
     play::<R>(async |place| {
         let mut group = place.group::<()>(&background());
-        group.spawn(async { Ok::<_, Infallible>(pending().await) });
+        group.spawn(async { pending::<Result<_, Infallible>>().await });
         group.spawn_named("orders", async { Err("down") });
         let error = group.next().await.unwrap().unwrap_err();
         assert_eq!(error.to_string(), "orders: down");
@@ -440,7 +440,7 @@ pub(crate) fn failure_crosses_nested_groups<R: Runtime>() {
                     let _citizen = citizen;
                     if name == "left" {
                         opening.open();
-                        return Ok(pending().await);
+                        return pending().await;
                     }
                     running.wait().await;
                     Err(DiskFull)
@@ -490,7 +490,7 @@ pub(crate) fn background_task<R: Runtime>() {
         let citizen = census.citizen();
         group.spawn_background(async move {
             let _citizen = citizen;
-            Ok::<_, Infallible>(pending().await)
+            pending::<Result<_, Infallible>>().await
         });
         group.spawn(async { Ok::<_, Infallible>(5) });
         assert_eq!(group.wait().await.unwrap(), [5]);
@@ -525,7 +525,7 @@ pub(crate) fn first_ok<R: Runtime>() {
         group.spawn(async { Err("the mirror is down") });
         group.spawn(async move {
             let _citizen = citizen;
-            Ok::<_, Infallible>(pending().await)
+            pending::<Result<_, Infallible>>().await
         });
         group.spawn(async { Ok::<_, Infallible>("page") });
         assert_eq!(group.wait().await.unwrap(), ["page"]);
@@ -542,13 +542,13 @@ pub(crate) fn quorum<R: Runtime>() {
                 .with_ending(Ending::Quorum(at_most(2)))
         };
         let reached = quorum();
-        reached.spawn(async { Ok::<_, Infallible>(pending().await) });
+        reached.spawn(async { pending::<Result<_, Infallible>>().await });
         reached.spawn(async { Ok::<_, Infallible>(1) });
         reached.spawn(async { Ok::<_, Infallible>(2) });
         assert_eq!(reached.wait().await.unwrap(), [1, 2]);
 
         let out_of_reach = quorum();
-        out_of_reach.spawn(async { Ok::<_, Infallible>(pending().await) });
+        out_of_reach.spawn(async { pending::<Result<_, Infallible>>().await });
         out_of_reach.spawn_named("second", async { Err("down") });
         assert_eq!(
             out_of_reach.wait().await.unwrap_err().to_string(),

@@ -3,7 +3,7 @@
 use super::tools::{Census, Gate, Memory, quick};
 use super::{Place, Runtime, play};
 use failfast::{Context, ContextError, LogFields, ManualClock};
-use futures::future::{Ready, join, join_all, ready};
+use futures::future::{Ready, join, join_all, ready, select};
 use log::Level;
 use smol::future::yield_now;
 use std::convert::Infallible;
@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 type Answer = Result<&'static str, io::Error>;
+type Fetch = fn(Context, u64) -> Ready<Answer>;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// What "at once" may take.
@@ -356,7 +357,7 @@ pub(crate) fn no_sources<R: Runtime>() {
             .aggregate(&background(), 1)
             .await
             .unwrap();
-        let none: [(&str, fn(Context, u64) -> Ready<Answer>); 0] = [];
+        let none: [(&str, Fetch); 0] = [];
         let none = place.aggregator().sources(none);
         let answers = none.aggregate(&background(), 1).await.unwrap();
         assert_eq!(answers, [""; 0]);
@@ -552,11 +553,9 @@ pub(crate) fn dropping_the_aggregation<R: Runtime>() {
             }
         };
         let dashboard = place.aggregator().source("profile", service);
-        let aggregation = std::pin::pin!(asked.wait());
         let ctx = background();
-        let dropped = Box::pin(dashboard.aggregate(&ctx, 1));
-        let aggregation = futures::future::select(dropped, aggregation).await;
-        drop(aggregation);
+        let aggregation = Box::pin(dashboard.aggregate(&ctx, 1));
+        drop(select(aggregation, Box::pin(asked.wait())).await);
         census.extinct().await;
         assert_eq!((census.born(), census.live()), (1, 0));
     });
