@@ -912,7 +912,10 @@ impl Core {
                 .unwrap_or_else(|| End::canceled(self.origin))
                 .into_error()
         };
-        self.error().unwrap_or_else(ended)
+        match self.is_tolerant() {
+            true => ended(), // no failure ended it
+            false => self.error().unwrap_or_else(ended),
+        }
     }
 
     fn first_failure(&self) -> Option<Error> {
