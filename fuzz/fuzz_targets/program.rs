@@ -1,0 +1,16 @@
+//! Random programs over groups, aggregators and contexts, on an executor and a clock of the tests' own: the
+//! simulation, with the fuzzer's bytes for dice.
+#![no_main]
+
+#[path = "../../tests/it/simulation/dice.rs"]
+mod dice;
+#[path = "../../tests/it/simulation/program.rs"]
+mod program;
+#[path = "../../tests/it/simulation/world.rs"]
+mod world;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    program::play(&world::World::new(dice::Dice::Bytes(bytes.to_vec())));
+});
