@@ -177,14 +177,6 @@ impl OnDone {
 }
 
 fn register(life: Arc<Life>, callback: Callback) -> Place {
-    let callback = match life.linked_root() {
-        // A source doesn't keep what is linked to it; a callback left in place has to.
-        Some(linked) => Box::new(move || {
-            callback();
-            drop(linked);
-        }),
-        None => callback,
-    };
     life.is_done(); // a deadline that is past counts, even if its timer is late
     match life.watch(Watcher::Callback(callback)) {
         Ok(key) => Place::Registered(life, key),

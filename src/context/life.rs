@@ -504,12 +504,6 @@ impl Life {
         children.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// The linked life at the root of the tree, if it is one: its sources don't keep it.
-    pub(super) fn linked_root(self: &Arc<Self>) -> Option<Arc<Life>> {
-        let root = self.root();
-        (root.layer == Layer::Linked).then(|| root.clone())
-    }
-
     pub(super) fn parent(&self) -> Option<&Arc<Life>> {
         self.parent.as_ref()
     }
