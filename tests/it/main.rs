@@ -6,6 +6,7 @@ mod context;
 mod error;
 mod executor;
 mod found;
+mod go_context;
 mod group;
 mod grpc_timeout;
 mod matrix;
