@@ -53,7 +53,13 @@ fn wait_a_moment(ctx: &Context) {
 
 /// Every way for a child to come and go.
 fn short_lives(parent: &Context, clock: &ManualClock, round: u32) {
-    match round % 8 {
+    match round % 9 {
+        8 => {
+            // Linked to one that stays and one that ends, and gone before that.
+            let (short, canceller) = parent.with_cancel();
+            drop(Context::linked([parent.clone(), short.clone()]).on_done(|| {}));
+            canceller.cancel();
+        }
         0 => drop(parent.with_cancel()),
         1 => drop(parent.with_timeout(HOUR)),
         2 => drop(parent.with_timeout(Duration::ZERO)),

@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::life::Life;
-use super::tree::{Key, Watcher};
+use super::tree::{Callback, Key, Watcher};
 use crate::error::ContextError;
 use crate::guard;
 use crate::sync::Mutex;
@@ -136,8 +136,6 @@ enum Place {
     /// Called, or stopped.
     Gone,
 }
-
-type Callback = Box<dyn FnOnce() + Send>;
 
 impl OnDone {
     pub(super) fn new(life: Option<Arc<Life>>, callback: Callback) -> Self {

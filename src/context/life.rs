@@ -21,7 +21,7 @@
 //! 8. **No timer without a waiter.** A timer is armed while `wanted` is above zero: see `timer`.
 
 use super::timer::{Deadline, Timers};
-use super::tree::{Key, ROOT, Tree, Watcher};
+use super::tree::{Key, ROOT, Shared, Tree, Watcher};
 use crate::error::{Cause, ContextError, Error};
 use crate::guard;
 use crate::sync::Mutex;
@@ -86,6 +86,55 @@ pub(crate) struct End {
     pub(crate) cause: Cause,
     /// When, if it was a deadline that passed; else it was when it was said.
     pub(super) at: Option<Instant>,
+}
+
+impl Watcher {
+    /// That the end has come. Runs foreign code, so under no lock.
+    fn tell(self) {
+        const WHAT: &str = "an on_done callback";
+        match self {
+            Self::Task(waker) => guard::wake(waker),
+            Self::Callback(callback) => guard::shield(WHAT, callback),
+            Self::Shared(shared) => {
+                let callback = shared.callback.lock().take();
+                shared.leave();
+                callback
+                    .into_iter()
+                    .for_each(|call| guard::shield(WHAT, call));
+            }
+            Self::Link(..) => {}
+        }
+    }
+}
+
+impl Shared {
+    fn wait_for(self: &Arc<Self>, sources: &[Arc<Life>]) {
+        for source in sources {
+            match source.watch(Watcher::Shared(self.clone())) {
+                Ok(key) => self.note(source, key),
+                Err(watcher) => watcher.tell(),
+            }
+        }
+        if self.callback.lock().is_none() {
+            self.leave(); // the call may have come before the notes
+        }
+    }
+
+    fn note(&self, source: &Arc<Life>, key: Key) {
+        let mut places = self.places.lock();
+        places.retain(|(life, _)| life.strong_count() > 0);
+        places.push((Arc::downgrade(source), key));
+    }
+
+    /// It has been called: it waits nowhere any more.
+    fn leave(&self) {
+        let places = std::mem::take(&mut *self.places.lock());
+        for (life, key) in places {
+            if let Some(life) = life.upgrade() {
+                life.unwatch(key);
+            }
+        }
+    }
 }
 
 /// One source of a linked life: lets go of it when dropped.
@@ -578,13 +627,36 @@ impl Life {
     /// Leaves the tree, which knows it by the address that it had while it was shared.
     fn leave(&self, known_as: *const Life) {
         let key = self.key();
-        if key == ROOT || self.end_number().is_some() {
-            return; // it keeps the tree, has left it already, or was taken out
+        if self.end_number().is_some() {
+            return; // it was taken out
+        }
+        if key == ROOT {
+            return self.leave_sources(); // it keeps the tree, or has left it already
         }
         let moved = self.tree().lock().remove_life(key, known_as);
         self.key.store(ROOT, Ordering::Relaxed);
         if moved > 0 {
             self.hand_over(moved);
+        }
+    }
+
+    /// A linked life's callbacks watch all of its sources from now on, which can still end it.
+    fn leave_sources(&self) {
+        let links = self.links.lock();
+        let Home::Root { tree, .. } = &self.home else {
+            return;
+        };
+        if links.is_empty() {
+            return;
+        }
+        let sources: Vec<_> = links.iter().map(|link| link.source.clone()).collect();
+        drop(links);
+        let (callbacks, waiting) = tree.lock().remove_root();
+        for callback in callbacks {
+            callback.wait_for(&sources);
+        }
+        if waiting > 0 {
+            self.timers.unwant_above(waiting);
         }
     }
 
@@ -645,11 +717,7 @@ impl Released {
             life.settle(waiting);
         }
         for (watcher, _) in self.watchers {
-            match watcher {
-                Watcher::Task(waker) => guard::wake(waker),
-                Watcher::Callback(callback) => guard::shield("an on_done callback", callback),
-                Watcher::Link(..) => {}
-            }
+            watcher.tell();
         }
     }
 

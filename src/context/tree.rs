@@ -3,7 +3,9 @@
 //! Plain data, no foreign code: nothing here wakes, calls or drops what it holds, it hands it out.
 
 use super::life::Life;
-use std::sync::Weak;
+use crate::sync::Mutex;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 /// An entry's place. Freed places are used again.
@@ -18,12 +20,16 @@ pub(super) const ROOT: Key = 0;
 /// More free entries than this are given back to the allocator when the tree is empty.
 const KEEP: usize = 64;
 
+pub(super) type Callback = Box<dyn FnOnce() + Send>;
+
 /// Whom the end of a life concerns.
 pub(super) enum Watcher {
     /// A task that waits for it.
     Task(Waker),
     /// A callback.
-    Callback(Box<dyn FnOnce() + Send>),
+    Callback(Callback),
+    /// A callback that several lives have, whose linked context is gone: the first to end calls it.
+    Shared(Arc<Shared>),
     /// A linked context in another tree, and which of its sources this is.
     Link(Weak<Life>, usize),
 }
@@ -33,6 +39,30 @@ impl Watcher {
     /// somebody waits for the linked context, which sees to that itself.
     pub(super) fn waits(&self) -> bool {
         !matches!(self, Self::Link(..))
+    }
+
+    /// A callback to be had by several lives.
+    fn into_shared(self) -> Option<Arc<Shared>> {
+        match self {
+            Self::Callback(callback) => Some(Arc::new(Shared::new(callback))),
+            Self::Shared(callback) => Some(callback),
+            Self::Task(_) | Self::Link(..) => None,
+        }
+    }
+}
+
+/// A callback, and where it waits.
+pub(super) struct Shared {
+    pub(super) callback: Mutex<Option<Callback>>,
+    pub(super) places: Mutex<Vec<(Weak<Life>, Key)>>,
+}
+
+impl Shared {
+    fn new(callback: Callback) -> Self {
+        Self {
+            callback: Mutex::new(Some(callback)),
+            places: Mutex::new(Vec::new()),
+        }
     }
 }
 
@@ -126,6 +156,22 @@ impl Tree {
         }
         self.tidy();
         moved
+    }
+
+    /// Takes the callbacks out of a root that nobody can reach any more, each once, and says how many there
+    /// were.
+    pub(super) fn remove_root(&mut self) -> (Vec<Arc<Shared>>, usize) {
+        if self.entries.is_empty() {
+            return (Vec::new(), 0);
+        }
+        let (watchers, waiting) = self.take_watchers(ROOT);
+        let mut seen = BTreeSet::new();
+        let callbacks = watchers.into_iter().filter_map(Watcher::into_shared);
+        let callbacks = callbacks
+            .filter(|callback| seen.insert(Arc::as_ptr(callback)))
+            .collect();
+        self.tidy();
+        (callbacks, waiting)
     }
 
     /// Whether `key` is still `life`'s: it may have been taken out, and the place given away.

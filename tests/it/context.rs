@@ -1287,6 +1287,59 @@ mod on_done {
     }
 
     #[test]
+    fn stays_in_place_when_only_the_sources_of_a_linked_context_are_left() {
+        let ((one, first), (two, second)) = (cancelable(), cancelable());
+        let called = Count::default();
+        let both = Context::linked([one.clone(), two]);
+        drop(both.on_done(called.adder()));
+        let (child, keep) = Context::linked([both, one]).with_cancel();
+        keep.disarm();
+        drop(child.on_done(called.adder()));
+        drop(child);
+        assert_eq!(called.get(), 0);
+        second.cancel();
+        assert_eq!(called.get(), 2);
+        first.cancel();
+        assert_eq!(called.get(), 2);
+    }
+
+    #[test]
+    fn on_a_linked_context_that_is_gone_needs_no_timer_but_its_sources() {
+        let (clock, root) = manual();
+        let (called, dropped) = (Count::default(), Count::default());
+        let (count, guard) = (called.clone(), OnDrop(dropped.clone()));
+        let (timed, untimed) = (root.with_timeout(SECOND), cancelable());
+        drop(
+            Context::linked([timed.clone(), untimed.0]).on_done(move || {
+                let _guard = guard;
+                count.add();
+            }),
+        );
+        assert_eq!(clock.armed(), 1);
+        untimed.1.cancel();
+        assert_eq!((called.get(), dropped.get()), (1, 1));
+        clock.advance(SECOND);
+        assert_eq!((called.get(), clock.armed(), timed.is_done()), (1, 0, true));
+    }
+
+    #[test]
+    fn survives_the_drop_of_many_links_that_meet_again() {
+        let (source, canceller) = cancelable();
+        let mut ctx = source;
+        for _ in 0..60 {
+            ctx = Context::linked([ctx.clone(), ctx]);
+        }
+        for _ in 0..10_000 {
+            ctx = Context::linked([ctx]);
+        }
+        let called = Count::default();
+        drop(ctx.on_done(called.adder()));
+        drop(ctx);
+        canceller.cancel();
+        assert_eq!(called.get(), 1);
+    }
+
+    #[test]
     fn that_nobody_can_call_any_more_is_dropped() {
         let (ctx, canceller) = cancelable();
         let dropped = Count::default();
