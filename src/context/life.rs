@@ -26,6 +26,7 @@ use crate::error::{Cause, ContextError, Error};
 use crate::guard;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::collections::BinaryHeap;
 use std::panic::Location;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -427,12 +428,9 @@ impl Life {
         released.keep(self.clone(), 0);
         self.set_end(&end, number);
         tree.take_subtree(self.key(), |taken| {
-            released.watchers.extend(
-                taken
-                    .watchers
-                    .into_iter()
-                    .map(|watcher| (watcher, end.clone())),
-            );
+            for watcher in taken.watchers {
+                released.add(watcher, &end);
+            }
             match taken.life.upgrade() {
                 Some(life) if !Arc::ptr_eq(&life, self) => {
                     life.set_end(&end, number);
@@ -686,7 +684,18 @@ pub(crate) struct Released {
     /// The life that ended of itself, and how many waited for it. The others: most lives have none.
     top: Option<(Arc<Life>, usize)>,
     lives: Vec<(Arc<Life>, usize)>,
-    watchers: Vec<(Watcher, End)>,
+    watchers: Vec<Watcher>,
+    /// The linked contexts that the end has yet to reach.
+    reached: BinaryHeap<Reached>,
+    turns: usize,
+}
+
+/// A linked context, which of its sources has ended, and how.
+struct Reached {
+    linked: Weak<Life>,
+    number: usize,
+    end: End,
+    turn: usize,
 }
 
 impl Released {
@@ -699,6 +708,22 @@ impl Released {
 
     fn kept(&self) -> usize {
         usize::from(self.top.is_some()) + self.lives.len()
+    }
+
+    fn add(&mut self, watcher: Watcher, end: &End) {
+        match watcher {
+            Watcher::Link(linked, number) => {
+                let (end, turn) = (end.clone(), self.turns);
+                self.turns += 1;
+                self.reached.push(Reached {
+                    linked,
+                    number,
+                    end,
+                    turn,
+                });
+            }
+            told => self.watchers.push(told),
+        }
     }
 
     /// Counts waiters for the life at `key`, one of those kept from the `first` on.
@@ -716,29 +741,52 @@ impl Released {
         for (life, waiting) in self.top.into_iter().chain(self.lives) {
             life.settle(waiting);
         }
-        for (watcher, _) in self.watchers {
+        for watcher in self.watchers {
             watcher.tell();
         }
     }
 
-    /// Ends the linked contexts of other trees, and those linked to them, and so on.
+    /// Ends the linked contexts of other trees, and those linked to them, and so on: what came first goes
+    /// all the way before what came next sets out.
     fn pass_on(&mut self) {
-        let mut looked_at = 0;
-        while let Some((watcher, end)) = self.watchers.get(looked_at) {
-            looked_at += 1;
-            let Watcher::Link(weak, number) = watcher else {
+        while let Some(reached) = self.reached.pop() {
+            let Reached {
+                linked,
+                number,
+                end,
+                ..
+            } = &reached;
+            let Some(linked) = linked.upgrade().filter(|linked| !linked.has_ended()) else {
                 continue;
             };
-            let Some(linked) = weak.upgrade().filter(|linked| !linked.has_ended()) else {
-                continue;
-            };
-            let (again, came) = (Watcher::Link(weak.clone(), *number), end.clone());
             let end = end.through(*number, linked.timers_sources(), linked.origin);
             if linked.mark_overdue(&end, self) {
-                self.watchers.push((again, came)); // behind what came first
+                self.reached.push(reached); // its turn comes after those
             } else {
                 linked.mark_into(end, || {}, self);
             }
         }
     }
 }
+
+/// By time, and then by turn: the first is popped first.
+impl Ord for Reached {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let when = |reached: &Self| (reached.end.at.is_none(), reached.end.at, reached.turn);
+        when(other).cmp(&when(self))
+    }
+}
+
+impl PartialOrd for Reached {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Reached {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Reached {}

@@ -1119,6 +1119,19 @@ mod linked {
     }
 
     #[test]
+    fn an_earlier_end_wins_though_it_comes_by_a_longer_way() {
+        let (clock, root) = manual();
+        let early = root.with_timeout_cause(SECOND, "early");
+        let late = root.with_timeout_cause(SECOND * 2, "late");
+        let (top, canceller) = cancelable();
+        let detour = Context::linked([Context::linked([early, top.clone()]), top]);
+        let all = Context::linked([late, detour]);
+        clock.advance(SECOND * 3);
+        canceller.cancel();
+        assert_eq!(why(&all), "early");
+    }
+
+    #[test]
     fn a_deadline_that_passed_unseen_comes_before_another_sources_cancel() {
         let (clock, root) = manual();
         let timed = root.with_timeout_cause(SECOND, "timed");

@@ -3,6 +3,7 @@
 mod auto_traits;
 mod clock;
 mod context;
+mod context_model;
 mod error;
 mod executor;
 mod found;
