@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-const PROGRAMS: u64 = 4_000;
+const PROGRAMS: u64 = 3_000;
 const STEPS: usize = 60;
 
 type End = (ContextError, String);
