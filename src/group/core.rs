@@ -294,7 +294,9 @@ impl Core {
     }
 
     fn running(&self, roster: &Roster) -> usize {
-        self.live().saturating_sub(roster.queued)
+        // The limit is not for background tasks, so they take nobody's place.
+        let background = self.background.load(Ordering::Acquire);
+        self.live().saturating_sub(roster.queued + background)
     }
 
     /// Counts a task that was refused because the group had ended: what it should have done is not done.
@@ -684,6 +686,7 @@ impl Core {
         self.finish();
         self.drop_now();
         self.disarm(); // whoever else ended it may find no group any more
+        self.stop_alarms(); // the ladder has been climbed
     }
 
     /// The last rung but one: everyone is polled once more, unless that has happened, and dropped.

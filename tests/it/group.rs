@@ -1419,6 +1419,20 @@ mod background {
         assert_eq!(pair.executor.drive(pair.group.wait()).unwrap(), [1, 2]);
     }
 
+    /// The limit is not for background tasks: or they would wait for whom they serve, or keep them out.
+    #[test]
+    fn background_task_runs_beside_a_limit_of_one() {
+        let executor = Executor::new();
+        let living = Living::default();
+        let group = group(&executor).with_limit(at_most(1));
+        group.spawn_background(stuck(living.one()));
+        group.spawn(async { Ok::<_, Infallible>(1) });
+        group.spawn_background(stuck(living.one()));
+        group.spawn(async { Ok::<_, Infallible>(2) });
+        assert_eq!(executor.drive(group.wait()).unwrap(), [1, 2]);
+        assert_eq!(living.count(), 0);
+    }
+
     #[test]
     fn only_background_tasks() {
         let executor = Executor::new();

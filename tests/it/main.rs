@@ -11,6 +11,7 @@ mod go_context;
 mod group;
 mod grpc_timeout;
 mod matrix;
+mod model;
 mod readme;
 mod simulation;
 mod spawn;
