@@ -622,7 +622,10 @@ impl Future for Script {
             model.serve_queue(group);
         }
         match nested.wait.as_mut().poll(cx) {
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                world.lock().notice(group);
+                Poll::Pending
+            }
             Poll::Ready(result) => {
                 self.world.check_wait(group, &result);
                 self.world.lock().end(group, End::Itself);
@@ -959,6 +962,7 @@ where
                 world.lock().end(id, End::Itself);
                 break;
             }
+            world.lock().notice(id);
             while !wait.is_woken() {
                 assert!(
                     Self::go_on(world, executor, clock),
@@ -986,6 +990,7 @@ where
                 world.check_wait(id, &result);
                 break;
             }
+            world.lock().notice(id);
             Self::go_on(world, executor, clock);
         }
         world.lock().end(id, End::Itself);
