@@ -439,6 +439,14 @@ impl Core {
         }
     }
 
+    /// The same from who waits for stragglers, or for a place: tasks that are not polled arm nothing.
+    pub(crate) fn arm_for_stragglers(&self) {
+        let limit = self.rules.lock().straggler_limit;
+        if limit.is_some() {
+            self.arm();
+        }
+    }
+
     fn arm_now(&self) {
         let (no, yes) = (armed::NO, armed::YES);
         if self
@@ -997,6 +1005,9 @@ impl Core {
         drop(roster);
         guard::discard(unused);
         next.into_iter().for_each(guard::wake);
+        if !free {
+            self.arm();
+        }
         Ok(free)
     }
 

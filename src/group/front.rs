@@ -217,6 +217,7 @@ impl<S: Spawn<M>, M: Flavour> Front<S, M> {
     ) -> Poll<Result<(), Error>> {
         let core = &self.core;
         self.drive(cx);
+        core.arm_for_stragglers();
         core.watch(cx.waker(), false);
         loop {
             serve_queue();

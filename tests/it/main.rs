@@ -10,6 +10,7 @@ mod found;
 mod go_context;
 mod group;
 mod grpc_timeout;
+mod hostile;
 mod matrix;
 mod model;
 mod readme;
