@@ -2,12 +2,14 @@
 
 mod auto_traits;
 mod clock;
+mod conc;
 mod context;
 mod context_model;
 mod error;
 mod executor;
 mod found;
 mod go_context;
+mod go_errgroup;
 mod group;
 mod grpc_timeout;
 mod hostile;
