@@ -919,12 +919,13 @@ where
 
     /// Whoever is first in line is ready exactly if there is a place, and then the next is first.
     fn poll_ready(&self, line: &mut Vec<Polled<'_, Result<(), Error>>>, place: usize) {
+        self.world.lock().serve_queue(self.id);
+        let polled = line[place].poll(); // in place this polls tasks, too
         let (ended, full) = {
-            let mut model = self.world.lock();
-            model.serve_queue(self.id);
+            let model = self.world.lock();
             (model.groups[self.id].end.is_some(), model.is_full(self.id))
         };
-        match line[place].poll() {
+        match polled {
             Poll::Ready(Err(_)) => assert!(ended),
             Poll::Ready(Ok(())) => {
                 assert!(!ended && !full);
