@@ -20,19 +20,17 @@ fn all_spawned_run() {
     let group = Group::new(executor.spawner());
     for _ in 0..100 {
         let count = count.clone();
-        group.spawn(async move { Ok::<_, Infallible>(drop(count.fetch_add(1, SeqCst))) });
+        group.spawn(async move { Ok::<_, Infallible>(count.fetch_add(1, SeqCst)) });
     }
     executor.drive(group.wait()).unwrap();
     assert_eq!(count.load(SeqCst), 100);
 }
 
-fn panics(message: &'static str) -> impl Future<Output = Result<u32, Infallible>> {
-    async move {
-        if true {
-            std::panic::panic_any(message);
-        }
-        Ok(0)
+async fn panics(message: &'static str) -> Result<u32, Infallible> {
+    if true {
+        std::panic::panic_any(message);
     }
+    Ok(0)
 }
 
 /// `WaitGroup`, "panic is propagated", "one is propagated", "is caught by waitandrecover".

@@ -1082,7 +1082,7 @@ mod handles {
             depth: u32,
         ) -> futures::future::BoxFuture<'static, Result<u32, &'static str>> {
             async move {
-                for _ in 0..(depth > 0).then_some(2).unwrap_or(0) {
+                for _ in 0..if depth > 0 { 2 } else { 0 } {
                     handle
                         .spawn(node(handle.clone(), depth - 1))
                         .map_err(|_| "ended")?;
@@ -1468,7 +1468,10 @@ mod in_place {
 
     /// A task that counts its polls and can be woken, and be told to end.
     #[derive(Clone, Default)]
-    struct Lamp(Rc<(Cell<usize>, Cell<bool>, Cell<Option<Waker>>)>);
+    struct Lamp(Rc<State>);
+
+    /// How often it was polled, whether it may end, and who wakes it.
+    type State = (Cell<usize>, Cell<bool>, Cell<Option<Waker>>);
 
     impl Lamp {
         fn task(&self, value: u32) -> impl Future<Output = Result<u32, Infallible>> + use<> {
