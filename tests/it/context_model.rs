@@ -185,7 +185,9 @@ impl World {
         let sources: Vec<usize> = (0..count).map(|_| self.any_node()).collect();
         let contexts: Vec<Context> = sources.iter().map(|&source| self.ctx(source)).collect();
         // Of several that have ended the first in the list counts, once it is known that they have.
-        contexts.iter().for_each(|ctx| { ctx.is_done(); });
+        for ctx in &contexts {
+            let _ = ctx.is_done();
+        }
         let ctx = Context::linked(contexts);
         let above: Vec<_> = sources
             .iter()
