@@ -366,7 +366,8 @@ where
                     Err(error) => failure = failure.or(Some(error)),
                 }
             }
-            values.sort_unstable();
+            values.sort_unstable(); // they came in the order of their ends
+            scope.accepted.lock().unwrap().sort_unstable();
             let rest = group.wait().await;
             if let (Ending::FailFast, Ok(rest)) = (ending, &rest) {
                 assert!(rest.is_empty() && failure.is_none());

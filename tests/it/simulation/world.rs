@@ -196,11 +196,26 @@ impl World {
         match woken {
             Some(_) => self.poll(woken),
             None => {
-                let passed = self.0.clock.advance_to_next();
-                return passed || !lock(&self.0.state).woken.is_empty();
+                return self.0.clock.advance_to_next() || self.is_woken_late();
             }
         }
         true
+    }
+
+    /// What a lost task wakes, the library wakes from a thread of its own, and waits a little for it. Where
+    /// the machine is busy, that is not enough.
+    fn is_woken_late(&self) -> bool {
+        let is_settled = || {
+            let state = lock(&self.0.state);
+            state.tasks.is_empty() || !state.woken.is_empty()
+        };
+        for _ in 0..1000 {
+            if is_settled() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        !lock(&self.0.state).woken.is_empty()
     }
 
     fn pick(&self, from: impl FnOnce(&State) -> Vec<usize>) -> Option<usize> {
