@@ -25,7 +25,10 @@ pub struct Panic {
 /// error, and a later failure may well hold that cause, so one that was reachable from there would hold
 /// itself.
 #[derive(Clone, Default)]
-struct Later(Option<Arc<OnceLock<(Vec<Error>, usize)>>>);
+struct Later(Option<Arc<OnceLock<Known>>>);
+
+/// The first few, and how many more there were.
+type Known = (Vec<Error>, usize);
 
 impl Later {
     fn known_in_time() -> Self {
