@@ -20,16 +20,19 @@
 //!    before it in its reach, the earliest first: nobody need have asked, nor any timer have fired.
 //! 8. **No timer without a waiter.** A timer is armed while `wanted` is above zero: see `timer`.
 
+mod released;
+
 use super::timer::{Deadline, Timers};
-use super::tree::{Key, ROOT, Shared, Tree, Watcher};
+use super::tree::{Key, ROOT, Tree, Watcher};
 use crate::error::{Cause, ContextError, Error};
 use crate::guard;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::collections::BinaryHeap;
 use std::panic::Location;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
+
+pub(crate) use released::Released;
 
 /// What a life is told to do when it ends, before anybody is woken: a group's engine.
 pub(crate) trait Hook: Send + Sync {
@@ -87,55 +90,6 @@ pub(crate) struct End {
     pub(crate) cause: Cause,
     /// When, if it was a deadline that passed; else it was when it was said.
     pub(super) at: Option<Instant>,
-}
-
-impl Watcher {
-    /// That the end has come. Runs foreign code, so under no lock.
-    fn tell(self) {
-        const WHAT: &str = "an on_done callback";
-        match self {
-            Self::Task(waker) => guard::wake(waker),
-            Self::Callback(callback) => guard::shield(WHAT, callback),
-            Self::Shared(shared) => {
-                let callback = shared.callback.lock().take();
-                shared.leave();
-                callback
-                    .into_iter()
-                    .for_each(|call| guard::shield(WHAT, call));
-            }
-            Self::Link(..) => {}
-        }
-    }
-}
-
-impl Shared {
-    fn wait_for(self: &Arc<Self>, sources: &[Arc<Life>]) {
-        for source in sources {
-            match source.watch(Watcher::Shared(self.clone())) {
-                Ok(key) => self.note(source, key),
-                Err(watcher) => watcher.tell(),
-            }
-        }
-        if self.callback.lock().is_none() {
-            self.leave(); // the call may have come before the notes
-        }
-    }
-
-    fn note(&self, source: &Arc<Life>, key: Key) {
-        let mut places = self.places.lock();
-        places.retain(|(life, _)| life.strong_count() > 0);
-        places.push((Arc::downgrade(source), key));
-    }
-
-    /// It has been called: it waits nowhere any more.
-    fn leave(&self) {
-        let places = std::mem::take(&mut *self.places.lock());
-        for (life, key) in places {
-            if let Some(life) = life.upgrade() {
-                life.unwatch(key);
-            }
-        }
-    }
 }
 
 /// One source of a linked life: lets go of it when dropped.
@@ -377,6 +331,14 @@ impl Life {
         }
         let first = self.mark_into(end, on_first, &mut released);
         (first, released)
+    }
+
+    /// [`mark`](Self::mark) for a life whose work is done: no deadline can come before that, so no clock is
+    /// asked.
+    pub(crate) fn close(self: &Arc<Self>, end: End, on_first: impl FnOnce()) -> Released {
+        let mut released = Released::default();
+        self.mark_into(end, on_first, &mut released);
+        released
     }
 
     /// Invariant 7. Returns whether a deadline had passed before `end` came.
@@ -676,117 +638,3 @@ impl Life {
         self.parent.take()
     }
 }
-
-/// Whom an end concerns, to be told once no lock is held.
-#[derive(Default)]
-#[must_use = "nobody has been woken yet: run it"]
-pub(crate) struct Released {
-    /// The life that ended of itself, and how many waited for it. The others: most lives have none.
-    top: Option<(Arc<Life>, usize)>,
-    lives: Vec<(Arc<Life>, usize)>,
-    watchers: Vec<Watcher>,
-    /// The linked contexts that the end has yet to reach.
-    reached: BinaryHeap<Reached>,
-    turns: usize,
-}
-
-/// A linked context, which of its sources has ended, and how.
-struct Reached {
-    linked: Weak<Life>,
-    number: usize,
-    end: End,
-    turn: usize,
-}
-
-impl Released {
-    fn keep(&mut self, life: Arc<Life>, waiting: usize) {
-        match self.top {
-            None => self.top = Some((life, waiting)),
-            Some(_) => self.lives.push((life, waiting)),
-        }
-    }
-
-    fn kept(&self) -> usize {
-        usize::from(self.top.is_some()) + self.lives.len()
-    }
-
-    fn add(&mut self, watcher: Watcher, end: &End) {
-        match watcher {
-            Watcher::Link(linked, number) => {
-                let (end, turn) = (end.clone(), self.turns);
-                self.turns += 1;
-                self.reached.push(Reached {
-                    linked,
-                    number,
-                    end,
-                    turn,
-                });
-            }
-            told => self.watchers.push(told),
-        }
-    }
-
-    /// Counts waiters for the life at `key`, one of those kept from the `first` on.
-    fn waiting(&mut self, first: usize, key: Key, waiting: usize) {
-        let mut kept = self.top.iter_mut().chain(&mut self.lives).skip(first);
-        if let Some((_, count)) = kept.find(|(life, _)| life.key() == key) {
-            *count += waiting;
-        }
-    }
-
-    /// Tells everyone. Invariant 4: first the flags of every tree that is reached, then the groups, which
-    /// have tasks to wake, then those who wait and the callbacks.
-    pub(crate) fn run(mut self) {
-        self.pass_on();
-        for (life, waiting) in self.top.into_iter().chain(self.lives) {
-            life.settle(waiting);
-        }
-        for watcher in self.watchers {
-            watcher.tell();
-        }
-    }
-
-    /// Ends the linked contexts of other trees, and those linked to them, and so on: what came first goes
-    /// all the way before what came next sets out.
-    fn pass_on(&mut self) {
-        while let Some(reached) = self.reached.pop() {
-            let Reached {
-                linked,
-                number,
-                end,
-                ..
-            } = &reached;
-            let Some(linked) = linked.upgrade().filter(|linked| !linked.has_ended()) else {
-                continue;
-            };
-            let end = end.through(*number, linked.timers_sources(), linked.origin);
-            if linked.mark_overdue(&end, self) {
-                self.reached.push(reached); // its turn comes after those
-            } else {
-                linked.mark_into(end, || {}, self);
-            }
-        }
-    }
-}
-
-/// By time, and then by turn: the first is popped first.
-impl Ord for Reached {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let when = |reached: &Self| (reached.end.at.is_none(), reached.end.at, reached.turn);
-        when(other).cmp(&when(self))
-    }
-}
-
-impl PartialOrd for Reached {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Reached {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Reached {}

@@ -1,0 +1,196 @@
+//! Ending, as a whole: the ladder of cancellation.
+
+use super::super::alarm::Alarm;
+use super::{Core, Phase};
+use crate::context::{End, Hook};
+use crate::error::Cause;
+use crate::guard;
+use crate::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The ladder of cancellation.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Rules {
+    grace: Option<Duration>,
+    pub(super) straggler_limit: Option<Duration>,
+}
+
+/// Ending, as a whole.
+impl Core {
+    pub(crate) fn set_grace(&self, grace: Duration) {
+        self.rules.lock().grace = Some(grace);
+    }
+
+    pub(crate) fn set_straggler_limit(&self, limit: Duration) {
+        self.rules.lock().straggler_limit = Some(limit);
+    }
+
+    pub(crate) fn set_ending(&self, needed: usize, tolerant: bool) {
+        self.needed.store(needed, Ordering::Relaxed);
+        self.tolerant.store(tolerant, Ordering::Relaxed);
+    }
+
+    /// Ends the group's context with a reason.
+    pub(crate) fn cancel(&self, cause: Cause) {
+        self.mark(End::canceled_by(cause), || {}).run();
+    }
+
+    /// Ends the group's context because the group has what it wanted.
+    pub(crate) fn finish(&self) {
+        self.end_by_us().run();
+    }
+
+    /// All have ended: nothing is left to be woken.
+    pub(crate) fn over(&self) {
+        self.advance(Phase::Over);
+        self.disarm();
+        if let Some(life) = self.ctx.life() {
+            let note = || self.ended_by_us.store(true, Ordering::Release);
+            life.close(End::canceled(self.origin), note).run();
+        }
+        self.stop_alarms();
+    }
+
+    /// The group is being dropped: nobody waits, so there is no grace.
+    pub(crate) fn abandon(&self) {
+        if self.phase() == Phase::Over {
+            return;
+        }
+        *self.rules.lock() = Rules::default();
+        self.finish();
+        self.drop_now();
+        self.disarm(); // whoever else ended it may find no group any more
+        self.stop_alarms(); // the ladder has been climbed
+    }
+
+    /// The last rung but one: everyone is polled once more, unless that has happened, and dropped.
+    pub(in crate::group) fn drop_now(self: &Core) {
+        if self.advance(Phase::Drop) {
+            self.wake_tasks();
+        }
+    }
+
+    pub(in crate::group) fn stragglers_are_due(&self) {
+        self.stragglers_due.store(true, Ordering::Release);
+        self.wake_owner();
+    }
+
+    pub(super) fn wake_tasks(&self) {
+        let length = self.roster.lock().length;
+        for index in 0..length {
+            let seat = self.seat(index);
+            if !seat.is_finished() {
+                let waker = seat.waker.lock().take();
+                waker.into_iter().for_each(guard::wake);
+            }
+        }
+    }
+
+    pub(super) fn stop_alarms(&self) {
+        // Dropped unlocked: stopping an alarm may drop what the clock keeps for it.
+        let alarms = std::mem::take(&mut *self.alarms.lock());
+        drop(alarms);
+    }
+
+    pub(crate) fn is_tolerant(&self) -> bool {
+        self.tolerant.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_flawed(&self) -> bool {
+        self.flawed.load(Ordering::Acquire)
+    }
+
+    /// Whether all have ended, and all well.
+    pub(crate) fn has_succeeded(&self) -> bool {
+        self.phase() == Phase::Over && !self.is_flawed()
+    }
+
+    /// Whether the failure of the task at `index` is what ended the group.
+    pub(crate) fn is_first(&self, index: u32) -> bool {
+        self.first.get().is_some_and(|(first, _)| *first == index)
+    }
+
+    /// The tasks whose outcome has not been taken, background tasks left out, in the order of spawning.
+    pub(crate) fn remaining(&self) -> Vec<u32> {
+        let roster = self.roster.lock();
+        let ours = roster.entries.iter().filter(|(_, entry)| !entry.background);
+        let mut remaining: Vec<_> = ours.map(|(index, entry)| (entry.number, index)).collect();
+        drop(roster);
+        remaining.sort_unstable();
+        remaining.into_iter().map(|(_, index)| index).collect()
+    }
+
+    /// Whether places are in the order of spawning: until one is given away again.
+    pub(crate) fn is_in_order(&self) -> bool {
+        let roster = self.roster.lock();
+        roster.spawned == roster.length
+    }
+
+    pub(crate) fn is_limited(&self) -> bool {
+        self.limited.load(Ordering::Acquire)
+    }
+}
+
+impl Hook for Core {
+    fn ended(&self) {
+        let Rules { grace, .. } = *self.rules.lock();
+        let phase = if grace.is_some() {
+            Phase::Grace
+        } else {
+            Phase::Drop
+        };
+        if !self.advance(phase) {
+            return;
+        }
+        self.disarm();
+        self.wake_tasks();
+        self.wake_ready();
+        self.wake_owner();
+        // Last, for it asks the clock, which is foreign. A limit that can't be kept has passed.
+        if let Err(payload) = guard::contain(|| self.set_alarms(phase)) {
+            guard::discard(payload);
+            self.drop_now();
+            self.stragglers_are_due();
+        }
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {
+        self
+    }
+}
+
+/// Time limits after the end.
+impl Core {
+    fn set_alarms(&self, phase: Phase) {
+        let Rules {
+            grace,
+            straggler_limit,
+        } = *self.rules.lock();
+        let mut alarms = Vec::new();
+        let grace = grace.filter(|_| phase == Phase::Grace);
+        if let Some(grace) = grace {
+            alarms.push(Alarm::new(
+                &self.ctx,
+                self.this.clone(),
+                grace,
+                Core::drop_now,
+            ));
+        }
+        if let Some(limit) = straggler_limit {
+            let after = grace.unwrap_or_default().saturating_add(limit);
+            alarms.push(Alarm::new(
+                &self.ctx,
+                self.this.clone(),
+                after,
+                Core::stragglers_are_due,
+            ));
+        }
+        if !alarms.is_empty() {
+            self.alarms.lock().append(&mut alarms);
+        }
+        if self.phase() == Phase::Over {
+            self.stop_alarms(); // all ended meanwhile, and found none to stop
+        }
+    }
+}
