@@ -1,6 +1,7 @@
 //! Where all decisions come from: a seed, or the bytes of a fuzzer.
 
 pub(crate) enum Dice {
+    #[allow(dead_code, reason = "not the fuzzer's, which includes this file")]
     Seed(u64),
     #[allow(dead_code, reason = "the fuzzer's, which includes this file")]
     Bytes(Vec<u8>),
