@@ -67,7 +67,9 @@ impl Core {
             Outcome::Success => self.enough(),
             Outcome::Failure(failed) => self.fail(index, failed),
             Outcome::Cancelled => {
-                self.flawed.fetch_or(!background, Ordering::AcqRel);
+                if !background && !self.is_flawed() {
+                    self.skip(); // once: a store each would be one too many for those who come after
+                }
                 None
             }
         };
