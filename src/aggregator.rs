@@ -124,6 +124,17 @@ pub struct TaskAggregator<H, R, L, C, M> {
 
 impl<S: Spawn<Task>, R> TaskAggregator<OnExecutor<S>, R, (), AsIs, Task> {
     /// An aggregator that runs each source in a task of its own, started by `spawn`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Aggregator, Context};
+    /// # async fn two(_: Context, _: ()) -> Result<u64, std::fmt::Error> { Ok(2) }
+    /// # smol::block_on(async {
+    /// let aggregator = Aggregator::new(smol::spawn).source("two", two);
+    /// assert_eq!(aggregator.aggregate(&Context::background(), ()).await.unwrap(), (2,));
+    /// # });
+    /// ```
     pub fn new(spawn: S) -> Self {
         Self::on(OnExecutor::new(spawn))
     }
@@ -181,6 +192,19 @@ impl<H, R, M> TaskAggregator<H, R, (), AsIs, M> {
 impl<H, R: Clone + Send + 'static, L> TaskAggregator<H, R, L, AsIs, Task> {
     /// Adds a source, under a name for errors and logs: an `async fn(Context, R) -> Result<T, E>`, a
     /// closure, or a type that implements [`Source`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Aggregator, Context};
+    /// # async fn two(_: Context, _: ()) -> Result<u64, std::fmt::Error> { Ok(2) }
+    /// # smol::block_on(async {
+    /// let aggregator = Aggregator::new(smol::spawn)
+    ///     .source("two", two)
+    ///     .source("text", |_, ()| async { Ok::<_, &str>("three") });
+    /// assert_eq!(aggregator.aggregate(&Context::background(), ()).await.unwrap(), (2, "three"));
+    /// # });
+    /// ```
     pub fn source<A>(self, name: impl Into<Name>, source: A) -> Aggregator<H, R, L::Appended, AsIs>
     where
         A: Source<R> + Send + Sync + 'static,
@@ -337,6 +361,17 @@ impl<H, R, L, M> TaskAggregator<H, R, L, AsIs, M> {
     }
 
     /// Joins the answers, displayed, with a separator between them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Aggregator, Context};
+    /// # async fn two(_: Context, _: ()) -> Result<u64, std::fmt::Error> { Ok(2) }
+    /// # smol::block_on(async {
+    /// let line = Aggregator::new(smol::spawn).source("a", two).source("b", two).join(" | ");
+    /// assert_eq!(line.aggregate(&Context::background(), ()).await.unwrap(), "2 | 2");
+    /// # });
+    /// ```
     pub fn join(&self, separator: impl Into<String>) -> TaskAggregator<H, R, L, Joined, M>
     where
         L: Sources<R>,
@@ -368,24 +403,100 @@ impl<H, R, L, M> TaskAggregator<H, R, L, AsIs, M> {
 impl<H, R, L, C, M> TaskAggregator<H, R, L, C, M> {
     /// How long an aggregation may take; 5 s by default. The caller's deadline counts too, if it is
     /// earlier. Zero is a deadline that is past: no source is asked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Aggregator, Context};
+    /// # use std::time::Duration;
+    /// # async fn two(_: Context, _: ()) -> Result<u64, std::fmt::Error> { Ok(2) }
+    /// # smol::block_on(async {
+    /// let aggregator = Aggregator::new(smol::spawn).with_timeout(Duration::ZERO).source("two", two);
+    /// let error = aggregator.aggregate(&Context::background(), ()).await.unwrap_err();
+    /// assert!(error.is_deadline_exceeded());
+    /// # });
+    /// ```
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         Arc::make_mut(&mut self.options).timeout = timeout;
         self
     }
 
     /// Where the records go; the global logger by default.
+    ///
+    /// A logger that panics changes no outcome.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Aggregator, Context};
+    /// # async fn two(_: Context, _: ()) -> Result<u64, std::fmt::Error> { Ok(2) }
+    /// # use log::{Log, Metadata, Record};
+    /// # use std::sync::atomic::{AtomicUsize, Ordering};
+    /// struct Counter(AtomicUsize);
+    ///
+    /// impl Log for Counter {
+    ///     fn enabled(&self, _: &Metadata) -> bool { true }
+    ///     fn log(&self, _: &Record) { self.0.fetch_add(1, Ordering::Relaxed); }
+    ///     fn flush(&self) {}
+    /// }
+    ///
+    /// static COUNTER: Counter = Counter(AtomicUsize::new(0));
+    ///
+    /// # smol::block_on(async {
+    /// let aggregator = Aggregator::new(smol::spawn).with_logger(&COUNTER).source("two", two);
+    /// aggregator.aggregate(&Context::background(), ()).await.unwrap();
+    /// assert_eq!(COUNTER.0.load(Ordering::Relaxed), 1);
+    /// # });
+    /// ```
     pub fn with_logger(mut self, logger: impl Log + 'static) -> Self {
         Arc::make_mut(&mut self.options).logger = Some(Arc::new(logger));
         self
     }
 
     /// What the aggregation is called in the log.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Aggregator, Context};
+    /// # async fn two(_: Context, _: ()) -> Result<u64, std::fmt::Error> { Ok(2) }
+    /// let aggregator = Aggregator::new(smol::spawn).with_name("dashboard").source("two", two);
+    /// assert!(format!("{aggregator:?}").contains("dashboard"));
+    /// ```
     pub fn with_name(mut self, name: impl Into<Name>) -> Self {
         Arc::make_mut(&mut self.options).name = name.into();
         self
     }
 
     /// When the aggregation ends early, its sources get `grace` to finish by themselves.
+    ///
+    /// Counted from the end, by the context's clock. It is for tidying up: don't count on an answer that comes
+    /// this late.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Aggregator, Context, ManualClock};
+    /// # use std::sync::mpsc;
+    /// # use std::time::Duration;
+    /// # smol::block_on(async {
+    /// let clock = ManualClock::new();
+    /// let ctx = Context::background().with_clock(clock.clone());
+    /// let (sender, tidied_up) = mpsc::channel();
+    /// let aggregator = Aggregator::new(smol::spawn)
+    ///     .with_grace(Duration::from_secs(1))
+    ///     .source("tidy", move |_, ()| {
+    ///         let (clock, sender) = (clock.clone(), sender.clone());
+    ///         async move {
+    ///             clock.advance(Duration::from_secs(5)); // to the deadline
+    ///             smol::future::yield_now().await; // without grace it might end here
+    ///             sender.send("tidied up")
+    ///         }
+    ///     });
+    /// let _ = aggregator.aggregate(&ctx, ()).await;
+    /// assert_eq!(tidied_up.recv(), Ok("tidied up"));
+    /// # });
+    /// ```
     pub fn with_grace(mut self, grace: Duration) -> Self {
         Arc::make_mut(&mut self.options).grace = Some(grace);
         self
@@ -393,6 +504,22 @@ impl<H, R, L, C, M> TaskAggregator<H, R, L, C, M> {
 
     /// Bounds the wait for sources that block their thread: see
     /// [`TaskGroup::with_straggler_limit`](crate::TaskGroup::with_straggler_limit).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Aggregator, Context, Error, Task};
+    /// # use std::time::Duration;
+    /// # smol::block_on(async {
+    /// let never_runs = |task: Task| task;
+    /// let aggregator = Aggregator::new(never_runs)
+    ///     .with_timeout(Duration::from_millis(50))
+    ///     .with_straggler_limit(Duration::from_millis(1))
+    ///     .source("stuck", |_, ()| async { Ok::<_, &str>(5) });
+    /// let error = aggregator.aggregate(&Context::background(), ()).await.unwrap_err();
+    /// assert!(matches!(error, Error::Stragglers { .. }));
+    /// # });
+    /// ```
     pub fn with_straggler_limit(mut self, limit: Duration) -> Self {
         Arc::make_mut(&mut self.options).straggler_limit = Some(limit);
         self
@@ -419,11 +546,31 @@ where
     ///
     /// Dropping it cancels the sources.
     ///
+    /// # Panics
+    ///
+    /// With whatever the function given to [`combine`](Self::combine), the answers' `Display` under
+    /// [`join`](Self::join), the request's `Clone` or the executor's own spawn function throws. What a source throws
+    /// is its failure.
+    ///
     /// # Errors
     ///
     /// What happened first: a source's failure ([`Error::Task`], [`Error::Panicked`], [`Error::Lost`]), or
     /// the end of the context ([`Error::Context`]): the deadline, or the caller's cancellation. If `ctx` has
     /// ended already, no source is asked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Aggregator, Context};
+    /// # async fn two(_: Context, _: ()) -> Result<u64, std::fmt::Error> { Ok(2) }
+    /// # smol::block_on(async {
+    /// let aggregator = Aggregator::new(smol::spawn)
+    ///     .source("two", two)
+    ///     .source("orders", |_, ()| async { Err::<u64, _>("connection refused") });
+    /// let error = aggregator.aggregate(&Context::background(), ()).await.unwrap_err();
+    /// assert_eq!(error.to_string(), "orders: connection refused");
+    /// # });
+    /// ```
     #[track_caller]
     pub fn aggregate(
         &self,

@@ -139,6 +139,22 @@ impl Context {
     /// is past ends it at once: it is born done.
     ///
     /// The effective deadline is the earliest of its own and all ancestors'.
+    ///
+    /// Equivalent to: Go's `context.WithDeadline`, without the function that cancels: see
+    /// [`with_cancel`](Self::with_cancel) for that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, ManualClock};
+    /// # use std::time::Duration;
+    /// let clock = ManualClock::new();
+    /// let root = Context::background().with_clock(clock.clone());
+    /// let ctx = root.with_deadline(clock.now() + Duration::from_secs(1));
+    /// assert!(!ctx.is_done());
+    /// clock.advance(Duration::from_secs(1));
+    /// assert!(ctx.is_done());
+    /// ```
     #[track_caller]
     pub fn with_deadline(&self, deadline: Instant) -> Self {
         self.with_limit(Some(deadline), self.clock().is_past(deadline), None)
@@ -165,6 +181,17 @@ impl Context {
     }
 
     /// [`with_deadline`](Self::with_deadline) with a cause, which shows if this deadline is what ends it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, ManualClock};
+    /// # use std::time::Duration;
+    /// let clock = ManualClock::new();
+    /// let root = Context::background().with_clock(clock.clone());
+    /// let ctx = root.with_deadline_cause(clock.now(), "the page's budget");
+    /// assert_eq!(ctx.cause().unwrap().to_string(), "the page's budget");
+    /// ```
     #[track_caller]
     pub fn with_deadline_cause(&self, deadline: Instant, cause: impl Into<BoxError>) -> Self {
         self.with_limit(
@@ -272,30 +299,90 @@ impl Context {
     /// finds it done.
     ///
     /// An atomic load; with a deadline that is still open, one reading of the clock as well.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::Context;
+    /// let (ctx, canceller) = Context::background().with_cancel();
+    /// assert!(!ctx.is_done());
+    /// canceller.cancel();
+    /// assert!(ctx.is_done());
+    /// ```
     #[inline]
     pub fn is_done(&self) -> bool {
         self.life.as_ref().is_some_and(Life::is_done)
     }
 
     /// Which way it ended; `None` while it lives.
+    ///
+    /// Equivalent to: Go's `ctx.Err()`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, ContextError};
+    /// let (ctx, canceller) = Context::background().with_cancel();
+    /// assert_eq!(ctx.err(), None);
+    /// canceller.cancel();
+    /// assert_eq!(ctx.err(), Some(ContextError::Canceled));
+    /// ```
     #[inline]
     pub fn err(&self) -> Option<ContextError> {
         Some(self.end_state()?.error)
     }
 
     /// Why it ended; `None` while it lives. The first cause there was, never one of its consequences.
+    ///
+    /// Equivalent to: Go's `context.Cause`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::Context;
+    /// let (ctx, canceller) = Context::background().with_cancel();
+    /// assert!(ctx.cause().is_none());
+    /// canceller.cancel_with("client went away");
+    /// canceller.cancel_with("too late");
+    /// assert_eq!(ctx.cause().unwrap().to_string(), "client went away");
+    /// ```
     #[inline]
     pub fn cause(&self) -> Option<Cause> {
         Some(self.end_state()?.cause)
     }
 
     /// When it will end at the latest: the earliest deadline of its own and all ancestors'.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, ManualClock};
+    /// # use std::time::Duration;
+    /// let clock = ManualClock::new();
+    /// let root = Context::background().with_clock(clock.clone());
+    /// assert_eq!(root.deadline(), None);
+    /// let ctx = root.with_timeout(Duration::from_secs(1)).with_timeout(Duration::from_secs(60));
+    /// assert_eq!(ctx.deadline(), Some(clock.now() + Duration::from_secs(1)));
+    /// ```
     pub fn deadline(&self) -> Option<Instant> {
         self.life.as_ref()?.timers.earliest()
     }
 
     /// How much time is left until the [`deadline`](Self::deadline), by this context's clock; zero once it
     /// is past. `None` if there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, ManualClock};
+    /// # use std::time::Duration;
+    /// let clock = ManualClock::new();
+    /// let root = Context::background().with_clock(clock.clone());
+    /// let ctx = root.with_timeout(Duration::from_secs(5));
+    /// clock.advance(Duration::from_secs(2));
+    /// assert_eq!(ctx.remaining(), Some(Duration::from_secs(3)));
+    /// assert_eq!(root.remaining(), None);
+    /// ```
     pub fn remaining(&self) -> Option<Duration> {
         Some(
             self.deadline()?
@@ -304,6 +391,15 @@ impl Context {
     }
 
     /// The nearest value of type `T`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::Context;
+    /// let ctx = Context::background().with_value("outer").with_value("inner");
+    /// assert_eq!(ctx.value::<&str>(), Some(&"inner"));
+    /// assert_eq!(ctx.value::<u64>(), None);
+    /// ```
     pub fn value<T: 'static>(&self) -> Option<&T> {
         values::find(&self.values)
     }
@@ -374,6 +470,23 @@ impl Context {
     ///
     /// Which way the context ended, if that came first. [`ContextError::Canceled`] also if the clock can't
     /// keep time any more (it is logged): a broken timer ends what waits for it, it never hangs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, ContextError, ManualClock};
+    /// # use std::time::Duration;
+    /// # smol::block_on(async {
+    /// let clock = ManualClock::new();
+    /// let root = Context::background().with_clock(clock.clone());
+    /// let sleep = smol::spawn(root.sleep(Duration::from_secs(1)));
+    /// clock.advance(Duration::from_secs(1)); // counted from the call, polled or not
+    /// assert_eq!(sleep.await, Ok(()));
+    ///
+    /// let ended = root.with_timeout(Duration::ZERO);
+    /// assert_eq!(ended.sleep(Duration::from_secs(1)).await, Err(ContextError::DeadlineExceeded));
+    /// # });
+    /// ```
     pub fn sleep(
         &self,
         duration: Duration,
@@ -498,6 +611,17 @@ impl Canceller {
     /// Ends the context, and all below it, with [`ContextError::Canceled`]. Only the first end counts.
     ///
     /// When it returns, they are all done and every waiter has been woken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::Context;
+    /// let (ctx, canceller) = Context::background().with_cancel();
+    /// let (below, _below) = ctx.with_cancel();
+    /// canceller.cancel();
+    /// assert!(ctx.is_done());
+    /// assert!(below.is_done());
+    /// ```
     pub fn cancel(&self) {
         if let Some(life) = self.ctx.life() {
             life.end(End::canceled(life.origin));
@@ -525,6 +649,15 @@ impl Canceller {
     }
 
     /// Gives the right up: the context then ends by its deadline or an ancestor only.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::Context;
+    /// let (ctx, canceller) = Context::background().with_cancel();
+    /// canceller.disarm();
+    /// assert!(!ctx.is_done());
+    /// ```
     pub fn disarm(mut self) {
         self.armed = false;
     }

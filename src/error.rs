@@ -102,6 +102,16 @@ pub enum Error {
 }
 
 /// The names of several tasks, in the order of spawning.
+///
+/// # Examples
+///
+/// ```
+/// use failfast::{Name, Names};
+///
+/// let names: Names = ["profile", "orders"].map(Name::from).into_iter().collect();
+/// assert_eq!(names.len(), 2);
+/// assert_eq!(names[1], "orders");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names(Arc<[Name]>);
 
@@ -189,6 +199,18 @@ impl Error {
     }
 
     /// The name of the task that failed, if it was one task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::Group;
+    /// # smol::block_on(async {
+    /// let group = Group::<_, ()>::new(smol::spawn);
+    /// group.spawn_named("orders", async { Err("no such user") });
+    /// let error = group.wait().await.unwrap_err();
+    /// assert_eq!(error.name().unwrap(), "orders");
+    /// # });
+    /// ```
     pub fn name(&self) -> Option<&Name> {
         match self {
             Self::Task { name, .. } | Self::Panicked { name, .. } | Self::Lost { name } => {
@@ -200,6 +222,21 @@ impl Error {
 
     /// The failures that came after this one, in the order of their coming: the first few of them, and how
     /// many more there were. Complete once `wait` has returned; empty for what was not one task's failure.
+    ///
+    /// [`Error::Lost`] and [`Error::Context`] carry none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, Ending, Group};
+    /// # smol::block_on(async {
+    /// let group = Group::<_, ()>::in_place(&Context::background()).with_ending(Ending::Settle);
+    /// group.spawn(async { Err("first") });
+    /// group.spawn(async { Err("second") });
+    /// let error = group.wait().await.unwrap_err();
+    /// assert_eq!(error.others().errors[0].to_string(), "task 1: second");
+    /// # });
+    /// ```
     pub fn others(&self) -> Others<'_> {
         match self {
             Self::Task { error, .. } => error.others(),
@@ -215,6 +252,19 @@ impl Error {
     /// # Panics
     ///
     /// That is its purpose. Equivalent to: [`std::panic::resume_unwind`] with the task's payload.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, Group};
+    /// # smol::block_on(async {
+    /// let group = Group::<_, ()>::in_place(&Context::background());
+    /// group.spawn(async { if true { panic!("boom") } Ok::<_, &str>(()) });
+    /// let error = group.wait().await.unwrap_err();
+    /// let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| error.resume_unwind())).unwrap_err();
+    /// assert_eq!(caught.downcast_ref(), Some(&"boom"));
+    /// # });
+    /// ```
     pub fn resume_unwind(&self) {
         if let Self::Panicked { panic, .. } = self {
             panic.resume_unwind()

@@ -102,6 +102,8 @@ pub type LocalGroup<S, T> = TaskGroup<S, T, LocalTask>;
 /// * **What happened first is the error.** If the context ended first (deadline, parent, `cancel_with`),
 ///   the error is [`Error::Context`], whatever the tasks then return. If all tasks succeed all the same, it
 ///   is `Ok`: what is done is done.
+/// * **Nothing failed, nothing is wrong.** So a group without tasks, or whose tasks have all succeeded, is `Ok`
+///   under a parent that has ended, too.
 /// * **Panics** are contained in their task and fail the group as [`Error::Panicked`].
 ///
 /// # How a group ends
@@ -113,7 +115,8 @@ pub type LocalGroup<S, T> = TaskGroup<S, T, LocalTask>;
 /// | `FirstOk` | the first success | that one result, or the first failure if none succeeded | cancelled |
 /// | `Quorum(k)` | k successes, or k out of reach | the k results, or the first failure | cancelled |
 ///
-/// The context's end ends them all.
+/// The context's end ends them all. A background task's failure does not fail a `FirstOk` or `Quorum` group
+/// that has its successes.
 #[must_use = "dropping a group cancels its tasks: `wait` for it"]
 pub struct TaskGroup<S: Spawn<M>, T, M: Flavour> {
     inner: Arc<Inner<S, T, M>>,
@@ -124,6 +127,22 @@ pub struct TaskGroup<S: Spawn<M>, T, M: Flavour> {
 }
 
 /// How a group ends: see the table at [`TaskGroup`].
+///
+/// # Examples
+///
+/// ```
+/// use failfast::{Ending, Group};
+/// use std::num::NonZeroUsize;
+///
+/// # smol::block_on(async {
+/// let two = Ending::Quorum(NonZeroUsize::new(2).unwrap());
+/// let group = Group::new(smol::spawn).with_ending(two);
+/// group.spawn(async { Ok::<_, &str>(1) });
+/// group.spawn(async { Err("the second replica is down") });
+/// group.spawn(async { Ok::<_, &str>(3) });
+/// assert_eq!(group.wait().await.unwrap(), [1, 3]);
+/// # });
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ending {
@@ -141,6 +160,17 @@ pub enum Ending {
 /// Making one.
 impl<S: Spawn<Task>, T: Send + 'static> TaskGroup<S, T, Task> {
     /// A group under a background context: nothing ends it but itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::Group;
+    /// # smol::block_on(async {
+    /// let group = Group::new(smol::spawn);
+    /// group.spawn(async { Ok::<_, &str>(5) });
+    /// assert_eq!(group.wait().await.unwrap(), [5]);
+    /// # });
+    /// ```
     #[track_caller]
     pub fn new(spawn: S) -> Self {
         Self::with_parent(
@@ -154,6 +184,20 @@ impl<S: Spawn<Task>, T: Send + 'static> TaskGroup<S, T, Task> {
     /// `parent` ends, and when the group ends.
     ///
     /// Equivalent to: Go's `errgroup.WithContext`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, Group};
+    /// # smol::block_on(async {
+    /// let (group, ctx) = Group::with_context(&Context::background(), smol::spawn);
+    /// let watch = ctx.clone();
+    /// group.spawn(async move { watch.done().await; Ok::<_, &str>(()) });
+    /// group.spawn(async { Err("connection refused") });
+    /// assert!(group.wait().await.is_err());
+    /// assert_eq!(ctx.cause().unwrap().to_string(), "task 1: connection refused");
+    /// # });
+    /// ```
     #[track_caller]
     pub fn with_context(parent: &Context, spawn: S) -> (Self, Context) {
         let group = Self::with_parent(parent, Host::executor(spawn), Location::caller());
@@ -165,6 +209,23 @@ impl<S: Spawn<Task>, T: Send + 'static> TaskGroup<S, T, Task> {
     ///
     /// If the group has ended, the future is dropped unpolled, and `wait` tells why. At the
     /// [limit](Self::with_limit), the task is queued.
+    ///
+    /// # Panics
+    ///
+    /// With whatever the executor's own spawn function throws: tokio's, say, outside of a runtime. The task is then
+    /// lost, and fails the group as [`Error::Lost`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::Group;
+    /// # smol::block_on(async {
+    /// let group = Group::new(smol::spawn);
+    /// group.spawn(async { Ok::<_, &str>("first") });
+    /// group.spawn(async { Ok::<_, &str>("second") });
+    /// assert_eq!(group.wait().await.unwrap(), ["first", "second"]);
+    /// # });
+    /// ```
     #[track_caller]
     pub fn spawn<F, E>(&self, future: F)
     where
@@ -176,6 +237,22 @@ impl<S: Spawn<Task>, T: Send + 'static> TaskGroup<S, T, Task> {
     }
 
     /// [`spawn`](Self::spawn) with a name: for errors, logs and snapshots.
+    ///
+    /// # Panics
+    ///
+    /// With whatever the executor's own spawn function throws: tokio's, say, outside of a runtime. The task is then
+    /// lost, and fails the group as [`Error::Lost`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::Group;
+    /// # smol::block_on(async {
+    /// let group = Group::<_, ()>::new(smol::spawn);
+    /// group.spawn_named("orders", async { Err("no such user") });
+    /// assert_eq!(group.wait().await.unwrap_err().to_string(), "orders: no such user");
+    /// # });
+    /// ```
     #[track_caller]
     pub fn spawn_named<F, E>(&self, name: impl Into<Name>, future: F)
     where
@@ -188,9 +265,27 @@ impl<S: Spawn<Task>, T: Send + 'static> TaskGroup<S, T, Task> {
 
     /// Starts a task only if that is possible at once.
     ///
+    /// # Panics
+    ///
+    /// With whatever the executor's own spawn function throws: tokio's, say, outside of a runtime. The task is then
+    /// lost, and fails the group as [`Error::Lost`].
+    ///
     /// # Errors
     ///
     /// The future, unpolled, if the [limit](Self::with_limit) is reached or the group has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, Group};
+    /// # use std::num::NonZeroUsize;
+    /// # smol::block_on(async {
+    /// let group = Group::in_place(&Context::background()).with_limit(NonZeroUsize::MIN);
+    /// assert!(group.try_spawn(async { Ok::<_, &str>(1) }).is_ok());
+    /// assert!(group.try_spawn(async { Ok::<_, &str>(2) }).is_err(), "one at a time");
+    /// assert_eq!(group.wait().await.unwrap(), [1]);
+    /// # });
+    /// ```
     #[track_caller]
     pub fn try_spawn<F, E>(&self, future: F) -> Result<(), F>
     where
@@ -203,6 +298,13 @@ impl<S: Spawn<Task>, T: Send + 'static> TaskGroup<S, T, Task> {
 
     /// Starts a task that serves the others: it is cancelled when they are done and `wait` is called. Its
     /// failure fails the group; it has no place among the results.
+    ///
+    /// Under [`Ending::FirstOk`] and [`Ending::Quorum`] its failure does not fail a group that has its successes.
+    ///
+    /// # Panics
+    ///
+    /// With whatever the executor's own spawn function throws: tokio's, say, outside of a runtime. The task is then
+    /// lost, and fails the group as [`Error::Lost`].
     ///
     /// # Examples
     ///
@@ -251,6 +353,20 @@ impl<T: Send + 'static> TaskGroup<InPlace<Task>, T, Task> {
 /// Making a local one.
 impl<S: Spawn<LocalTask>, T: 'static> TaskGroup<S, T, LocalTask> {
     /// A group under a background context: nothing ends it but itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::LocalGroup;
+    /// # use std::rc::Rc;
+    /// # let executor = Rc::new(smol::LocalExecutor::new());
+    /// # let spawner = executor.clone();
+    /// # smol::block_on(executor.run(async move {
+    /// let group = LocalGroup::new(move |task| spawner.spawn(task));
+    /// group.spawn(async { Ok::<_, &str>(Rc::new(5)) });
+    /// assert_eq!(*group.wait().await.unwrap()[0], 5);
+    /// # }));
+    /// ```
     #[track_caller]
     pub fn new(spawn: S) -> Self {
         Self::with_parent(
@@ -262,6 +378,22 @@ impl<S: Spawn<LocalTask>, T: 'static> TaskGroup<S, T, LocalTask> {
 
     /// A group under `parent`, and its context, for its tasks: cancelled when one of them fails, when
     /// `parent` ends, and when the group ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, LocalGroup};
+    /// # use std::rc::Rc;
+    /// # let executor = Rc::new(smol::LocalExecutor::new());
+    /// # let spawner = executor.clone();
+    /// # smol::block_on(executor.run(async move {
+    /// let root = Context::background();
+    /// let (group, ctx) = LocalGroup::with_context(&root, move |task| spawner.spawn(task));
+    /// group.spawn(async { Ok::<_, &str>(Rc::new(5)) });
+    /// assert_eq!(*group.wait().await.unwrap()[0], 5);
+    /// assert!(ctx.is_done());
+    /// # }));
+    /// ```
     #[track_caller]
     pub fn with_context(parent: &Context, spawn: S) -> (Self, Context) {
         let group = Self::with_parent(parent, Host::executor(spawn), Location::caller());
@@ -273,6 +405,23 @@ impl<S: Spawn<LocalTask>, T: 'static> TaskGroup<S, T, LocalTask> {
     ///
     /// If the group has ended, the future is dropped unpolled, and `wait` tells why. At the
     /// [limit](Self::with_limit), the task is queued.
+    ///
+    /// # Panics
+    ///
+    /// With whatever the executor's own spawn function throws: tokio's, say, outside of a runtime. The task is then
+    /// lost, and fails the group as [`Error::Lost`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, LocalGroup};
+    /// # futures::executor::block_on(async {
+    /// let group = LocalGroup::in_place(&Context::background());
+    /// let shared = std::rc::Rc::new(5);
+    /// group.spawn(async move { Ok::<_, &str>(shared) });
+    /// assert_eq!(*group.wait().await.unwrap()[0], 5);
+    /// # });
+    /// ```
     #[track_caller]
     pub fn spawn<F, E>(&self, future: F)
     where
@@ -284,6 +433,22 @@ impl<S: Spawn<LocalTask>, T: 'static> TaskGroup<S, T, LocalTask> {
     }
 
     /// [`spawn`](Self::spawn) with a name: for errors, logs and snapshots.
+    ///
+    /// # Panics
+    ///
+    /// With whatever the executor's own spawn function throws: tokio's, say, outside of a runtime. The task is then
+    /// lost, and fails the group as [`Error::Lost`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, LocalGroup};
+    /// # futures::executor::block_on(async {
+    /// let group = LocalGroup::<_, ()>::in_place(&Context::background());
+    /// group.spawn_named("orders", async { Err("no such user") });
+    /// assert_eq!(group.wait().await.unwrap_err().to_string(), "orders: no such user");
+    /// # });
+    /// ```
     #[track_caller]
     pub fn spawn_named<F, E>(&self, name: impl Into<Name>, future: F)
     where
@@ -296,9 +461,27 @@ impl<S: Spawn<LocalTask>, T: 'static> TaskGroup<S, T, LocalTask> {
 
     /// Starts a task only if that is possible at once.
     ///
+    /// # Panics
+    ///
+    /// With whatever the executor's own spawn function throws: tokio's, say, outside of a runtime. The task is then
+    /// lost, and fails the group as [`Error::Lost`].
+    ///
     /// # Errors
     ///
     /// The future, unpolled, if the [limit](Self::with_limit) is reached or the group has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, LocalGroup};
+    /// # use std::num::NonZeroUsize;
+    /// # futures::executor::block_on(async {
+    /// let group = LocalGroup::in_place(&Context::background()).with_limit(NonZeroUsize::MIN);
+    /// assert!(group.try_spawn(async { Ok::<_, &str>(1) }).is_ok());
+    /// assert!(group.try_spawn(async { Ok::<_, &str>(2) }).is_err(), "one at a time");
+    /// assert_eq!(group.wait().await.unwrap(), [1]);
+    /// # });
+    /// ```
     #[track_caller]
     pub fn try_spawn<F, E>(&self, future: F) -> Result<(), F>
     where
@@ -311,6 +494,25 @@ impl<S: Spawn<LocalTask>, T: 'static> TaskGroup<S, T, LocalTask> {
 
     /// Starts a task that serves the others: it is cancelled when they are done and `wait` is called. Its
     /// failure fails the group; it has no place among the results.
+    ///
+    /// Under [`Ending::FirstOk`] and [`Ending::Quorum`] its failure does not fail a group that has its successes.
+    ///
+    /// # Panics
+    ///
+    /// With whatever the executor's own spawn function throws: tokio's, say, outside of a runtime. The task is then
+    /// lost, and fails the group as [`Error::Lost`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, LocalGroup};
+    /// # futures::executor::block_on(async {
+    /// let group = LocalGroup::in_place(&Context::background());
+    /// group.spawn_background(async { Ok::<_, &str>(std::future::pending().await) });
+    /// group.spawn(async { Ok::<_, &str>(5) });
+    /// assert_eq!(group.wait().await.unwrap(), [5]);
+    /// # });
+    /// ```
     #[track_caller]
     pub fn spawn_background<F, E>(&self, future: F)
     where
@@ -324,6 +526,17 @@ impl<S: Spawn<LocalTask>, T: 'static> TaskGroup<S, T, LocalTask> {
 /// Making a local one without an executor.
 impl<T: 'static> TaskGroup<InPlace<LocalTask>, T, LocalTask> {
     /// A group that needs no executor, of tasks that need not be `Send`: see [`Group::in_place`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, LocalGroup};
+    /// # futures::executor::block_on(async {
+    /// let group = LocalGroup::in_place(&Context::background());
+    /// group.spawn(async { Ok::<_, &str>(std::rc::Rc::new(5)) });
+    /// assert_eq!(*group.wait().await.unwrap()[0], 5);
+    /// # });
+    /// ```
     #[track_caller]
     pub fn in_place(ctx: &Context) -> Self {
         Self::with_parent(ctx, Host::in_place(), Location::caller())
@@ -349,6 +562,23 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
     /// is still in the queue when the group ends is dropped unpolled.
     ///
     /// May be set, and changed, at any time.
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](Group::spawn): a wider limit starts tasks that wait in the queue.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, Group};
+    /// # use std::num::NonZeroUsize;
+    /// # smol::block_on(async {
+    /// let group = Group::in_place(&Context::background()).with_limit(NonZeroUsize::MIN);
+    /// group.spawn(async { Ok::<_, &str>(1) });
+    /// group.spawn(async { Ok::<_, &str>(2) }); // waits for the first to end
+    /// assert_eq!(group.wait().await.unwrap(), [1, 2]);
+    /// # });
+    /// ```
     pub fn with_limit(self, limit: NonZeroUsize) -> Self {
         self.core().set_limit(limit.get());
         self.inner.start_queued(); // a wider limit may have room for some of those who wait
@@ -382,6 +612,24 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
 
     /// When the context ends, tasks get `grace` to finish by themselves before they are dropped. Counted
     /// from the end, by the context's clock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, Group};
+    /// # use std::time::Duration;
+    /// # smol::block_on(async {
+    /// let (group, ctx) = Group::with_context(&Context::background(), smol::spawn);
+    /// let group = group.with_grace(Duration::from_secs(10));
+    /// group.spawn(async move {
+    ///     ctx.done().await;
+    ///     smol::future::yield_now().await; // without grace it would end here
+    ///     Ok::<_, &str>("tidied up")
+    /// });
+    /// group.cancel_with("shutting down");
+    /// assert_eq!(group.wait().await.unwrap(), ["tidied up"]);
+    /// # });
+    /// ```
     pub fn with_grace(self, grace: Duration) -> Self {
         self.core().set_grace(grace);
         self
@@ -390,6 +638,21 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
     /// Bounds the wait for tasks that block their thread: `limit` after they were to be dropped, `wait`
     /// returns [`Error::Stragglers`] with the names of those still running. Without it `wait` keeps its
     /// promise that nothing outlives it, and waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Error, Group, Task};
+    /// # use std::time::Duration;
+    /// # smol::block_on(async {
+    /// let never_runs = |task: Task| task;
+    /// let group = Group::<_, ()>::new(never_runs).with_straggler_limit(Duration::from_millis(1));
+    /// group.spawn_named("stuck", async { Ok::<_, &str>(()) });
+    /// group.cancel_with("shutting down");
+    /// let error = group.wait().await.unwrap_err();
+    /// assert!(matches!(error, Error::Stragglers { ref names, .. } if names[0] == "stuck"));
+    /// # });
+    /// ```
     pub fn with_straggler_limit(self, limit: Duration) -> Self {
         self.core().set_straggler_limit(limit);
         self
@@ -397,11 +660,37 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
 
     /// The group's context: for those of its tasks that did not get it from
     /// [`with_context`](Group::with_context).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::Group;
+    /// # smol::block_on(async {
+    /// let group = Group::<_, ()>::new(smol::spawn);
+    /// let ctx = group.context().clone();
+    /// group.spawn(async { Err("connection refused") });
+    /// assert!(group.wait().await.is_err());
+    /// assert_eq!(ctx.cause().unwrap().to_string(), "task 0: connection refused");
+    /// # });
+    /// ```
     pub fn context(&self) -> &Context {
         self.core().context()
     }
 
     /// Ends the group without a failure: its context is cancelled, with `cause`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::Group;
+    /// # smol::block_on(async {
+    /// let group = Group::<_, ()>::new(smol::spawn);
+    /// group.spawn(async { Ok::<_, &str>(std::future::pending().await) });
+    /// group.cancel_with("not needed any more");
+    /// let error = group.wait().await.unwrap_err();
+    /// assert_eq!(error.to_string(), "context canceled: not needed any more");
+    /// # });
+    /// ```
     pub fn cancel_with(&self, cause: impl Into<BoxError>) {
         let core = self.core();
         core.cancel(Cause::given(Arc::from(cause.into()), core.origin));
@@ -461,6 +750,20 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
     /// # Errors
     ///
     /// What ended the group, if it has ended: cancellation releases everyone who waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, Group};
+    /// # use std::num::NonZeroUsize;
+    /// # smol::block_on(async {
+    /// let group = Group::in_place(&Context::background()).with_limit(NonZeroUsize::MIN);
+    /// group.spawn(async { Ok::<_, &str>(1) });
+    /// group.ready().await.unwrap();
+    /// assert!(group.try_spawn(async { Ok::<_, &str>(2) }).is_ok());
+    /// assert_eq!(group.wait().await.unwrap(), [1, 2]);
+    /// # });
+    /// ```
     pub fn ready(&self) -> impl Future<Output = Result<(), Error>> + '_ {
         let inner = &self.inner;
         Ready::new(inner.front.core(), |cx| {
@@ -473,6 +776,10 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
     ///
     /// Results that were taken with [`next`](Self::next) are not among them.
     ///
+    /// A group without tasks, or whose tasks have all succeeded, is `Ok`, even if its parent has ended.
+    ///
+    /// Equivalent to: Go's `Group.Wait`, with results.
+    ///
     /// # Cancel safety
     ///
     /// It owns the group: dropping it cancels the tasks.
@@ -480,6 +787,18 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
     /// # Errors
     ///
     /// What ended the group: see [`Error`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::Group;
+    /// # smol::block_on(async {
+    /// let group = Group::new(smol::spawn);
+    /// group.spawn(async { smol::future::yield_now().await; Ok::<_, &str>("slow") });
+    /// group.spawn(async { Ok::<_, &str>("quick") });
+    /// assert_eq!(group.wait().await.unwrap(), ["slow", "quick"]);
+    /// # });
+    /// ```
     pub async fn wait(mut self) -> Result<Vec<T>, Error> {
         self.succeed().await?;
         Ok(self.inner.take_values())
@@ -487,9 +806,25 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
 
     /// [`wait`](Self::wait) with the tasks' names beside their results.
     ///
+    /// # Cancel safety
+    ///
+    /// It owns the group: dropping it cancels the tasks.
+    ///
     /// # Errors
     ///
     /// As [`wait`](Self::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::Group;
+    /// # smol::block_on(async {
+    /// let group = Group::new(smol::spawn);
+    /// group.spawn_named("orders", async { Ok::<_, &str>(5) });
+    /// let (name, orders) = &group.wait_named().await.unwrap()[0];
+    /// assert_eq!((name.as_str(), *orders), ("orders", 5));
+    /// # });
+    /// ```
     pub async fn wait_named(mut self) -> Result<Vec<(Name, T)>, Error> {
         self.succeed().await?;
         let core = self.core();
@@ -499,6 +834,10 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
 
     /// Waits for all tasks, and returns what became of each, in the order of spawning: for
     /// [`Ending::Settle`]. A task that was cancelled, or never started, has what ended the group.
+    ///
+    /// # Cancel safety
+    ///
+    /// It owns the group: dropping it cancels the tasks.
     ///
     /// # Errors
     ///
@@ -572,6 +911,19 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
     /// # Cancel safety
     ///
     /// As [`next`](Self::next).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::Group;
+    /// # smol::block_on(async {
+    /// let mut group = Group::new(smol::spawn);
+    /// group.spawn_named("orders", async { Ok::<_, &str>(5) });
+    /// let (name, orders) = group.next_named().await.unwrap();
+    /// assert_eq!((name.as_str(), orders.unwrap()), ("orders", 5));
+    /// assert!(group.next_named().await.is_none());
+    /// # });
+    /// ```
     pub async fn next_named(&mut self) -> Option<(Name, Result<T, Error>)> {
         poll_fn(|cx| self.poll_next_named(cx)).await
     }

@@ -73,6 +73,10 @@ pub trait Spawn<T = Task> {
     type Handle;
 
     /// Starts the task. May run it at once, or part of it, before returning.
+    ///
+    /// # Panics
+    ///
+    /// May: whoever spawns into the group then sees the panic, and the task is lost.
     fn spawn(&self, task: T) -> Self::Handle;
 }
 

@@ -14,6 +14,22 @@ use std::sync::Arc;
 use std::task::{self, Poll};
 
 /// Completes when its context ends: see [`Context::done`].
+///
+/// # Cancel safety
+///
+/// Dropping it leaves nothing behind.
+///
+/// # Examples
+///
+/// ```
+/// use failfast::Context;
+///
+/// let (ctx, canceller) = Context::background().with_cancel();
+/// let done = ctx.done();
+/// canceller.cancel();
+/// smol::block_on(done);
+/// assert!(ctx.is_done());
+/// ```
 #[must_use = "a future does nothing until it is awaited"]
 pub struct Done {
     life: Option<Arc<Life>>,
@@ -122,6 +138,18 @@ impl<F: Future> Future for Run<F> {
 }
 
 /// A callback for a context's end: see [`Context::on_done`]. Dropping it leaves the callback in place.
+///
+/// # Examples
+///
+/// ```
+/// use failfast::Context;
+///
+/// let (ctx, canceller) = Context::background().with_cancel();
+/// let (sender, receiver) = std::sync::mpsc::channel();
+/// drop(ctx.on_done(move || sender.send(()).unwrap()));
+/// canceller.cancel();
+/// assert_eq!(receiver.recv(), Ok(()));
+/// ```
 #[must_use = "keep it to be able to stop the callback; dropping it leaves the callback in place"]
 pub struct OnDone {
     place: Mutex<Place>,

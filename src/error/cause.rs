@@ -119,6 +119,16 @@ impl Cause {
     }
 
     /// The reason as an error, to be matched or walked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use failfast::Context;
+    ///
+    /// let (ctx, canceller) = Context::background().with_cancel();
+    /// canceller.cancel_with(std::fmt::Error);
+    /// assert!(ctx.cause().unwrap().as_error().is::<std::fmt::Error>());
+    /// ```
     pub fn as_error(&self) -> &(dyn StdError + 'static) {
         match &self.reason {
             Reason::Plain(error) => error,
@@ -142,6 +152,17 @@ impl Cause {
     }
 
     /// Where in the program the context that ended was made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use failfast::Context;
+    ///
+    /// let (ctx, canceller) = Context::background().with_cancel();
+    /// let line = line!() - 1;
+    /// canceller.cancel();
+    /// assert_eq!(ctx.cause().unwrap().origin().line(), line);
+    /// ```
     pub fn origin(&self) -> &'static Location<'static> {
         self.origin
     }

@@ -31,6 +31,12 @@ impl Name {
     }
 
     /// The name as text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(failfast::Name::from("profile").as_str(), "profile");
+    /// ```
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Repr::Static(name) => name,

@@ -8,6 +8,20 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The error that a task returned. Dereferences to `dyn Error`; clones share it.
+///
+/// # Examples
+///
+/// ```
+/// use failfast::{Error, Group};
+///
+/// # smol::block_on(async {
+/// let group = Group::<_, ()>::new(smol::spawn);
+/// group.spawn_named("orders", async { Err("no such user") });
+/// let error = group.wait().await.unwrap_err();
+/// let Error::Task { error, .. } = error else { unreachable!("it failed") };
+/// assert_eq!(error.to_string(), "no such user");
+/// # });
+/// ```
 #[derive(Clone)]
 pub struct Failure {
     what: Arc<BoxError>,
@@ -15,6 +29,20 @@ pub struct Failure {
 }
 
 /// What a task panicked with. Displays the panic's message; clones share the payload.
+///
+/// # Examples
+///
+/// ```
+/// use failfast::{Context, Error, Group};
+///
+/// # smol::block_on(async {
+/// let group = Group::<_, ()>::in_place(&Context::background());
+/// group.spawn(async { if true { panic!("boom") } Ok::<_, &str>(()) });
+/// let error = group.wait().await.unwrap_err();
+/// let Error::Panicked { panic, .. } = error else { unreachable!("it panicked") };
+/// assert_eq!(panic.to_string(), "boom");
+/// # });
+/// ```
 #[derive(Clone)]
 pub struct Panic {
     what: Arc<PanicPayload>,
@@ -143,11 +171,38 @@ impl Panic {
     }
 
     /// What the panic said, or a stand-in for a payload that is not text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, Error, Group};
+    /// # smol::block_on(async {
+    /// let group = Group::<_, ()>::in_place(&Context::background());
+    /// group.spawn(async { if true { panic!("boom") } Ok::<_, &str>(()) });
+    /// let error = group.wait().await.unwrap_err();
+    /// let Error::Panicked { panic, .. } = error else { unreachable!("it panicked") };
+    /// assert_eq!(panic.message(), "boom");
+    /// # });
+    /// ```
     pub fn message(&self) -> &str {
         &self.what.message
     }
 
     /// Takes the payload out; `None` for whoever comes later.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, Error, Group};
+    /// # smol::block_on(async {
+    /// let group = Group::<_, ()>::in_place(&Context::background());
+    /// group.spawn(async { if true { panic!("boom") } Ok::<_, &str>(()) });
+    /// let error = group.wait().await.unwrap_err();
+    /// let Error::Panicked { panic, .. } = error else { unreachable!("it panicked") };
+    /// assert_eq!(panic.take_payload().unwrap().downcast_ref(), Some(&"boom"));
+    /// assert!(panic.take_payload().is_none());
+    /// # });
+    /// ```
     pub fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
         self.what
             .payload

@@ -25,6 +25,10 @@ macro_rules! each_methods {
             ///
             /// It owns the group: dropping it cancels the tasks.
             ///
+            /// # Panics
+            ///
+            /// With whatever `task` itself or the executor's own spawn function throws; the tasks are then cancelled.
+            ///
             /// # Errors
             ///
             /// What ended the group, as from [`wait`](Self::wait). No further item is taken then.
@@ -58,9 +62,28 @@ macro_rules! each_methods {
             ///
             /// It owns the group: dropping it cancels the tasks.
             ///
+            /// # Panics
+            ///
+            /// With whatever the stream, `task` itself or the executor's own spawn function throws; the tasks are then
+            /// cancelled.
+            ///
             /// # Errors
             ///
             /// What ended the group, at once: also while the stream is being waited for.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// use failfast::Group;
+            /// use futures::stream;
+            ///
+            /// # smol::block_on(async {
+            /// let numbers = stream::iter(1..=3);
+            /// let group = Group::new(smol::spawn);
+            /// let squares = group.try_map_stream(numbers, |n| async move { Ok::<_, &str>(n * n) }).await;
+            /// assert_eq!(squares.unwrap(), [1, 4, 9]);
+            /// # });
+            /// ```
             #[track_caller]
             pub fn try_map_stream<I, F, A, E>(
                 self,
@@ -84,9 +107,26 @@ macro_rules! each_methods {
             ///
             /// It owns the group: dropping it cancels the tasks.
             ///
+            /// # Panics
+            ///
+            /// With whatever `task` itself or the executor's own spawn function throws; the tasks are then cancelled.
+            ///
             /// # Errors
             ///
             /// What ended the group, as from [`wait`](Self::wait). No further item is taken then.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// use failfast::Group;
+            ///
+            /// # smol::block_on(async {
+            /// let check = |n| async move { if n < 3 { Ok(()) } else { Err("too large") } };
+            /// assert!(Group::new(smol::spawn).try_for_each(0..3, check).await.is_ok());
+            /// let error = Group::new(smol::spawn).try_for_each(3..4, check).await.unwrap_err();
+            /// assert_eq!(error.to_string(), "task 0: too large");
+            /// # });
+            /// ```
             #[track_caller]
             pub fn try_for_each<I, F, A, E>(self, items: I, task: F) -> impl Future<Output = Result<(), Error>>
             where

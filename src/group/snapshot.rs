@@ -13,6 +13,17 @@ use std::time::{Duration, Instant};
 /// tree.
 ///
 /// See [`TaskGroup::snapshot`](crate::TaskGroup::snapshot).
+///
+/// # Examples
+///
+/// ```
+/// use failfast::{Context, Group};
+///
+/// let group = Group::<_, ()>::in_place(&Context::background());
+/// let snapshot = group.snapshot();
+/// assert!(snapshot.tasks.is_empty());
+/// assert!(snapshot.to_string().starts_with("group at "));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -25,6 +36,17 @@ pub struct Snapshot {
 }
 
 /// One task of a [`Snapshot`].
+///
+/// # Examples
+///
+/// ```
+/// use failfast::{Context, Group};
+///
+/// let group = Group::in_place(&Context::background());
+/// group.spawn_named("orders", async { Ok::<_, &str>(5) });
+/// let task = &group.snapshot().tasks[0];
+/// assert_eq!((task.name.as_str(), task.polls), ("orders", 0));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TaskSnapshot {
@@ -43,6 +65,20 @@ pub struct TaskSnapshot {
 }
 
 /// What a task is doing.
+///
+/// # Examples
+///
+/// ```
+/// use failfast::{Context, Group, TaskState};
+/// use std::num::NonZeroUsize;
+///
+/// let group = Group::in_place(&Context::background()).with_limit(NonZeroUsize::MIN);
+/// group.spawn(async { Ok::<_, &str>(1) });
+/// group.spawn(async { Ok::<_, &str>(2) });
+/// let tasks = group.snapshot().tasks;
+/// assert_eq!(tasks[0].state, TaskState::Running);
+/// assert_eq!(tasks[1].state, TaskState::Queued);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TaskState {
