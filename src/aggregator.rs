@@ -470,8 +470,7 @@ impl<H, R, L, C, M> TaskAggregator<H, R, L, C, M> {
 
     /// When the aggregation ends early, its sources get `grace` to finish by themselves.
     ///
-    /// Counted from the end, by the context's clock. It is for tidying up: don't count on an answer that comes
-    /// this late.
+    /// Counted from the end, by the context's clock. If all of them answer in that time, that is the answer.
     ///
     /// # Examples
     ///
@@ -593,11 +592,17 @@ where
     async fn ask(&self, front: &Front<H::Spawner<'_>, M>, request: R) -> Result<L::Output, Error> {
         self.options.apply(front.core());
         let answers = pin!(self.sources.launch(front, request));
-        let (answers, joined) = match select(answers, pin!(front.joined())).await {
-            Either::Left((answers, joined)) => (answers, joined.await),
-            Either::Right((joined, answers)) => (answers.await, joined),
+        let answers = match select(answers, pin!(front.joined())).await {
+            Either::Left((answers, joined)) => {
+                joined.await?;
+                answers
+            }
+            Either::Right((joined, answers)) => {
+                joined?;
+                answers.await
+            }
         };
-        joined.and_then(|()| answers.map_err(|_| front.core().end_error()))
+        answers.map_err(|_| front.core().end_error())
     }
 }
 

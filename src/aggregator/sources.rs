@@ -51,7 +51,7 @@ pub(super) trait Launch<M: Flavour, R>: Sources<R> {
     ) -> impl Future<Output = Result<Self::Output, Stopped>>;
 }
 
-/// The group has ended without this answer.
+/// All have ended, and this answer never came.
 pub(super) struct Stopped;
 
 /// One allocation for all the answers of an aggregation.
@@ -105,7 +105,7 @@ impl<T> Answer<T> {
     async fn get(&self, core: &Core) -> Result<T, Stopped> {
         poll_fn(|_| match self.0.lock().take() {
             Some(answer) => Poll::Ready(Ok(answer)),
-            None if core.has_ended() => Poll::Ready(Err(Stopped)),
+            None if core.is_over() => Poll::Ready(Err(Stopped)),
             None => Poll::Pending,
         })
         .await

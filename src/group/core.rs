@@ -160,6 +160,11 @@ impl Core {
         Phase::from_u8(self.phase.load(Ordering::Acquire))
     }
 
+    /// Whether all have ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.phase() == Phase::Over
+    }
+
     /// Goes on to `phase`, unless that has been reached. Returns whether this call did it.
     fn advance(&self, phase: Phase) -> bool {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel) < phase as u8
