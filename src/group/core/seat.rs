@@ -74,11 +74,10 @@ impl Core {
     fn note_time(&self, seat: &Seat) {
         let now = self.ctx.clock().now();
         let since = self.since.get().copied().unwrap_or(now);
-        let elapsed = now.saturating_duration_since(since).as_nanos();
-        seat.polled_at.store(
-            u64::try_from(elapsed).unwrap_or(u64::MAX),
-            Ordering::Relaxed,
-        );
+        let nanos = now.saturating_duration_since(since).as_nanos();
+        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+        seat.polled_at
+            .store(nanos.saturating_add(1), Ordering::Relaxed);
     }
 
     /// Leaves the waker, to be woken when the phase moves on from `seen`. False if it has (invariant 4).

@@ -1,0 +1,108 @@
+//! Looking into a group.
+
+use crate::executor::{Executor, Living, Polled, remote};
+use failfast::{Context, Group, ManualClock, TaskState};
+use std::convert::Infallible;
+use std::future::pending;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn never() -> Result<u32, Infallible> {
+    pending().await
+}
+
+/// "Every live task's name, state, times polled, where it was spawned."
+#[test]
+fn live_tasks_are_shown_and_finished_ones_are_not() {
+    let executor = Executor::new();
+    let group = Group::new(executor.spawner()).with_limit(NonZeroUsize::new(2).unwrap());
+    let (finishes, task) = remote::<u32, Infallible>(&Living::default());
+    group.spawn_named("quick", task);
+    group.spawn_named("slow", never());
+    group.spawn(never());
+    executor.run();
+    let states = || -> Vec<_> {
+        let tasks = group.snapshot().tasks.into_iter();
+        tasks
+            .map(|task| (task.name.to_string(), task.state, task.polls))
+            .collect()
+    };
+    let (running, queued) = (TaskState::Running, TaskState::Queued);
+    let shown = |name: &str, state, polls| (name.to_owned(), state, polls);
+    assert_eq!(
+        states(),
+        [
+            shown("quick", running, 1),
+            shown("slow", running, 1),
+            shown("task 2", queued, 0)
+        ]
+    );
+    finishes.succeed(1);
+    executor.run();
+    assert_eq!(
+        states(),
+        [shown("slow", running, 1), shown("task 2", running, 1)]
+    );
+    assert!(
+        group.snapshot().tasks[0]
+            .location
+            .file()
+            .ends_with("snapshot.rs")
+    );
+}
+
+/// "Cancelling": from the end of the context until the task is gone.
+#[test]
+fn task_in_its_grace_is_cancelling() {
+    let executor = Executor::new();
+    let group = Group::new(executor.spawner()).with_grace(SECOND);
+    group.spawn(never());
+    executor.run();
+    group.cancel_with("enough");
+    assert_eq!(group.snapshot().tasks[0].state, TaskState::Cancelling);
+}
+
+/// "Age, time since last poll": from the first snapshot on.
+#[test]
+fn times_are_taken_from_the_first_snapshot_on() {
+    let clock = ManualClock::new();
+    let parent = Context::background().with_clock(clock.clone());
+    let executor = Executor::new();
+    let (group, _) = Group::with_context(&parent, executor.spawner());
+    group.spawn_named("before", never());
+    executor.run();
+    assert_eq!(group.snapshot().tasks[0].age, None);
+    group.spawn_named("after", never());
+    clock.advance(SECOND);
+    executor.run();
+    clock.advance(SECOND);
+    let tasks = group.snapshot().tasks;
+    assert_eq!((tasks[0].age, tasks[0].since_last_poll), (None, None));
+    assert_eq!(
+        (tasks[1].age, tasks[1].since_last_poll),
+        (Some(2 * SECOND), Some(SECOND))
+    );
+}
+
+/// "`Display` draws the tree of nested groups", below contexts with deadlines of their own too.
+#[test]
+fn nested_groups_are_drawn_as_a_tree() {
+    let executor = Executor::new();
+    let (outer, ctx) = Group::with_context(&Context::background(), executor.spawner());
+    outer.spawn_named("page", never());
+    let (inner, _) = Group::with_context(&ctx.with_timeout(SECOND), executor.spawner());
+    inner.spawn_named("query", never());
+    let drawn = outer.snapshot().to_string();
+    let lines: Vec<_> = drawn.lines().collect();
+    assert!(lines[0].starts_with("group at "), "{drawn}");
+    assert!(lines[1].starts_with("├─ page: running"), "{drawn}");
+    assert!(lines[2].starts_with("└─ group at "), "{drawn}");
+    assert!(lines[3].starts_with("   └─ query: running"), "{drawn}");
+    let mut wait = Polled::new(inner.wait());
+    assert!(wait.is_pending());
+    drop(wait);
+    executor.run();
+    assert!(outer.snapshot().groups.is_empty());
+}
