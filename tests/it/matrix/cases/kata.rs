@@ -328,8 +328,17 @@ pub(crate) fn context_already_past_its_deadline<R: Runtime>() {
 pub(crate) fn deadline_between_fast_and_slow<R: Runtime>() {
     play::<R>(async |place| {
         let (clock, ctx) = stopped();
+        let answered = Arc::new(AtomicUsize::new(0));
         let takes = |time: Duration| {
-            move |ctx: Context, _: u64| async move { ctx.sleep(time).await.map(|()| "in time") }
+            let answered = answered.clone();
+            move |ctx: Context, _: u64| {
+                let answered = answered.clone();
+                async move {
+                    ctx.sleep(time).await?;
+                    answered.fetch_add(1, SeqCst);
+                    Ok::<_, ContextError>("in time")
+                }
+            }
         };
         let dashboard = place
             .aggregator()
@@ -338,13 +347,19 @@ pub(crate) fn deadline_between_fast_and_slow<R: Runtime>() {
             .source("orders", takes(3 * SECOND));
         let start = clock.now();
         let advance = async {
-            while clock.now() < start + 2 * SECOND {
-                advance_when_armed(&clock).await;
+            // Both sleeps and the deadline: else the one could be armed after the clock has passed it.
+            while clock.armed() < 3 {
                 yield_now().await;
             }
+            clock.advance(SECOND);
+            while answered.load(SeqCst) < 1 {
+                yield_now().await;
+            }
+            clock.advance(SECOND);
         };
         let (outcome, ()) = join(dashboard.aggregate(&ctx, 1), advance).await;
         assert!(outcome.unwrap_err().is_deadline_exceeded());
+        assert_eq!(answered.load(SeqCst), 1);
         assert_eq!(clock.now(), start + 2 * SECOND);
     });
 }
