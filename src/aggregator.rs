@@ -592,7 +592,7 @@ where
     async fn ask(&self, front: &Front<H::Spawner<'_>, M>, request: R) -> Result<L::Output, Error> {
         self.options.apply(front.core());
         let answers = pin!(self.sources.launch(front, request));
-        let answers = match select(answers, pin!(front.joined())).await {
+        let answers = match select(answers, pin!(front.joined(|| {}))).await {
             Either::Left((answers, joined)) => {
                 joined.await?;
                 answers

@@ -933,12 +933,8 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
 impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
     /// Waits until every task's future is gone.
     async fn join(&mut self) -> Result<(), Error> {
-        let front = &self.inner.front;
-        let joined = poll_fn(|cx| front.poll_join(cx, || self.inner.serve_queue())).await;
-        if joined.is_ok() {
-            front.core().over();
-        }
-        joined
+        let inner = &self.inner;
+        inner.front.joined(|| inner.serve_queue()).await
     }
 
     /// Waits for all, and tells what ended the group, if that was no success.

@@ -97,14 +97,10 @@ impl<M: Flavour> Host<InPlace<M>, M> {
 
 impl<S: Spawn<M>, M: Flavour> Front<S, M> {
     pub(crate) fn new(host: Host<S, M>, core: Arc<Core>) -> Self {
-        let handles = Handles {
-            kept: Few::new(),
-            retired: Vec::new(),
-        };
         Self {
             host,
             core,
-            handles: Mutex::new(handles),
+            handles: Mutex::new(Handles::new()),
         }
     }
 
@@ -139,18 +135,23 @@ impl<S: Spawn<M>, M: Flavour> Front<S, M> {
             Admission::Start(index) => {
                 self.launch(index, M::carry(Job::new(future, desk, index, false, false)));
             }
-            _ => {
-                self.core.skip();
-                guard::discard(future);
-            }
+            _ => self.refuse(future),
         }
     }
 
     /// Completes when every task's future is gone.
-    pub(crate) async fn joined(&self) -> Result<(), Error> {
-        poll_fn(|cx| self.poll_join(cx, || {})).await?;
+    ///
+    /// `serve_queue` is called to start, or skip, who is queued.
+    pub(crate) async fn joined(&self, serve_queue: impl Fn()) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_join(cx, &serve_queue)).await?;
         self.core.over();
         Ok(())
+    }
+
+    /// The group has ended: the future comes too late, and `wait` tells why.
+    fn refuse<F>(&self, future: F) {
+        self.core.skip();
+        guard::discard(future);
     }
 
     fn keep(&self, index: u32, handle: S::Handle, done: Option<Arc<AtomicBool>>) {
@@ -209,8 +210,7 @@ impl<S: Spawn<M>, M: Flavour> Front<S, M> {
         }
     }
 
-    /// Ready when every task's future is gone. `serve_queue` is called to start, or skip, who is queued.
-    pub(crate) fn poll_join(
+    fn poll_join(
         &self,
         cx: &mut task::Context<'_>,
         serve_queue: impl Fn(),
@@ -245,16 +245,7 @@ impl<S: Spawn<M>, M: Flavour> Front<S, M> {
         if !mem::needs_drop::<S::Handle>() {
             return;
         }
-        let handles = {
-            let mut handles = self.handles.lock();
-            mem::replace(
-                &mut *handles,
-                Handles {
-                    kept: Few::new(),
-                    retired: Vec::new(),
-                },
-            )
-        };
+        let handles = mem::replace(&mut *self.handles.lock(), Handles::new());
         guard::discard(handles);
     }
 }
@@ -266,6 +257,13 @@ impl<S: Spawn<M>, M: Flavour> Drop for Front<S, M> {
 }
 
 impl<H> Handles<H> {
+    const fn new() -> Self {
+        Self {
+            kept: Few::new(),
+            retired: Vec::new(),
+        }
+    }
+
     /// Keeps the handle until the executor has done with its task, if that can be known.
     fn retire(&mut self, handle: H, done: Option<Arc<AtomicBool>>) {
         let never = || Arc::new(AtomicBool::new(false)); // spawned before there was a limit
@@ -304,8 +302,7 @@ impl<S: Spawn<M>, T, M: Flavour> Inner<S, T, M> {
         E: Into<BoxError>,
     {
         if let Err(refused) = self.try_start(future, newcomer, true) {
-            self.front.core.skip();
-            guard::discard(refused);
+            self.front.refuse(refused);
         }
     }
 
@@ -361,10 +358,7 @@ impl<S: Spawn<M>, T, M: Flavour> Inner<S, T, M> {
                 self.front
                     .launch(index, M::carry(Job::new(future, desk, index, false, true)));
             }
-            Admission::Full | Admission::Over => {
-                self.front.core.skip();
-                guard::discard(future);
-            }
+            Admission::Full | Admission::Over => self.front.refuse(future),
         }
     }
 

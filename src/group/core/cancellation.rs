@@ -54,7 +54,7 @@ impl Core {
 
     /// The group is being dropped: nobody waits, so there is no grace.
     pub(crate) fn abandon(&self) {
-        if self.phase() == Phase::Over {
+        if self.is_over() {
             return;
         }
         *self.rules.lock() = Rules::default();
@@ -103,7 +103,7 @@ impl Core {
 
     /// Whether all have ended, and all well.
     pub(crate) fn has_succeeded(&self) -> bool {
-        self.phase() == Phase::Over && !self.is_flawed()
+        self.is_over() && !self.is_flawed()
     }
 
     /// Whether the failure of the task at `index` is what ended the group.
@@ -189,7 +189,7 @@ impl Core {
         if !alarms.is_empty() {
             self.alarms.lock().append(&mut alarms);
         }
-        if self.phase() == Phase::Over {
+        if self.is_over() {
             self.stop_alarms(); // all ended meanwhile, and found none to stop
         }
     }
