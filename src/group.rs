@@ -1012,6 +1012,9 @@ impl<S: Spawn<M>, T, M: Flavour> Unpin for TaskGroup<S, T, M> {}
 impl<S: Spawn<M>, T, M: Flavour> Drop for TaskGroup<S, T, M> {
     fn drop(&mut self) {
         self.inner.front.abandon();
+        if Arc::get_mut(&mut self.inner).is_none() {
+            self.inner.front.drop_handles(); // else they go with it
+        }
         self.inner.skip_queue();
         self.inner.discard_values();
     }

@@ -1,5 +1,5 @@
 #![doc = include_str!("../README.md")]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod aggregator;
 mod clock;
@@ -7,6 +7,7 @@ mod context;
 mod error;
 mod group;
 mod guard;
+mod slot;
 mod source;
 mod spawn;
 mod sync;

@@ -1,4 +1,4 @@
-//! The one switch between std's locks and atomics and the model checker's.
+//! The one switch between std's locks, atomics and cells and the model checker's.
 //!
 //! `Arc` and `OnceLock` are std's in both worlds.
 
@@ -10,6 +10,9 @@ use std::sync as primitives;
 pub(crate) use primitives::atomic;
 
 pub(crate) use primitives::MutexGuard;
+
+#[cfg(failfast_loom)]
+pub(crate) use loom::cell::UnsafeCell;
 use std::sync::PoisonError;
 
 /// A lock that ignores poisoning: what it guards is left consistent before any
@@ -31,5 +34,29 @@ impl<T> Mutex<T> {
     #[inline]
     pub(crate) fn get_mut(&mut self) -> &mut T {
         self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// std's, with the model checker's face, which sees every access.
+#[cfg(not(failfast_loom))]
+pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+#[cfg(not(failfast_loom))]
+impl<T> UnsafeCell<T> {
+    #[inline]
+    pub(crate) fn new(value: T) -> Self {
+        Self(std::cell::UnsafeCell::new(value))
+    }
+
+    /// To read what is in it.
+    #[inline]
+    pub(crate) fn with<R>(&self, look: impl FnOnce(*const T) -> R) -> R {
+        look(self.0.get())
+    }
+
+    /// To write to it.
+    #[inline]
+    pub(crate) fn with_mut<R>(&self, change: impl FnOnce(*mut T) -> R) -> R {
+        change(self.0.get())
     }
 }

@@ -3,9 +3,9 @@
 use super::combine::Displayed;
 use crate::error::Name;
 use crate::group::{Core, Desk, Front, Job};
+use crate::slot::Slot;
 use crate::source::{Call, Source};
 use crate::spawn::{Carry, Flavour, Spawn};
-use crate::sync::Mutex;
 use futures::future::try_join_all;
 use std::fmt::{self, Display};
 use std::future::{Future, poll_fn};
@@ -61,7 +61,7 @@ struct Board<B> {
 }
 
 /// Where one answer is left.
-struct Answer<T>(Mutex<Option<T>>);
+struct Answer<T>(Slot<T>);
 
 /// Where a source leaves its answer: which of the board's.
 struct Place<B, T> {
@@ -97,13 +97,13 @@ impl<A> Named<A> {
 
 impl<T> Answer<T> {
     fn new() -> Self {
-        Self(Mutex::new(None))
+        Self(Slot::default())
     }
 
     /// The answer, once it is there. It wakes nobody itself: it is raced with the end of the group's tasks,
     /// which does, and one wake-up for all is enough.
     async fn get(&self, core: &Core) -> Result<T, Stopped> {
-        poll_fn(|_| match self.0.lock().take() {
+        poll_fn(|_| match self.0.take() {
             Some(answer) => Poll::Ready(Ok(answer)),
             None if core.is_over() => Poll::Ready(Err(Stopped)),
             None => Poll::Pending,
@@ -121,8 +121,8 @@ impl<M, B, T> Desk<M> for Place<B, T> {
     }
 
     #[inline]
-    fn accept(&self, _index: u32, answer: T) {
-        *(self.pick)(&self.board.answers).0.lock() = Some(answer);
+    fn slot(&self, _index: u32) -> Option<&Slot<T>> {
+        Some(&(self.pick)(&self.board.answers).0)
     }
 
     fn next_job(&self) -> Option<M> {
@@ -191,8 +191,8 @@ impl<M, T> Desk<M> for ManyPlace<T> {
         &self.board.core
     }
 
-    fn accept(&self, _index: u32, answer: T) {
-        *self.board.answers[self.number].0.lock() = Some(answer);
+    fn slot(&self, _index: u32) -> Option<&Slot<T>> {
+        Some(&self.board.answers[self.number].0)
     }
 
     fn next_job(&self) -> Option<M> {

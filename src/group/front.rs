@@ -3,9 +3,10 @@
 use super::core::{Admission, Core, Newcomer};
 use super::in_place::InPlace;
 use super::job::{Desk, Job};
-use super::table::{Few, Table};
+use super::table::Table;
 use crate::error::{BoxError, Error, Name};
 use crate::guard;
+use crate::slot::Slot;
 use crate::spawn::{Carry, Flavour, Spawn};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -35,22 +36,15 @@ struct ByHand<S> {
 pub(crate) struct Front<S: Spawn<M>, M: Flavour> {
     host: Host<S, M>,
     core: Arc<Core>,
-    handles: Mutex<Handles<S::Handle>>,
-}
-
-/// What `spawn` returned, by the index of the task: kept until the task has ended, for dropping it may
-/// cancel the task.
-struct Handles<H> {
-    kept: Few<Kept<H>>,
+    /// What `spawn` returned, by the index of the task: kept until the task has ended, for dropping it may
+    /// cancel the task. Closed: the task's outcome was taken before `spawn` returned.
+    handles: Table<Slot<Kept<S::Handle>>>,
     /// Handles whose task's outcome has been taken, while another job runs in the executor's task.
-    retired: Vec<(H, Arc<AtomicBool>)>,
+    retired: Mutex<Vec<Kept<S::Handle>>>,
 }
 
-enum Kept<H> {
-    Handle(H, Option<Arc<AtomicBool>>),
-    /// The task's outcome was taken before `spawn` returned.
-    TooLate,
-}
+/// A handle and, where that is noted, whether the executor has done with the task: at a limit.
+type Kept<H> = (H, Option<Arc<AtomicBool>>);
 
 /// What a group shares with its handles; its tasks share the results alone.
 pub(super) struct Inner<S: Spawn<M>, T, M: Flavour> {
@@ -61,7 +55,7 @@ pub(super) struct Inner<S: Spawn<M>, T, M: Flavour> {
 /// The tasks' results, and those who have to wait for a place.
 pub(super) struct Results<T, M> {
     core: Arc<Core>,
-    values: Table<Mutex<Option<T>>>,
+    values: Table<Slot<T>>,
     /// Made when the first task has to wait.
     queue: OnceLock<Queue<M>>,
 }
@@ -100,7 +94,8 @@ impl<S: Spawn<M>, M: Flavour> Front<S, M> {
         Self {
             host,
             core,
-            handles: Mutex::new(Handles::new()),
+            handles: Table::new(),
+            retired: Mutex::new(Vec::new()),
         }
     }
 
@@ -155,35 +150,32 @@ impl<S: Spawn<M>, M: Flavour> Front<S, M> {
     }
 
     fn keep(&self, index: u32, handle: S::Handle, done: Option<Arc<AtomicBool>>) {
-        let mut handles = self.handles.lock();
-        let place = handles.kept.at(index);
-        if !matches!(place, Some(Kept::TooLate)) {
-            *place = Some(Kept::Handle(handle, done));
-            return;
+        let slot = self.handles.make(index);
+        #[allow(unsafe_code, reason = "see `slot`")]
+        // SAFETY: a task is launched once, and its index is not given away before its handle was taken or, if
+        // the slot was closed, before it is vacated here.
+        let late = unsafe { slot.put_unless_closed((handle, done)) };
+        if let Err(kept) = late {
+            self.let_go(index, kept);
         }
-        *place = None;
-        let gone = self.let_go(&mut handles, handle, done);
-        drop(handles);
-        self.core.vacate(index);
-        guard::discard(gone);
     }
 
-    /// The outcome of the handle's task has been taken: which handles are to be dropped now. Without a limit
-    /// no other job can run in the executor's task, so it has done with it, or is about to.
-    fn let_go(
-        &self,
-        handles: &mut Handles<S::Handle>,
-        handle: S::Handle,
-        done: Option<Arc<AtomicBool>>,
-    ) -> impl Sized + use<S, M> {
-        let handle = match self.core.is_limited() {
-            false => Some(handle),
-            true => {
-                handles.retire(handle, done);
-                None
-            }
+    /// The outcome of the handle's task has been taken, and the place is free. Without a limit no other job
+    /// can run in the executor's task, so it has done with it, or is about to.
+    fn let_go(&self, index: u32, kept: Kept<S::Handle>) {
+        self.core.vacate(index);
+        if !self.core.is_limited() {
+            return guard::discard(kept);
+        }
+        let gone = {
+            let mut retired = self.retired.lock();
+            retired.push(kept);
+            let (gone, still): (Vec<_>, _) =
+                mem::take(&mut *retired).into_iter().partition(is_done);
+            *retired = still;
+            gone
         };
-        (handle, handles.sweep())
+        guard::discard(gone);
     }
 
     /// Frees the place of a task whose outcome has been taken.
@@ -191,15 +183,9 @@ impl<S: Spawn<M>, M: Flavour> Front<S, M> {
         if !mem::needs_drop::<S::Handle>() || self.core.has_no_handle(index) {
             return self.core.vacate(index);
         }
-        let mut handles = self.handles.lock();
-        let Some(Kept::Handle(handle, done)) = handles.kept.at(index).take() else {
-            *handles.kept.at(index) = Some(Kept::TooLate);
-            return;
-        };
-        let gone = self.let_go(&mut handles, handle, done);
-        drop(handles);
-        self.core.vacate(index);
-        guard::discard(gone);
+        if let Some(kept) = self.handles.make(index).take_or_close() {
+            self.let_go(index, kept);
+        }
     }
 
     /// Polls the tasks, if that is ours to do.
@@ -242,42 +228,36 @@ impl<S: Spawn<M>, M: Flavour> Front<S, M> {
         if let Some(by_hand) = &self.host.by_hand {
             (by_hand.clear)(&self.host.spawner);
         }
+    }
+
+    /// Drops the handles: the tasks have ended, or been cancelled.
+    pub(super) fn drop_handles(&self) {
         if !mem::needs_drop::<S::Handle>() {
             return;
         }
-        let handles = mem::replace(&mut *self.handles.lock(), Handles::new());
-        guard::discard(handles);
+        self.handles
+            .iter()
+            .for_each(|slot| guard::discard(slot.take()));
+        let retired = mem::take(&mut *self.retired.lock());
+        guard::discard(retired);
     }
 }
 
 impl<S: Spawn<M>, M: Flavour> Drop for Front<S, M> {
     fn drop(&mut self) {
         self.abandon();
+        if mem::needs_drop::<S::Handle>() {
+            let slots = self.handles.blocks_mut().flatten();
+            slots.for_each(|slot| guard::discard(slot.take_mut()));
+            guard::discard(mem::take(self.retired.get_mut()));
+        }
     }
 }
 
-impl<H> Handles<H> {
-    const fn new() -> Self {
-        Self {
-            kept: Few::new(),
-            retired: Vec::new(),
-        }
-    }
-
-    /// Keeps the handle until the executor has done with its task, if that can be known.
-    fn retire(&mut self, handle: H, done: Option<Arc<AtomicBool>>) {
-        let never = || Arc::new(AtomicBool::new(false)); // spawned before there was a limit
-        self.retired.push((handle, done.unwrap_or_else(never)));
-    }
-
-    /// Those that the executor has done with.
-    fn sweep(&mut self) -> Vec<(H, Arc<AtomicBool>)> {
-        let (gone, kept) = mem::take(&mut self.retired)
-            .into_iter()
-            .partition(|(_, done)| done.load(Ordering::Acquire));
-        self.retired = kept;
-        gone
-    }
+/// Whether the executor has done with the task; not that we knew, if it was spawned before there was a limit.
+fn is_done<H>((_, done): &Kept<H>) -> bool {
+    done.as_ref()
+        .is_some_and(|done| done.load(Ordering::Acquire))
 }
 
 impl<S: Spawn<M>, T, M: Flavour> Inner<S, T, M> {
@@ -436,17 +416,17 @@ impl<T, M: Flavour> Results<T, M> {
         Some(job)
     }
 
-    /// The results of the first `count` places, as far as there are any: with no lock to take, for nobody
-    /// else is left.
+    /// All results, in the order of their places: with no atomic step, for nobody else is left.
     fn take_all(&mut self, count: usize) -> Vec<T> {
         let mut values = Vec::with_capacity(count);
-        let places = self.values.iter_mut().take(count);
-        values.extend(places.filter_map(|place| place.get_mut().take()));
+        for block in self.values.blocks_mut() {
+            values.extend(block.iter_mut().filter_map(Slot::take_mut));
+        }
         values
     }
 
     pub(super) fn take(&self, index: u32) -> Option<T> {
-        self.values.get(index).lock().take()
+        self.values.get(index).take()
     }
 
     /// Takes everyone out of the queue. A job that leaves it after the group's end ends unpolled, and asks
@@ -471,8 +451,8 @@ impl<T, M: Flavour> Desk<M> for Arc<Results<T, M>> {
     }
 
     #[inline]
-    fn accept(&self, index: u32, output: T) {
-        *self.values.get(index).lock() = Some(output);
+    fn slot(&self, index: u32) -> Option<&Slot<T>> {
+        Some(self.values.get(index))
     }
 
     fn next_job(&self) -> Option<M> {
@@ -487,7 +467,9 @@ impl<T, M: Flavour> Desk<M> for Background<T, M> {
         &self.0.core
     }
 
-    fn accept(&self, _index: u32, _output: ()) {}
+    fn slot(&self, _index: u32) -> Option<&Slot<()>> {
+        None
+    }
 
     fn next_job(&self) -> Option<M> {
         self.0.pop_without_handle()

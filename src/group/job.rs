@@ -6,6 +6,7 @@ use super::core::{Core, Outcome, Phase};
 use super::failures::Failed;
 use crate::error::BoxError;
 use crate::guard;
+use crate::slot::Slot;
 use pin_project_lite::pin_project;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -20,8 +21,9 @@ pub(crate) trait Desk<M> {
 
     fn core(&self) -> &Arc<Core>;
 
-    /// Keeps the result of the task at `index`.
-    fn accept(&self, index: u32, output: Self::Output);
+    /// Where the result of the task at `index` is left; `None` if nobody wants it. No other job is told of
+    /// the same slot as long as this one has not ended.
+    fn slot(&self, index: u32) -> Option<&Slot<Self::Output>>;
 
     /// The next task in the queue. Asked only if the core says that it may start.
     fn next_job(&self) -> Option<M>;
@@ -168,8 +170,7 @@ impl<D: Desk<M>, M> Place<D, M> {
     fn polling(&mut self) -> Option<Phase> {
         let core = self.desk.as_ref()?.core();
         self.polls = self.polls.wrapping_add(1);
-        core.polling(self.index);
-        Some(core.phase())
+        Some(core.polling(self.index))
     }
 
     #[inline]
@@ -208,7 +209,12 @@ impl<D: Desk<M>, M> Place<D, M> {
             guard::discard(output);
             return Outcome::Cancelled;
         }
-        desk.accept(self.index, output);
+        match desk.slot(self.index) {
+            #[allow(unsafe_code, reason = "see `slot`")]
+            // SAFETY: the slot is this job's alone, which ends with this.
+            Some(slot) => unsafe { slot.put(output) },
+            None => guard::discard(output),
+        }
         Outcome::Success
     }
 

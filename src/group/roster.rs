@@ -7,11 +7,13 @@ use crate::error::Name;
 use std::collections::VecDeque;
 use std::panic::Location;
 use std::task::Waker;
-use std::time::Instant;
 
 /// Its lock orders everything that comes into the group.
 pub(super) struct Roster {
-    pub(super) entries: Few<Entry>,
+    /// Where the task at each place was spawned.
+    sites: Few<&'static Location<'static>>,
+    /// The names of those who were given one.
+    names: Few<Name>,
     /// How many places there are.
     pub(super) length: u32,
     /// Those of them that are free to be given away again.
@@ -23,17 +25,6 @@ pub(super) struct Roster {
     pub(super) closed: bool,
     line: VecDeque<Waiting>,
     next_ticket: Ticket,
-}
-
-/// What is known of a task for as long as its outcome has not been taken.
-pub(super) struct Entry {
-    pub(super) name: Option<Name>,
-    /// Which one it is in the order of spawning, counted from 0.
-    pub(super) number: u32,
-    pub(super) location: &'static Location<'static>,
-    pub(super) queued: bool,
-    pub(super) background: bool,
-    pub(super) spawned_at: Option<Instant>,
 }
 
 /// A place in the line for a free place.
@@ -48,7 +39,8 @@ struct Waiting {
 impl Roster {
     pub(super) fn new() -> Self {
         Self {
-            entries: Few::new(),
+            sites: Few::new(),
+            names: Few::new(),
             length: 0,
             vacant: Vec::new(),
             spawned: 0,
@@ -60,22 +52,35 @@ impl Roster {
         }
     }
 
-    /// Gives `entry` a place: its index.
+    /// Gives a task a place: its index.
     #[inline]
-    pub(super) fn enter(&mut self, entry: Entry) -> u32 {
+    pub(super) fn enter(&mut self, name: Option<Name>, site: &'static Location<'static>) -> u32 {
         self.spawned = self.spawned.wrapping_add(1);
         let index = self.vacant.pop().unwrap_or_else(|| {
             self.length += 1;
             self.length - 1
         });
-        *self.entries.at(index) = Some(entry);
+        self.sites.put(index, site);
+        if let Some(name) = name {
+            self.names.put(index, name);
+        }
         index
     }
 
-    /// Takes the place back.
-    pub(super) fn leave(&mut self, index: u32) -> Option<Entry> {
+    /// Takes the place back, and its name with it.
+    pub(super) fn leave(&mut self, index: u32) -> Option<Name> {
         self.vacant.push(index);
-        self.entries.at(index).take()
+        self.names.take(index)
+    }
+
+    /// The name that the task was given.
+    pub(super) fn name(&self, index: u32) -> Option<&Name> {
+        self.names.get(index)
+    }
+
+    /// Where the task was spawned.
+    pub(super) fn site(&self, index: u32) -> Option<&'static Location<'static>> {
+        self.sites.get(index).copied()
     }
 
     /// Whether `ticket` would be served next.
@@ -120,13 +125,5 @@ impl Roster {
             .iter_mut()
             .filter_map(|one| one.waker.take())
             .collect()
-    }
-}
-
-impl Entry {
-    pub(super) fn name(&self) -> Name {
-        self.name
-            .clone()
-            .unwrap_or_else(|| Name::of_number(self.number as usize))
     }
 }

@@ -1,7 +1,7 @@
 //! Looking into a group: who is there, and what they are doing.
 
 use super::core::{Core, Phase};
-use super::roster::Entry;
+use super::roster::Roster;
 use crate::context::Life;
 use crate::error::Name;
 use std::fmt;
@@ -119,32 +119,36 @@ impl Core {
 
     fn task_snapshots(&self, now: Instant) -> Vec<TaskSnapshot> {
         let roster = self.roster();
-        let live = roster
-            .entries
-            .iter()
-            .filter(|(index, _)| !self.seat(*index).is_finished());
+        let live = (0..roster.length).filter(|index| self.seat(*index).is_live());
         let mut tasks: Vec<_> = live
-            .map(|(index, entry)| (entry.number, self.task_snapshot(index, entry, now)))
+            .map(|index| {
+                (
+                    self.seat(index).number(),
+                    self.task_snapshot(&roster, index, now),
+                )
+            })
             .collect();
         drop(roster);
         tasks.sort_by_key(|(number, _)| *number);
         tasks.into_iter().map(|(_, task)| task).collect()
     }
 
-    fn task_snapshot(&self, index: u32, entry: &Entry, now: Instant) -> TaskSnapshot {
-        let state = match (entry.queued, self.phase()) {
+    fn task_snapshot(&self, roster: &Roster, index: u32, now: Instant) -> TaskSnapshot {
+        let seat = self.seat(index);
+        let state = match (seat.is_queued(), self.phase()) {
             (true, _) => TaskState::Queued,
             (false, Phase::Run) => TaskState::Running,
             (false, _) => TaskState::Cancelling,
         };
         let ago = |then| now.saturating_duration_since(then);
+        let (spawned_at, polled_at) = self.times(index);
         TaskSnapshot {
-            name: entry.name(),
+            name: self.name_in(roster, index),
             state,
-            polls: self.seat(index).polls(),
-            age: entry.spawned_at.map(ago),
-            since_last_poll: self.polled_at(index).map(ago),
-            location: entry.location,
+            polls: seat.polls(),
+            age: spawned_at.map(ago),
+            since_last_poll: polled_at.map(ago),
+            location: roster.site(index).unwrap_or(self.origin),
         }
     }
 }

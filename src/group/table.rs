@@ -60,17 +60,30 @@ impl<X: Default> Table<X> {
 }
 
 impl<X> Table<X> {
-    /// Every place that has been made, in order.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut X> {
+    /// Every place that has been made, in order, by the blocks that they are in.
+    pub(crate) fn blocks_mut(&mut self) -> impl Iterator<Item = &mut [X]> {
         let blocks = self
             .blocks
             .get_mut()
             .into_iter()
             .flat_map(|blocks| blocks.iter_mut());
-        let places = blocks
+        let blocks = blocks
             .filter_map(OnceLock::get_mut)
-            .flat_map(|block| block.iter_mut());
-        self.inline.iter_mut().chain(places)
+            .map(|block| &mut **block);
+        std::iter::once(&mut self.inline[..]).chain(blocks)
+    }
+
+    /// The same, shared.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &X> {
+        let blocks = self
+            .blocks
+            .get()
+            .into_iter()
+            .flat_map(|blocks| blocks.iter());
+        let blocks = blocks
+            .filter_map(OnceLock::get)
+            .flat_map(|block| block.iter());
+        self.inline.iter().chain(blocks)
     }
 }
 
@@ -98,25 +111,41 @@ impl<X> Few<X> {
         }
     }
 
-    /// The place at `index`, where the list grows to it.
-    pub(crate) fn at(&mut self, index: u32) -> &mut Option<X> {
+    /// Puts something at `index`; the list grows to it.
+    #[inline]
+    pub(crate) fn put(&mut self, index: u32, item: X) {
         let index = index as usize;
         if index < INLINE {
-            return &mut self.first[index];
+            self.first[index] = Some(item);
+            return;
         }
         let index = index - INLINE;
-        while index >= self.rest.len() {
-            self.rest.push(None);
+        if index == self.rest.len() {
+            self.rest.push(Some(item));
+            return;
         }
-        &mut self.rest[index]
+        if index > self.rest.len() {
+            self.rest.resize_with(index + 1, || None);
+        }
+        self.rest[index] = Some(item);
     }
 
-    /// What is there, in order of index.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &X)> {
-        let all = self.first.iter().chain(&self.rest);
-        (0..)
-            .zip(all)
-            .filter_map(|(index, place)| Some((index, place.as_ref()?)))
+    pub(crate) fn get(&self, index: u32) -> Option<&X> {
+        let index = index as usize;
+        let place = match self.first.get(index) {
+            Some(place) => place,
+            None => self.rest.get(index - INLINE)?,
+        };
+        place.as_ref()
+    }
+
+    pub(crate) fn take(&mut self, index: u32) -> Option<X> {
+        let index = index as usize;
+        let place = match index < INLINE {
+            true => &mut self.first[index],
+            false => self.rest.get_mut(index - INLINE)?,
+        };
+        place.take()
     }
 }
 

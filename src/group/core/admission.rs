@@ -1,6 +1,6 @@
 //! Coming in: places, the limit, and the line of those who wait for one.
 
-use super::super::roster::{Entry, Roster, Ticket};
+use super::super::roster::{Roster, Ticket};
 use super::{Core, Phase, seat};
 use crate::error::Name;
 use crate::guard;
@@ -43,10 +43,6 @@ impl Core {
     /// Gives the newcomer a place. `queue`: whether it may wait for one if the limit is reached.
     #[inline]
     pub(crate) fn admit(&self, newcomer: Newcomer, queue: bool) -> Admission {
-        let spawned_at = self
-            .timed
-            .load(Ordering::Relaxed)
-            .then(|| self.ctx.clock().now());
         let mut roster = self.roster.lock();
         if roster.closed || self.has_ended() {
             return Admission::Over;
@@ -63,19 +59,20 @@ impl Core {
             background,
         } = newcomer;
         let number = roster.spawned;
-        let index = roster.enter(Entry {
-            name,
-            number,
-            location,
-            queued: full,
-            background,
-            spawned_at,
-        });
-        self.seats.make(index);
+        let index = roster.enter(name, location);
+        let seat = self.seats.make(index);
+        let state = if full { seat::QUEUED } else { seat::LIVE };
+        seat.state.store(state, Ordering::Relaxed);
+        seat.number.store(number, Ordering::Relaxed);
         if background {
+            seat.background.store(true, Ordering::Relaxed);
             self.background.fetch_add(1, Ordering::AcqRel);
         }
         self.spawned.store(roster.spawned, Ordering::Release);
+        drop(roster);
+        if self.timed.load(Ordering::Relaxed) {
+            self.note_spawn(seat);
+        }
         if full {
             Admission::Queue(index)
         } else {
@@ -122,9 +119,7 @@ impl Core {
 
     /// The task at `index` has left the queue.
     pub(crate) fn dequeued(&self, index: u32) {
-        if let Some(entry) = self.roster.lock().entries.at(index) {
-            entry.queued = false;
-        }
+        self.seat(index).state.store(seat::LIVE, Ordering::Relaxed);
     }
 
     /// The task at `index` is run without a handle of the executor's being kept for it. Said before it runs,
@@ -140,13 +135,15 @@ impl Core {
     /// Frees a place whose outcome has been taken.
     pub(crate) fn vacate(&self, index: u32) {
         let seat = self.seat(index);
-        let waker = seat.waker.lock().take();
-        guard::discard(waker);
+        guard::discard(seat.waker.take());
         seat.polls.store(0, Ordering::Relaxed);
-        seat.polled_at.store(0, Ordering::Relaxed);
-        seat.state.store(seat::LIVE, Ordering::Relaxed);
+        seat.spawned_at.forget();
+        seat.polled_at.forget();
+        seat.background.store(false, Ordering::Relaxed);
         seat.no_handle.store(false, Ordering::Relaxed);
-        drop(self.roster.lock().leave(index));
+        seat.state.store(seat::VACANT, Ordering::Relaxed);
+        let name = self.roster.lock().leave(index);
+        drop(name);
     }
 
     /// Lets nobody in any more, if there is nobody: true if so.

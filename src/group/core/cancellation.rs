@@ -1,6 +1,7 @@
 //! Ending, as a whole: the ladder of cancellation.
 
 use super::super::alarm::Alarm;
+use super::seat::{self, Seat};
 use super::{Core, Phase};
 use crate::context::{End, Hook};
 use crate::error::Cause;
@@ -67,7 +68,7 @@ impl Core {
     /// The last rung but one: everyone is polled once more, unless that has happened, and dropped.
     pub(in crate::group) fn drop_now(self: &Core) {
         if self.advance(Phase::Drop) {
-            self.wake_tasks();
+            self.wake_tasks(Phase::Drop);
         }
     }
 
@@ -76,15 +77,14 @@ impl Core {
         self.wake_owner();
     }
 
-    pub(super) fn wake_tasks(&self) {
+    /// Tells every task that is there of the phase. Who comes later is refused: the context has ended.
+    fn wake_tasks(&self, phase: Phase) {
         let length = self.roster.lock().length;
-        for index in 0..length {
-            let seat = self.seat(index);
-            if !seat.is_finished() {
-                let waker = seat.waker.lock().take();
-                waker.into_iter().for_each(guard::wake);
-            }
-        }
+        let live = (0..length)
+            .map(|index| self.seat(index))
+            .filter(|seat| seat.is_live());
+        live.filter_map(|seat| seat.waker.advance(phase as u8))
+            .for_each(guard::wake);
     }
 
     pub(super) fn stop_alarms(&self) {
@@ -113,10 +113,13 @@ impl Core {
 
     /// The tasks whose outcome has not been taken, background tasks left out, in the order of spawning.
     pub(crate) fn remaining(&self) -> Vec<u32> {
-        let roster = self.roster.lock();
-        let ours = roster.entries.iter().filter(|(_, entry)| !entry.background);
-        let mut remaining: Vec<_> = ours.map(|(index, entry)| (entry.number, index)).collect();
-        drop(roster);
+        let length = self.roster.lock().length;
+        let is_ours =
+            |seat: &Seat| !seat.is(seat::VACANT) && !seat.background.load(Ordering::Relaxed);
+        let ours = (0..length).filter(|index| is_ours(self.seat(*index)));
+        let mut remaining: Vec<_> = ours
+            .map(|index| (self.seat(index).number(), index))
+            .collect();
         remaining.sort_unstable();
         remaining.into_iter().map(|(_, index)| index).collect()
     }
@@ -144,7 +147,7 @@ impl Hook for Core {
             return;
         }
         self.disarm();
-        self.wake_tasks();
+        self.wake_tasks(phase);
         self.wake_ready();
         self.wake_owner();
         // Last, for it asks the clock, which is foreign. A limit that can't be kept has passed.

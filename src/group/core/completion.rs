@@ -1,7 +1,7 @@
 //! Ending, one by one: record, cancel, release, wake.
 
 use super::super::failures::Failed;
-use super::super::roster::Entry;
+use super::super::roster::Roster;
 use super::{Core, live, seat};
 use crate::context::{End, Released};
 use crate::error::{Cause, Error, Name};
@@ -181,12 +181,12 @@ impl Core {
     }
 
     pub(crate) fn name(&self, index: u32) -> Name {
-        let mut roster = self.roster.lock();
-        roster
-            .entries
-            .at(index)
-            .as_ref()
-            .map_or_else(|| Name::of_number(index as usize), Entry::name)
+        self.name_in(&self.roster.lock(), index)
+    }
+
+    pub(in crate::group) fn name_in(&self, roster: &Roster, index: u32) -> Name {
+        let number = || Name::of_number(self.seat(index).number() as usize);
+        roster.name(index).cloned().unwrap_or_else(number)
     }
 
     /// The failure of the task at `index`. The one that ended the group is known even if too many came at

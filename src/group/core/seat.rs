@@ -1,8 +1,7 @@
 //! Being polled: what a task shows to the others, and how it waits without sleeping through an end.
 
 use super::{Core, Phase};
-use crate::guard;
-use crate::sync::Mutex;
+use crate::slot::WakerSlot;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -10,32 +9,71 @@ use std::time::{Duration, Instant};
 /// What one task shows to the others.
 #[derive(Default)]
 pub(in crate::group) struct Seat {
-    pub(super) waker: Mutex<Option<Waker>>,
+    /// Its waker, and the phase that it has been told of: the slot's step.
+    pub(super) waker: WakerSlot,
+    /// See `seat`. It becomes live under the roster's lock.
+    pub(super) state: AtomicU8,
+    pub(super) background: AtomicBool,
+    /// Whether it came from the queue and took the place of another in the executor.
+    pub(super) no_handle: AtomicBool,
+    /// Which one it is in the order of spawning, counted from 0.
+    pub(super) number: AtomicU32,
     /// The next in the list of the finished, as its index plus 1.
     pub(super) next: AtomicU32,
     /// How often it was polled, as of the last time it had to wait.
     pub(super) polls: AtomicU32,
-    /// How it ended: see `seat`.
-    pub(super) state: AtomicU8,
-    /// Whether it came from the queue and took the place of another in the executor.
-    pub(super) no_handle: AtomicBool,
-    /// When it was last polled, in nanoseconds after `Core::since`, plus 1; 0: not that we knew.
-    pub(super) polled_at: AtomicU64,
+    pub(super) spawned_at: Noted,
+    pub(super) polled_at: Noted,
 }
 
-// How a task ended.
-pub(super) const LIVE: u8 = 0;
-pub(super) const SUCCEEDED: u8 = 1;
+// What a seat's task is doing.
+pub(super) const VACANT: u8 = 0;
+pub(super) const QUEUED: u8 = 1;
+pub(super) const LIVE: u8 = 2;
+pub(super) const SUCCEEDED: u8 = 3;
 /// It failed, or was cancelled.
-pub(super) const FELL: u8 = 2;
+pub(super) const FELL: u8 = 4;
+
+/// A time, in nanoseconds after `Core::since`, plus 1; 0: not that we knew.
+#[derive(Default)]
+pub(super) struct Noted(AtomicU64);
+
+impl Noted {
+    fn note(&self, after: Duration) {
+        let nanos = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
+        self.0.store(nanos.saturating_add(1), Ordering::Relaxed);
+    }
+
+    pub(super) fn forget(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Option<Duration> {
+        let nanos = self.0.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(Duration::from_nanos(nanos))
+    }
+}
 
 impl Seat {
     pub(in crate::group) fn polls(&self) -> u32 {
         self.polls.load(Ordering::Relaxed)
     }
 
-    pub(in crate::group) fn is_finished(&self) -> bool {
-        self.state.load(Ordering::Relaxed) != LIVE
+    pub(in crate::group) fn number(&self) -> u32 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::group) fn is_queued(&self) -> bool {
+        self.is(QUEUED)
+    }
+
+    /// Whether it has a task that has not ended.
+    pub(in crate::group) fn is_live(&self) -> bool {
+        self.is(LIVE) || self.is(QUEUED)
+    }
+
+    pub(super) fn is(&self, state: u8) -> bool {
+        self.state.load(Ordering::Relaxed) == state
     }
 }
 
@@ -48,12 +86,14 @@ pub(super) mod armed {
 
 /// Being polled.
 impl Core {
-    /// A poll begins.
+    /// A poll begins: in which phase.
     #[inline]
-    pub(crate) fn polling(&self, index: u32) {
+    pub(crate) fn polling(&self, index: u32) -> Phase {
+        let seat = self.seat(index);
         if self.timed.load(Ordering::Relaxed) {
-            self.note_time(self.seat(index));
+            seat.polled_at.note(self.since_start());
         }
+        Phase::from_u8(seat.waker.step())
     }
 
     pub(in crate::group) fn start_timing(&self, now: Instant) {
@@ -61,54 +101,37 @@ impl Core {
         self.timed.store(true, Ordering::Relaxed);
     }
 
-    /// When the task was last polled, if that has been noted.
-    pub(in crate::group) fn polled_at(&self, index: u32) -> Option<Instant> {
-        let nanos = self
-            .seat(index)
-            .polled_at
-            .load(Ordering::Relaxed)
-            .checked_sub(1)?;
-        Some(*self.since.get()? + Duration::from_nanos(nanos))
+    /// When the task was spawned, and when it was last polled, if that has been noted.
+    pub(in crate::group) fn times(&self, index: u32) -> (Option<Instant>, Option<Instant>) {
+        let seat = self.seat(index);
+        let when = |noted: &Noted| Some(*self.since.get()? + noted.get()?);
+        (when(&seat.spawned_at), when(&seat.polled_at))
     }
 
-    fn note_time(&self, seat: &Seat) {
+    pub(super) fn note_spawn(&self, seat: &Seat) {
+        seat.spawned_at.note(self.since_start());
+    }
+
+    fn since_start(&self) -> Duration {
         let now = self.ctx.clock().now();
         let since = self.since.get().copied().unwrap_or(now);
-        let nanos = now.saturating_duration_since(since).as_nanos();
-        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
-        seat.polled_at
-            .store(nanos.saturating_add(1), Ordering::Relaxed);
+        now.saturating_duration_since(since)
     }
 
     /// Leaves the waker, to be woken when the phase moves on from `seen`. False if it has (invariant 4).
     ///
-    /// `polls`: how often the task has been polled. After the first time the waker may well be there.
+    /// `polls`: how often the task has been polled.
     #[inline]
     pub(crate) fn park(&self, index: u32, waker: &Waker, seen: Phase, polls: u32) -> bool {
         self.arm();
         let seat = self.seat(index);
         seat.polls.store(polls, Ordering::Relaxed);
-        if polls > 1 {
-            let current = seat.waker.lock();
-            if self.phase() != seen {
-                return false;
-            }
-            if current
-                .as_ref()
-                .is_some_and(|current| current.will_wake(waker))
-            {
-                return true;
-            }
+        #[allow(unsafe_code, reason = "see `slot`")]
+        // SAFETY: an index is one job's until it is vacated, when the job has ended; and the job parks while
+        // it is polled, by one thread at a time.
+        unsafe {
+            seat.waker.park(waker, seen as u8)
         }
-        let waker = waker.clone();
-        let mut current = seat.waker.lock();
-        let replaced = current.replace(waker);
-        let parked = self.phase() == seen;
-        drop(current);
-        if replaced.is_some() {
-            guard::discard(replaced);
-        }
-        parked
     }
 
     /// Has the context's deadlines armed, from the first task on that has to wait: a fan-out that never

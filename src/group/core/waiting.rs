@@ -1,6 +1,7 @@
 //! Waiting for it all, and what came of it.
 
-use super::{Core, seat};
+use super::Core;
+use super::seat::{self, Seat};
 use crate::context::End;
 use crate::error::Error;
 use crate::guard;
@@ -119,23 +120,20 @@ impl Core {
 
     /// The names of those who did not succeed, in the order of their places.
     pub(crate) fn unsuccessful(&self) -> Vec<String> {
-        let fell = |index| self.seat(index).state.load(Ordering::Relaxed) != seat::SUCCEEDED;
+        let fell = |seat: &Seat| !seat.is(seat::VACANT) && !seat.is(seat::SUCCEEDED);
         let roster = self.roster.lock();
-        let unsuccessful = roster.entries.iter().filter(|(index, _)| fell(*index));
+        let unsuccessful = (0..roster.length).filter(|index| fell(self.seat(*index)));
         unsuccessful
-            .map(|(_, entry)| entry.name().to_string())
+            .map(|index| self.name_in(&roster, index).to_string())
             .collect()
     }
 
     /// Those who are still running.
     pub(crate) fn stragglers(&self) -> Error {
         let roster = self.roster.lock();
-        let running = roster
-            .entries
-            .iter()
-            .filter(|(index, entry)| !entry.queued && !self.seat(*index).is_finished());
+        let running = (0..roster.length).filter(|index| self.seat(*index).is(seat::LIVE));
         let mut names: Vec<_> = running
-            .map(|(_, entry)| (entry.number, entry.name()))
+            .map(|index| (self.seat(index).number(), self.name_in(&roster, index)))
             .collect();
         drop(roster);
         names.sort_by_key(|(number, _)| *number);
