@@ -36,12 +36,13 @@ use crate::sync::{Mutex, MutexGuard};
 use std::panic::Location;
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub(crate) use admission::{Admission, Newcomer, Over};
 use cancellation::Rules;
 pub(crate) use completion::Outcome;
-use seat::{Seat, armed};
+pub(crate) use seat::Seat;
+use seat::{Timing, armed};
 
 /// What the tasks of a group are to do now. It only ever grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,11 +106,9 @@ pub(crate) struct Core {
     armed: AtomicU8,
     alarms: Mutex<Vec<Alarm>>,
     stragglers_due: AtomicBool,
-    /// Whether times are taken: they cost a clock reading for each poll.
-    timed: AtomicBool,
+    /// Whether times are taken, and which: they cost a clock reading for each poll.
+    timing: OnceLock<Timing>,
     pub(super) origin: &'static Location<'static>,
-    /// Since when.
-    since: OnceLock<Instant>,
 }
 
 impl Core {
@@ -141,9 +140,8 @@ impl Core {
             armed: AtomicU8::new(armed::NO),
             alarms: Mutex::new(Vec::new()),
             stragglers_due: AtomicBool::new(false),
-            timed: AtomicBool::new(false),
+            timing: OnceLock::new(),
             origin,
-            since: OnceLock::new(),
         });
         if core.ctx.life().is_some_and(|life| life.has_ended_by_now()) {
             core.ended(); // its end may have come before there was a group to hear of it
@@ -170,6 +168,7 @@ impl Core {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel) < phase as u8
     }
 
+    #[inline]
     pub(super) fn seat(&self, index: u32) -> &Seat {
         self.seats.get(index)
     }

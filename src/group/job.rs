@@ -96,13 +96,17 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<M>> {
         let mut this = self.project();
-        if this.place.leaves_queue_too_late() {
+        let Some(desk) = &this.place.desk else {
+            return Poll::Ready(None);
+        };
+        let (core, index) = (&**desk.core(), this.place.index);
+        let seat = core.seat(index);
+        if std::mem::take(&mut this.place.queued) && core.leaves_queue_too_late(seat) {
             return Poll::Ready(this.place.end(drop_future(this.future, Outcome::Cancelled)));
         }
         loop {
-            let Some(phase) = this.place.polling() else {
-                return Poll::Ready(None);
-            };
+            this.place.polls = this.place.polls.wrapping_add(1);
+            let phase = core.polling(index, seat);
             if phase >= Phase::Drop && this.place.warned {
                 return Poll::Ready(this.place.end(drop_future(this.future, Outcome::Cancelled)));
             }
@@ -110,7 +114,7 @@ where
                 Ok(Poll::Pending) if phase >= Phase::Drop => this.place.warned = true,
                 Ok(Poll::Pending) => {
                     this.place.warned = phase == Phase::Grace;
-                    if this.place.park(cx.waker(), phase) {
+                    if core.park(seat, cx.waker(), phase, this.place.polls) {
                         return Poll::Pending;
                     }
                 }
@@ -154,31 +158,6 @@ fn drop_future<F>(mut future: Pin<&mut Option<F>>, outcome: Outcome) -> Outcome 
 }
 
 impl<D: Desk<M>, M> Place<D, M> {
-    /// A task from the queue begins: whether that is too late, because the group has ended.
-    #[inline]
-    fn leaves_queue_too_late(&mut self) -> bool {
-        if !std::mem::take(&mut self.queued) {
-            return false;
-        }
-        let Some(desk) = &self.desk else { return false };
-        desk.core().dequeued(self.index);
-        desk.core().has_ended()
-    }
-
-    /// A poll begins: in which phase. `None` if the task has ended.
-    #[inline]
-    fn polling(&mut self) -> Option<Phase> {
-        let core = self.desk.as_ref()?.core();
-        self.polls = self.polls.wrapping_add(1);
-        Some(core.polling(self.index))
-    }
-
-    #[inline]
-    fn park(&self, waker: &task::Waker, seen: Phase) -> bool {
-        let Some(desk) = &self.desk else { return true };
-        desk.core().park(self.index, waker, seen, self.polls)
-    }
-
     /// The future has returned.
     #[inline]
     fn complete<F, E: Into<BoxError>>(

@@ -5,8 +5,11 @@ use std::sync::OnceLock;
 /// How many there is room for without an allocation: most fan-outs are this small.
 const INLINE: usize = 4;
 
-/// Block k holds the places from 4·2^k to 4·2^(k+1): enough of them for 2^32.
-const BLOCKS: usize = 30;
+/// The first block ends here: it holds the places from 4 to 16, block k those from 8·2^k to 8·2^(k+1).
+const FIRST: u32 = 16;
+
+/// Enough of them for 2^32.
+const BLOCKS: usize = 29;
 
 /// Places counted from 0, each made (by `Default`) with its block, which is made when it is first needed.
 pub(crate) struct Table<X> {
@@ -36,7 +39,11 @@ impl<X: Default> Table<X> {
 
     fn make_in_block(&self, index: u32) -> &X {
         let (block, offset) = locate(index);
-        let make_block = || (0..INLINE << block).map(|_| X::default()).collect();
+        let length = match block {
+            0 => FIRST as usize - INLINE,
+            _ => (FIRST as usize) << (block - 1),
+        };
+        let make_block = || (0..length).map(|_| X::default()).collect();
         let blocks = self
             .blocks
             .get_or_init(|| Box::new([const { OnceLock::new() }; BLOCKS]));
@@ -90,9 +97,12 @@ impl<X> Table<X> {
 /// Which block holds `index`, and where in it.
 #[inline]
 fn locate(index: u32) -> (usize, usize) {
+    if index < FIRST {
+        return (0, index as usize - INLINE);
+    }
     let power = index.ilog2();
     (
-        (power - INLINE.ilog2()) as usize,
+        (power - FIRST.ilog2() + 1) as usize,
         (index - (1 << power)) as usize,
     )
 }
@@ -159,7 +169,7 @@ mod tests {
         for index in INLINE as u32..100_000 {
             assert_eq!(locate(index), (next_block, next_offset), "index {index}");
             next_offset += 1;
-            if next_offset == INLINE << next_block {
+            if index + 1 >= FIRST && (index + 1).is_power_of_two() {
                 (next_block, next_offset) = (next_block + 1, 0);
             }
         }

@@ -1,7 +1,8 @@
 //! Coming in: places, the limit, and the line of those who wait for one.
 
 use super::super::roster::{Roster, Ticket};
-use super::{Core, Phase, seat};
+use super::seat::{self, Seat};
+use super::{Core, Phase};
 use crate::error::Name;
 use crate::guard;
 use crate::sync::atomic::Ordering;
@@ -70,8 +71,8 @@ impl Core {
         }
         self.spawned.store(roster.spawned, Ordering::Release);
         drop(roster);
-        if self.timed.load(Ordering::Relaxed) {
-            self.note_spawn(seat);
+        if self.is_timed() {
+            self.note_spawn(index);
         }
         if full {
             Admission::Queue(index)
@@ -117,9 +118,10 @@ impl Core {
         may
     }
 
-    /// The task at `index` has left the queue.
-    pub(crate) fn dequeued(&self, index: u32) {
-        self.seat(index).state.store(seat::LIVE, Ordering::Relaxed);
+    /// A task from the queue begins: whether that is too late, because the group has ended.
+    pub(crate) fn leaves_queue_too_late(&self, seat: &Seat) -> bool {
+        seat.state.store(seat::LIVE, Ordering::Relaxed);
+        self.has_ended()
     }
 
     /// The task at `index` is run without a handle of the executor's being kept for it. Said before it runs,
@@ -137,8 +139,7 @@ impl Core {
         let seat = self.seat(index);
         guard::discard(seat.waker.take());
         seat.polls.store(0, Ordering::Relaxed);
-        seat.spawned_at.forget();
-        seat.polled_at.forget();
+        self.forget_times(index);
         seat.background.store(false, Ordering::Relaxed);
         seat.no_handle.store(false, Ordering::Relaxed);
         seat.state.store(seat::VACANT, Ordering::Relaxed);

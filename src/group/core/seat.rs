@@ -1,5 +1,6 @@
 //! Being polled: what a task shows to the others, and how it waits without sleeping through an end.
 
+use super::super::table::Table;
 use super::{Core, Phase};
 use crate::slot::WakerSlot;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// What one task shows to the others.
 #[derive(Default)]
-pub(in crate::group) struct Seat {
+pub(crate) struct Seat {
     /// Its waker, and the phase that it has been told of: the slot's step.
     pub(super) waker: WakerSlot,
     /// See `seat`. It becomes live under the roster's lock.
@@ -22,8 +23,6 @@ pub(in crate::group) struct Seat {
     pub(super) next: AtomicU32,
     /// How often it was polled, as of the last time it had to wait.
     pub(super) polls: AtomicU32,
-    pub(super) spawned_at: Noted,
-    pub(super) polled_at: Noted,
 }
 
 // What a seat's task is doing.
@@ -34,23 +33,33 @@ pub(super) const SUCCEEDED: u8 = 3;
 /// It failed, or was cancelled.
 pub(super) const FELL: u8 = 4;
 
-/// A time, in nanoseconds after `Core::since`, plus 1; 0: not that we knew.
+/// When things happened, once somebody has asked.
+pub(super) struct Timing {
+    since: Instant,
+    times: Table<Times>,
+}
+
+/// When a task was spawned, and when it was last polled.
 #[derive(Default)]
-pub(super) struct Noted(AtomicU64);
+struct Times {
+    spawned: Noted,
+    polled: Noted,
+}
 
-impl Noted {
-    fn note(&self, after: Duration) {
+/// In nanoseconds after `Timing::since`, plus 1; 0: not that we knew.
+#[derive(Default)]
+struct Noted(AtomicU64);
+
+impl Timing {
+    fn note(&self, noted: &Noted, now: Instant) {
+        let after = now.saturating_duration_since(self.since);
         let nanos = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
-        self.0.store(nanos.saturating_add(1), Ordering::Relaxed);
+        noted.0.store(nanos.saturating_add(1), Ordering::Relaxed);
     }
 
-    pub(super) fn forget(&self) {
-        self.0.store(0, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> Option<Duration> {
-        let nanos = self.0.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(Duration::from_nanos(nanos))
+    fn when(&self, noted: &Noted) -> Option<Instant> {
+        let nanos = noted.0.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.since + Duration::from_nanos(nanos))
     }
 }
 
@@ -88,47 +97,66 @@ pub(super) mod armed {
 impl Core {
     /// A poll begins: in which phase.
     #[inline]
-    pub(crate) fn polling(&self, index: u32) -> Phase {
-        let seat = self.seat(index);
-        if self.timed.load(Ordering::Relaxed) {
-            seat.polled_at.note(self.since_start());
+    pub(crate) fn polling(&self, index: u32, seat: &Seat) -> Phase {
+        if self.is_timed() {
+            self.note_poll(index);
         }
         Phase::from_u8(seat.waker.step())
     }
 
+    /// Whether times are taken.
+    #[inline]
+    pub(super) fn is_timed(&self) -> bool {
+        self.timing.get().is_some()
+    }
+
     pub(in crate::group) fn start_timing(&self, now: Instant) {
-        self.since.get_or_init(|| now);
-        self.timed.store(true, Ordering::Relaxed);
+        let times = Table::new();
+        self.timing.get_or_init(|| Timing { since: now, times });
+    }
+
+    pub(super) fn note_spawn(&self, index: u32) {
+        self.note(index, |times| &times.spawned);
+    }
+
+    fn note_poll(&self, index: u32) {
+        self.note(index, |times| &times.polled);
+    }
+
+    fn note(&self, index: u32, what: fn(&Times) -> &Noted) {
+        if let Some(timing) = self.timing.get() {
+            let noted = what(timing.times.make(index));
+            timing.note(noted, self.ctx.clock().now());
+        }
     }
 
     /// When the task was spawned, and when it was last polled, if that has been noted.
     pub(in crate::group) fn times(&self, index: u32) -> (Option<Instant>, Option<Instant>) {
-        let seat = self.seat(index);
-        let when = |noted: &Noted| Some(*self.since.get()? + noted.get()?);
-        (when(&seat.spawned_at), when(&seat.polled_at))
+        let Some(timing) = self.timing.get() else {
+            return (None, None);
+        };
+        let times = timing.times.make(index);
+        (timing.when(&times.spawned), timing.when(&times.polled))
     }
 
-    pub(super) fn note_spawn(&self, seat: &Seat) {
-        seat.spawned_at.note(self.since_start());
-    }
-
-    fn since_start(&self) -> Duration {
-        let now = self.ctx.clock().now();
-        let since = self.since.get().copied().unwrap_or(now);
-        now.saturating_duration_since(since)
+    pub(super) fn forget_times(&self, index: u32) {
+        if let Some(timing) = self.timing.get() {
+            let times = timing.times.make(index);
+            times.spawned.0.store(0, Ordering::Relaxed);
+            times.polled.0.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Leaves the waker, to be woken when the phase moves on from `seen`. False if it has (invariant 4).
     ///
     /// `polls`: how often the task has been polled.
     #[inline]
-    pub(crate) fn park(&self, index: u32, waker: &Waker, seen: Phase, polls: u32) -> bool {
+    pub(crate) fn park(&self, seat: &Seat, waker: &Waker, seen: Phase, polls: u32) -> bool {
         self.arm();
-        let seat = self.seat(index);
         seat.polls.store(polls, Ordering::Relaxed);
         #[allow(unsafe_code, reason = "see `slot`")]
-        // SAFETY: an index is one job's until it is vacated, when the job has ended; and the job parks while
-        // it is polled, by one thread at a time.
+        // SAFETY: a seat is one job's until it is vacated, when the job has ended; and the job parks while it
+        // is polled, by one thread at a time.
         unsafe {
             seat.waker.park(waker, seen as u8)
         }
