@@ -544,14 +544,13 @@ impl Context {
         self.child(Layer::Deadline, deadline, past, None, Location::caller())
     }
 
-    /// A child for a group, which hears of its end.
+    /// A child for a group, which hears of its end. It becomes one with [`join_parent`](Self::join_parent).
     pub(crate) fn group(
         &self,
         timeout: Option<Duration>,
         hook: Weak<dyn Hook>,
         origin: &'static Location<'static>,
     ) -> Self {
-        let past = timeout.is_some_and(|timeout| timeout.is_zero());
         let deadline = timeout.and_then(|timeout| {
             let clock = self.clock();
             Some(Deadline {
@@ -560,7 +559,18 @@ impl Context {
                 cause: None,
             })
         });
-        self.child(Layer::Group, deadline, past, Some(hook), origin)
+        self.child(Layer::Group, deadline, false, Some(hook), origin)
+    }
+
+    /// Makes a group's context a child. `past`: whether its own deadline is. False if the parent has ended,
+    /// and so has this, without its group's having heard.
+    pub(crate) fn join_parent(&self, past: bool) -> bool {
+        let Some(life) = &self.life else { return true };
+        let joined = life.join_parent();
+        if past {
+            life.expire();
+        }
+        joined
     }
 
     fn child(

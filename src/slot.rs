@@ -219,7 +219,7 @@ impl WakerSlot {
         self.cell.with_mut(|cell| unsafe { (*cell).write(new) });
         let parked =
             self.word
-                .compare_exchange(empty, empty | FULL, Ordering::Release, Ordering::Relaxed);
+                .compare_exchange(empty, empty | FULL, Ordering::AcqRel, Ordering::Relaxed);
         if parked.is_err() {
             // SAFETY: nobody has seen it full, so it is still ours alone.
             guard::discard(unsafe { self.read() });
@@ -247,23 +247,28 @@ impl WakerSlot {
         (word & FULL > 0).then(|| unsafe { self.move_out() })
     }
 
-    /// Takes the waker, if there is one.
+    /// Takes the waker, if there is one. Who parks after this sees what was done before it.
     pub(crate) fn take(&self) -> Option<Waker> {
-        let word = self.word.load(Ordering::Relaxed);
-        if word & FULL == 0 {
-            return None;
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            let new = word & !FULL | busy_if_full(word);
+            // Also if that changes nothing: the write is what orders those who park before and after.
+            match self
+                .word
+                .compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) => break,
+                Err(other) => word = other,
+            }
         }
-        // A step that comes between takes it instead.
-        self.word
-            .compare_exchange(
-                word,
-                busy_if_full(word) | word & !FULL,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            )
-            .ok()?;
         // SAFETY: it was full, and has become busy by our doing (invariant 3).
-        Some(unsafe { self.move_out() })
+        (word & FULL > 0).then(|| unsafe { self.move_out() })
+    }
+
+    /// Whether a waker is there, for who parks.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & FULL > 0
     }
 
     /// # Safety

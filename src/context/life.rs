@@ -28,6 +28,7 @@ use crate::error::{Cause, ContextError, Error};
 use crate::guard;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::mem;
 use std::panic::Location;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -37,7 +38,7 @@ pub(crate) use released::Released;
 /// What a life is told to do when it ends, before anybody is woken: a group's engine.
 pub(crate) trait Hook: Send + Sync {
     /// The life has ended. Called once at most, under no lock.
-    fn ended(&self);
+    fn ended(self: Arc<Self>);
 
     /// Which group this is, for who draws the tree of them.
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync>;
@@ -45,6 +46,7 @@ pub(crate) trait Hook: Send + Sync {
 
 pub(crate) struct Life {
     home: Home,
+    /// `None` if it is the root.
     parent: Option<Arc<Life>>,
     /// Our entry in the tree. Written once, under its lock.
     key: AtomicU32,
@@ -72,6 +74,8 @@ enum Home {
         published: AtomicU64,
     },
     Under(Arc<Life>),
+    /// It is being dropped, and has let go of its root.
+    Left,
 }
 
 /// What a life was made by: for people, who read it in `Debug`.
@@ -121,13 +125,13 @@ impl Life {
             depth,
             origin,
         } = plan;
-        if let Some(parent) = parent {
+        if let Some(parent) = parent.filter(|_| hook.is_none()) {
             parent.is_done(); // a deadline that is past counts, even if its timer is late
         }
         let timers = Timers::new(deadline, parent);
         let life = Arc::new(Self {
             home: parent.map_or_else(Home::new, |parent| Home::Under(parent.root().clone())),
-            parent: parent.cloned(),
+            parent: parent.filter(|parent| !parent.is_root()).cloned(),
             key: AtomicU32::new(ROOT),
             ended: AtomicU64::new(if timers.any() { TIMED } else { ALIVE }),
             end: Mutex::new(None),
@@ -138,7 +142,9 @@ impl Life {
             depth,
             origin,
         });
-        life.join_parent();
+        if life.hook.is_none() {
+            life.join_parent();
+        } // else the hook has to be there first
         if past {
             life.expire();
         }
@@ -169,19 +175,23 @@ impl Life {
         life
     }
 
-    /// Invariant 3: a child of an ended life is born ended, with the same end.
-    fn join_parent(self: &Arc<Self>) {
-        let Some(parent) = &self.parent else { return };
+    /// Invariant 3: a child of an ended life is born ended, with the same end. False if so.
+    pub(super) fn join_parent(self: &Arc<Self>) -> bool {
+        let Some(parent) = self.parent() else {
+            return true;
+        };
         let mut tree = self.tree().lock();
         match parent.end_number() {
             None => {
                 let own_timer = self.timers.own.is_some();
                 let key = tree.add_life(parent.key(), Arc::downgrade(self), own_timer);
                 self.key.store(key, Ordering::Relaxed);
+                true
             }
             Some(number) => {
                 *self.end.lock() = parent.end.lock().clone();
                 self.ended.store(number, Ordering::Release);
+                false
             }
         }
     }
@@ -207,16 +217,20 @@ impl Life {
     }
 
     fn unlink(&self) {
-        let links = std::mem::take(&mut *self.links.lock());
+        let links = mem::take(&mut *self.links.lock());
         drop(links); // under no lock: each takes its source's
     }
 
     #[inline]
     fn root(self: &Arc<Self>) -> &Arc<Self> {
         match &self.home {
-            Home::Root { .. } => self,
             Home::Under(root) => root,
+            _ => self,
         }
+    }
+
+    fn is_root(&self) -> bool {
+        matches!(self.home, Home::Root { .. })
     }
 
     #[inline]
@@ -224,6 +238,7 @@ impl Life {
         match &self.home {
             Home::Root { tree, published } => (tree, published),
             Home::Under(root) => root.home(),
+            Home::Left => unreachable!("a life leaves its tree last of all"),
         }
     }
 
@@ -256,15 +271,6 @@ impl Life {
             ALIVE | TIMED => None,
             number => Some(number),
         }
-    }
-
-    /// Whether it has ended, for its hook, which was made after it: either this sees the end, or the end sees
-    /// the hook. A load alone would leave a way for each to miss the other; the lock orders them.
-    pub(crate) fn has_ended_by_now(&self) -> bool {
-        if self.parent.is_some() {
-            drop(self.tree().lock()); // without a parent nobody else could end it so early
-        }
-        self.has_ended()
     }
 
     /// Whether it has ended; ends it if its deadline is past and the timer late, or not armed.
@@ -333,12 +339,12 @@ impl Life {
         (first, released)
     }
 
-    /// [`mark`](Self::mark) for a life whose work is done: no deadline can come before that, so no clock is
-    /// asked.
-    pub(crate) fn close(self: &Arc<Self>, end: End, on_first: impl FnOnce()) -> Released {
+    /// Ends a life whose work is done, as its hook says: no deadline can come before that, so no clock is
+    /// asked, and the hook knows.
+    pub(crate) fn close(self: &Arc<Self>, end: End, on_first: impl FnOnce()) {
         let mut released = Released::default();
         self.mark_into(end, on_first, &mut released);
-        released
+        released.run_for(Some(self));
     }
 
     /// Invariant 7. Returns whether a deadline had passed before `end` came.
@@ -389,18 +395,21 @@ impl Life {
         let first = released.kept();
         released.keep(self.clone(), 0);
         self.set_end(&end, number);
-        tree.take_subtree(self.key(), |taken| {
+        let top = self.key();
+        tree.take_subtree(top, |taken| {
             for watcher in taken.watchers {
                 released.add(watcher, &end);
             }
+            if taken.key == top {
+                return released.waiting(first, top, taken.waiting);
+            }
             match taken.life.upgrade() {
-                Some(life) if !Arc::ptr_eq(&life, self) => {
+                Some(life) => {
                     life.set_end(&end, number);
                     released.keep(life, taken.waiting);
                 }
                 // One being dropped, whose callbacks now count as its parent's.
-                None if taken.key != ROOT => released.waiting(first, taken.parent, taken.waiting),
-                _ => released.waiting(first, taken.key, taken.waiting),
+                None => released.waiting(first, taken.parent, taken.waiting),
             }
         });
         on_first();
@@ -464,7 +473,7 @@ impl Life {
             Some(false) => {}
         }
         let mut other = waker.clone();
-        self.with_waker(key, |current| std::mem::swap(current, &mut other))
+        self.with_waker(key, |current| mem::swap(current, &mut other))
             .is_some()
     }
 
@@ -480,6 +489,9 @@ impl Life {
         if self.layer == Layer::Linked {
             self.unlink();
         }
+    }
+
+    fn tell_hook(&self) {
         if let Some(hook) = self.hook.as_ref().and_then(Weak::upgrade) {
             guard::shield("a group's end", || hook.ended());
         }
@@ -514,7 +526,10 @@ impl Life {
     }
 
     pub(super) fn parent(&self) -> Option<&Arc<Life>> {
-        self.parent.as_ref()
+        match (&self.parent, &self.home) {
+            (None, Home::Under(root)) => Some(root),
+            (parent, _) => parent.as_ref(),
+        }
     }
 }
 
@@ -622,7 +637,7 @@ impl Life {
 
     /// `moved` callbacks wait for the parent's end from now on, and for its deadlines.
     fn hand_over(&self, moved: usize) {
-        if let (Some(parent), Some(_)) = (&self.parent, &self.timers.own) {
+        if let (Some(parent), Some(_)) = (self.parent(), &self.timers.own) {
             parent.want_timers(moved);
             self.timers.unwant_above(moved);
         } // with no deadline of its own it went by the parent's
@@ -631,10 +646,13 @@ impl Life {
     /// Takes every handle to another life out of a life that is being dropped: to its parent, its timers'
     /// owners, and (through `held`) its sources.
     fn let_go(&mut self, held: &mut Vec<Arc<Life>>) -> Option<Arc<Life>> {
-        for link in std::mem::take(self.links.get_mut()) {
+        for link in mem::take(self.links.get_mut()) {
             held.push(link.source.clone());
         }
         self.timers.let_go();
-        self.parent.take()
+        match (self.parent.take(), mem::replace(&mut self.home, Home::Left)) {
+            (None, Home::Under(root)) => Some(root),
+            (parent, _) => parent, // which holds the root
+        }
     }
 }

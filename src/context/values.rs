@@ -82,7 +82,10 @@ pub(super) fn find<T: 'static>(values: &Values) -> Option<&T> {
 }
 
 pub(super) fn clock(values: &Values) -> ClockRef {
-    find::<ClockRef>(values).cloned().unwrap_or_default()
+    match values {
+        None => ClockRef::default(),
+        Some(_) => find::<ClockRef>(values).cloned().unwrap_or_default(),
+    }
 }
 
 /// All layers, the nearest first; without recursion, however deep. Where links meet again (contexts linked

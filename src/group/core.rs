@@ -31,11 +31,11 @@ use super::roster::Roster;
 use super::table::Table;
 use crate::context::{Context, Hook};
 use crate::error::Error;
+use crate::slot::WakerSlot;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use std::panic::Location;
 use std::sync::{Arc, OnceLock, Weak};
-use std::task::Waker;
 use std::time::Duration;
 
 pub(crate) use admission::{Admission, Newcomer, Over};
@@ -72,7 +72,6 @@ impl Phase {
 
 pub(crate) struct Core {
     ctx: Context,
-    this: Weak<Core>,
     phase: AtomicU8,
     /// How many tasks there have been, queued ones included (wrapping). Written under the roster's lock.
     spawned: AtomicU32,
@@ -83,12 +82,16 @@ pub(crate) struct Core {
     background: AtomicUsize,
     seats: Table<Seat>,
     roster: Mutex<Roster>,
+    /// Whether places have been given back, so that they may not be in the order of spawning any more.
+    shuffled: AtomicBool,
     /// Whether `Roster::limit` is set: without it the end of a task takes no lock of the roster's.
     limited: AtomicBool,
     /// Who polls `wait` or `next`.
-    owner: Mutex<Option<Waker>>,
+    owner: WakerSlot,
     /// Whether the owner is to be woken for each task that finishes, not just for the last.
     wake_for_each: AtomicBool,
+    /// Whether `rules` are any but the default.
+    ruled: AtomicBool,
     rules: Mutex<Rules>,
     /// How many successes suffice; 0: all have to succeed.
     needed: AtomicUsize,
@@ -119,16 +122,17 @@ impl Core {
     ) -> Arc<Self> {
         let core = Arc::new_cyclic(|core: &Weak<Self>| Self {
             ctx: parent.group(timeout, core.clone(), origin),
-            this: core.clone(),
             phase: AtomicU8::new(Phase::Run as u8),
             spawned: AtomicU32::new(0),
             finished: AtomicU64::new(0),
             background: AtomicUsize::new(0),
             seats: Table::new(),
             roster: Mutex::new(Roster::new()),
+            shuffled: AtomicBool::new(false),
             limited: AtomicBool::new(false),
-            owner: Mutex::new(None),
+            owner: WakerSlot::default(),
             wake_for_each: AtomicBool::new(false),
+            ruled: AtomicBool::new(false),
             rules: Mutex::new(Rules::default()),
             needed: AtomicUsize::new(0),
             succeeded: AtomicUsize::new(0),
@@ -143,8 +147,10 @@ impl Core {
             timing: OnceLock::new(),
             origin,
         });
-        if core.ctx.life().is_some_and(|life| life.has_ended_by_now()) {
-            core.ended(); // its end may have come before there was a group to hear of it
+        // Only now, for its end needs a group to hear of it.
+        let at_once = timeout.is_some_and(|timeout| timeout.is_zero());
+        if !core.ctx.join_parent(at_once) {
+            core.clone().ended();
         }
         core
     }

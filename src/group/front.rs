@@ -299,11 +299,7 @@ impl<S: Spawn<M>, T, M: Flavour> Inner<S, T, M> {
         F: Future<Output = Result<T, E>>,
         E: Into<BoxError>,
     {
-        let core = &self.front.core;
-        if core.spawned() == 0 {
-            core.context().is_done(); // a deadline that is past counts, even if nobody waited for it so far
-        }
-        match core.admit(newcomer, queue) {
+        match self.front.core.admit(newcomer, queue) {
             Admission::Start(index) => {
                 self.results.values.make(index);
                 let job = Job::new(future, self.results.clone(), index, false, false);
@@ -359,12 +355,13 @@ impl<S: Spawn<M>, T, M: Flavour> Inner<S, T, M> {
 
     /// The results that have not been taken, in the order of spawning.
     pub(super) fn take_values(self: &mut Arc<Self>) -> Vec<T> {
-        let core = self.front.core().clone();
+        let core = self.front.core();
+        let (in_order, spawned) = (core.is_in_order(), core.spawned() as usize);
         let alone = Arc::get_mut(self).and_then(|inner| Arc::get_mut(&mut inner.results));
         match alone {
-            Some(results) if core.is_in_order() => results.take_all(core.spawned() as usize),
+            Some(results) if in_order => results.take_all(spawned),
             _ => {
-                let remaining = core.remaining().into_iter();
+                let remaining = self.front.core().remaining().into_iter();
                 remaining
                     .filter_map(|index| self.results.take(index))
                     .collect()

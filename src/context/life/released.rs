@@ -65,10 +65,18 @@ impl Released {
 
     /// Tells everyone. Invariant 4: first the flags of every tree that is reached, then the groups, which
     /// have tasks to wake, then those who wait and the callbacks.
-    pub(crate) fn run(mut self) {
+    pub(crate) fn run(self) {
+        self.run_for(None);
+    }
+
+    /// The same, where the hook of `closed` said so itself.
+    pub(super) fn run_for(mut self, closed: Option<&Arc<Life>>) {
         self.pass_on();
         for (life, waiting) in self.top.into_iter().chain(self.lives) {
             life.settle(waiting);
+            if closed.is_none_or(|closed| !Arc::ptr_eq(closed, &life)) {
+                life.tell_hook();
+            }
         }
         for watcher in self.watchers {
             watcher.tell();

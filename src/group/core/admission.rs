@@ -44,6 +44,9 @@ impl Core {
     /// Gives the newcomer a place. `queue`: whether it may wait for one if the limit is reached.
     #[inline]
     pub(crate) fn admit(&self, newcomer: Newcomer, queue: bool) -> Admission {
+        if self.spawned() == 0 {
+            self.ctx.is_done(); // a deadline that is past counts, even if nobody waited for it so far
+        }
         let mut roster = self.roster.lock();
         if roster.closed || self.has_ended() {
             return Admission::Over;
@@ -143,12 +146,16 @@ impl Core {
         seat.background.store(false, Ordering::Relaxed);
         seat.no_handle.store(false, Ordering::Relaxed);
         seat.state.store(seat::VACANT, Ordering::Relaxed);
+        self.shuffled.store(true, Ordering::Relaxed);
         let name = self.roster.lock().leave(index);
         drop(name);
     }
 
     /// Lets nobody in any more, if there is nobody: true if so.
     pub(crate) fn close_if_idle(&self) -> bool {
+        if self.live() > 0 {
+            return false;
+        }
         let mut roster = self.roster.lock();
         let idle = self.live() == 0;
         roster.closed |= idle;

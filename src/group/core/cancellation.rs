@@ -21,10 +21,20 @@ pub(super) struct Rules {
 impl Core {
     pub(crate) fn set_grace(&self, grace: Duration) {
         self.rules.lock().grace = Some(grace);
+        self.ruled.store(true, Ordering::Release);
     }
 
     pub(crate) fn set_straggler_limit(&self, limit: Duration) {
         self.rules.lock().straggler_limit = Some(limit);
+        self.ruled.store(true, Ordering::Release);
+    }
+
+    /// What was set, without a lock if nothing was.
+    pub(super) fn rules(&self) -> Rules {
+        match self.ruled.load(Ordering::Acquire) {
+            true => *self.rules.lock(),
+            false => Rules::default(),
+        }
     }
 
     pub(crate) fn set_ending(&self, needed: usize, tolerant: bool) {
@@ -48,7 +58,7 @@ impl Core {
         self.disarm();
         if let Some(life) = self.ctx.life() {
             let note = || self.ended_by_us.store(true, Ordering::Release);
-            life.close(End::canceled(self.origin), note).run();
+            life.close(End::canceled(self.origin), note);
         }
         self.stop_alarms();
     }
@@ -58,7 +68,9 @@ impl Core {
         if self.is_over() {
             return;
         }
-        *self.rules.lock() = Rules::default();
+        if self.ruled.load(Ordering::Acquire) {
+            *self.rules.lock() = Rules::default();
+        }
         self.finish();
         self.drop_now();
         self.disarm(); // whoever else ended it may find no group any more
@@ -88,6 +100,9 @@ impl Core {
     }
 
     pub(super) fn stop_alarms(&self) {
+        if !self.ruled.load(Ordering::Acquire) {
+            return;
+        }
         // Dropped unlocked: stopping an alarm may drop what the clock keeps for it.
         let alarms = std::mem::take(&mut *self.alarms.lock());
         drop(alarms);
@@ -124,10 +139,9 @@ impl Core {
         remaining.into_iter().map(|(_, index)| index).collect()
     }
 
-    /// Whether places are in the order of spawning: until one is given away again.
+    /// Whether places are in the order of spawning.
     pub(crate) fn is_in_order(&self) -> bool {
-        let roster = self.roster.lock();
-        roster.spawned == roster.length
+        !self.shuffled.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_limited(&self) -> bool {
@@ -136,8 +150,8 @@ impl Core {
 }
 
 impl Hook for Core {
-    fn ended(&self) {
-        let Rules { grace, .. } = *self.rules.lock();
+    fn ended(self: Arc<Self>) {
+        let Rules { grace, .. } = self.rules();
         let phase = if grace.is_some() {
             Phase::Grace
         } else {
@@ -165,17 +179,17 @@ impl Hook for Core {
 
 /// Time limits after the end.
 impl Core {
-    fn set_alarms(&self, phase: Phase) {
+    fn set_alarms(self: &Arc<Self>, phase: Phase) {
         let Rules {
             grace,
             straggler_limit,
-        } = *self.rules.lock();
+        } = self.rules();
         let mut alarms = Vec::new();
         let grace = grace.filter(|_| phase == Phase::Grace);
         if let Some(grace) = grace {
             alarms.push(Alarm::new(
                 &self.ctx,
-                self.this.clone(),
+                Arc::downgrade(self),
                 grace,
                 Core::drop_now,
             ));
@@ -184,14 +198,15 @@ impl Core {
             let after = grace.unwrap_or_default().saturating_add(limit);
             alarms.push(Alarm::new(
                 &self.ctx,
-                self.this.clone(),
+                Arc::downgrade(self),
                 after,
                 Core::stragglers_are_due,
             ));
         }
-        if !alarms.is_empty() {
-            self.alarms.lock().append(&mut alarms);
+        if alarms.is_empty() {
+            return;
         }
+        self.alarms.lock().append(&mut alarms);
         if self.is_over() {
             self.stop_alarms(); // all ended meanwhile, and found none to stop
         }

@@ -173,8 +173,7 @@ impl Core {
 
     /// The same from who waits for stragglers, or for a place: tasks that are not polled arm nothing.
     pub(crate) fn arm_for_stragglers(&self) {
-        let limit = self.rules.lock().straggler_limit;
-        if limit.is_some() {
+        if self.rules().straggler_limit.is_some() {
             self.arm();
         }
     }

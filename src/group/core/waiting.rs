@@ -20,30 +20,28 @@ impl Core {
         } else if !each {
             self.wake_for_each.store(false, Ordering::Relaxed);
         }
-        if self
-            .owner
-            .lock()
-            .as_ref()
-            .is_some_and(|current| current.will_wake(waker))
-        {
-            return;
-        }
-        let waker = waker.clone();
-        let replaced = self.owner.lock().replace(waker);
-        guard::discard(replaced);
+        #[allow(unsafe_code, reason = "see `slot`")]
+        // SAFETY: the group's owner alone watches it, by `&mut` or by value.
+        let parked = unsafe { self.owner.park(waker, 0) };
+        debug_assert!(parked); // nobody makes a step here
     }
 
     /// Nobody waits any more.
     pub(crate) fn unwatch(&self) {
-        let owner = self.owner.lock().take();
-        guard::discard(owner);
+        if self.owner.is_full() {
+            guard::discard(self.owner.take());
+        }
     }
 
     /// Lets nobody in any more, if nobody is left whom the group needs: true if so. Under the roster's lock,
     /// so that who is let in is not cancelled by a decision made without him.
     pub(crate) fn close_if_useless(&self) -> bool {
+        let is_useless = || self.is_idle() || self.is_out_of_reach();
+        if !is_useless() {
+            return false;
+        }
         let mut roster = self.roster.lock();
-        let useless = self.is_idle() || self.is_out_of_reach();
+        let useless = is_useless();
         roster.closed |= useless;
         useless
     }
@@ -138,7 +136,7 @@ impl Core {
         drop(roster);
         names.sort_by_key(|(number, _)| *number);
         let names = names.into_iter().map(|(_, name)| name).collect();
-        let after = self.rules.lock().straggler_limit.unwrap_or_default();
+        let after = self.rules().straggler_limit.unwrap_or_default();
         Error::Stragglers {
             names,
             after,
@@ -147,7 +145,7 @@ impl Core {
     }
 
     pub(super) fn wake_owner(&self) {
-        let owner = self.owner.lock().take();
+        let owner = self.owner.take();
         owner.into_iter().for_each(guard::wake);
     }
 }
