@@ -19,8 +19,8 @@
 )]
 
 use crate::guard;
-use crate::sync::UnsafeCell;
 use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::{UnsafeCell, sole};
 use std::mem::{MaybeUninit, needs_drop};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::task::Waker;
@@ -112,7 +112,7 @@ impl<T> Slot<T> {
     /// Takes the value, if there is one: nobody else can be at it.
     #[inline]
     pub(crate) fn take_mut(&mut self) -> Option<T> {
-        if self.word.load(Ordering::Relaxed) != FULL {
+        if sole(&mut self.word) != FULL {
             return None;
         }
         self.word.store(EMPTY, Ordering::Relaxed);
@@ -194,11 +194,6 @@ impl WakerSlot {
         if word == empty | FULL && self.will_wake(waker) {
             return true;
         }
-        if word == empty | BUSY {
-            // The last step's waker is still being moved out. No spinning: this one comes again.
-            guard::shield("a waker", || waker.wake_by_ref());
-            return true;
-        }
         // SAFETY: the caller's promise.
         word >> STEP == seen && unsafe { self.replace(waker, empty) }
     }
@@ -209,17 +204,21 @@ impl WakerSlot {
     #[inline]
     unsafe fn replace(&self, waker: &Waker, empty: u8) -> bool {
         let new = waker.clone();
-        guard::discard(self.take());
-        if self.word.load(Ordering::Acquire) != empty {
-            // A step has been made, and whoever made it may still be at the cell.
-            guard::discard(new);
+        guard::discard(self.take()); // another's
+        let word = self.word.load(Ordering::Acquire);
+        if word == empty | BUSY {
+            guard::wake(new); // the one before is still being moved out: no spinning, this task comes again
+            return true;
+        }
+        if word != empty {
+            guard::discard(new); // a step has been made
             return false;
         }
         // SAFETY: it is empty and we are the one writer (invariant 2).
         self.cell.with_mut(|cell| unsafe { (*cell).write(new) });
         let parked =
             self.word
-                .compare_exchange(empty, empty | FULL, Ordering::AcqRel, Ordering::Relaxed);
+                .compare_exchange(empty, empty | FULL, Ordering::Release, Ordering::Relaxed);
         if parked.is_err() {
             // SAFETY: nobody has seen it full, so it is still ours alone.
             guard::discard(unsafe { self.read() });
@@ -247,28 +246,23 @@ impl WakerSlot {
         (word & FULL > 0).then(|| unsafe { self.move_out() })
     }
 
-    /// Takes the waker, if there is one. Who parks after this sees what was done before it.
+    /// Takes the waker, if there is one.
     pub(crate) fn take(&self) -> Option<Waker> {
-        let mut word = self.word.load(Ordering::Relaxed);
-        loop {
-            let new = word & !FULL | busy_if_full(word);
-            // Also if that changes nothing: the write is what orders those who park before and after.
-            match self
-                .word
-                .compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Relaxed)
-            {
-                Ok(_) => break,
-                Err(other) => word = other,
-            }
+        let word = self.word.load(Ordering::Relaxed);
+        if word & FULL == 0 {
+            return None;
         }
+        // A step that comes between takes it instead.
+        self.word
+            .compare_exchange(
+                word,
+                word & !FULL | BUSY,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            )
+            .ok()?;
         // SAFETY: it was full, and has become busy by our doing (invariant 3).
-        (word & FULL > 0).then(|| unsafe { self.move_out() })
-    }
-
-    /// Whether a waker is there, for who parks.
-    #[inline]
-    pub(crate) fn is_full(&self) -> bool {
-        self.word.load(Ordering::Relaxed) & FULL > 0
+        Some(unsafe { self.move_out() })
     }
 
     /// # Safety
@@ -319,7 +313,7 @@ impl Default for WakerSlot {
 impl Drop for WakerSlot {
     #[inline]
     fn drop(&mut self) {
-        if self.word.load(Ordering::Relaxed) & FULL > 0 {
+        if sole(&mut self.word) & FULL > 0 {
             // SAFETY: it is full, and nobody else is at it.
             drop(unsafe { self.read() });
         }

@@ -15,6 +15,16 @@ pub(crate) use primitives::MutexGuard;
 pub(crate) use loom::cell::UnsafeCell;
 use std::sync::PoisonError;
 
+/// What is in an atomic that nobody else can reach. The model checker does not see what std's `Arc` orders, so
+/// there it takes a step of its own, which sees the latest.
+#[inline]
+pub(crate) fn sole(word: &mut atomic::AtomicU8) -> u8 {
+    #[cfg(failfast_loom)]
+    return word.fetch_or(0, atomic::Ordering::AcqRel);
+    #[cfg(not(failfast_loom))]
+    *word.get_mut()
+}
+
 /// A lock that ignores poisoning: what it guards is left consistent before any
 /// foreign code runs, so a panic elsewhere is no reason to refuse it.
 #[derive(Debug, Default)]

@@ -31,11 +31,11 @@ use super::roster::Roster;
 use super::table::Table;
 use crate::context::{Context, Hook};
 use crate::error::Error;
-use crate::slot::WakerSlot;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use std::panic::Location;
 use std::sync::{Arc, OnceLock, Weak};
+use std::task::Waker;
 use std::time::Duration;
 
 pub(crate) use admission::{Admission, Newcomer, Over};
@@ -87,7 +87,7 @@ pub(crate) struct Core {
     /// Whether `Roster::limit` is set: without it the end of a task takes no lock of the roster's.
     limited: AtomicBool,
     /// Who polls `wait` or `next`.
-    owner: WakerSlot,
+    owner: Mutex<Option<Waker>>,
     /// Whether the owner is to be woken for each task that finishes, not just for the last.
     wake_for_each: AtomicBool,
     /// Whether `rules` are any but the default.
@@ -130,7 +130,7 @@ impl Core {
             roster: Mutex::new(Roster::new()),
             shuffled: AtomicBool::new(false),
             limited: AtomicBool::new(false),
-            owner: WakerSlot::default(),
+            owner: Mutex::new(None),
             wake_for_each: AtomicBool::new(false),
             ruled: AtomicBool::new(false),
             rules: Mutex::new(Rules::default()),

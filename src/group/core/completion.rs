@@ -77,7 +77,7 @@ impl Core {
             self.background.fetch_sub(1, Ordering::AcqRel);
         }
         let owner = if self.release(index, state) {
-            self.owner.take()
+            self.owner.lock().take()
         } else {
             None
         };
@@ -92,7 +92,7 @@ impl Core {
     pub(crate) fn complete_lost(&self, index: u32, outcome: Outcome, background: bool) -> Wakes {
         let mut wakes = self.complete(index, outcome, background);
         if wakes.owner.is_none() && self.is_limited() {
-            wakes.owner = self.owner.take();
+            wakes.owner = self.owner.lock().take();
         }
         wakes
     }

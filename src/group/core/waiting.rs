@@ -6,6 +6,7 @@ use crate::context::End;
 use crate::error::Error;
 use crate::guard;
 use crate::sync::atomic::Ordering;
+use std::mem;
 use std::task::Waker;
 
 /// Waiting for it all.
@@ -20,17 +21,25 @@ impl Core {
         } else if !each {
             self.wake_for_each.store(false, Ordering::Relaxed);
         }
-        #[allow(unsafe_code, reason = "see `slot`")]
-        // SAFETY: the group's owner alone watches it, by `&mut` or by value.
-        let parked = unsafe { self.owner.park(waker, 0) };
-        debug_assert!(parked); // nobody makes a step here
+        // Cloned first, even if that turns out to be for nothing: cheaper than a lock to find out.
+        let unused = {
+            let mut new = Some(waker.clone());
+            let mut owner = self.owner.lock();
+            if !owner
+                .as_ref()
+                .is_some_and(|current| current.will_wake(waker))
+            {
+                mem::swap(&mut *owner, &mut new);
+            }
+            new
+        };
+        guard::discard(unused);
     }
 
     /// Nobody waits any more.
     pub(crate) fn unwatch(&self) {
-        if self.owner.is_full() {
-            guard::discard(self.owner.take());
-        }
+        let owner = self.owner.lock().take();
+        guard::discard(owner);
     }
 
     /// Lets nobody in any more, if nobody is left whom the group needs: true if so. Under the roster's lock,
@@ -145,7 +154,7 @@ impl Core {
     }
 
     pub(super) fn wake_owner(&self) {
-        let owner = self.owner.take();
+        let owner = self.owner.lock().take();
         owner.into_iter().for_each(guard::wake);
     }
 }
