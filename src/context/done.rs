@@ -56,7 +56,8 @@ impl Future for Done {
         else {
             return Poll::Pending;
         };
-        if life.is_done() || !wait(life, registered, cx) {
+        // Asks no clock: the timer does, when it is armed, and wakes from then on.
+        if life.has_ended() || !wait(life, registered, cx) {
             return Poll::Ready(());
         }
         Poll::Pending

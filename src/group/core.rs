@@ -72,6 +72,8 @@ impl Phase {
 
 pub(crate) struct Core {
     ctx: Context,
+    /// Whether the clock was asked when the group was made, so that the first task needs not ask again.
+    timely: bool,
     phase: AtomicU8,
     /// How many tasks there have been, queued ones included (wrapping). Written under the roster's lock.
     spawned: AtomicU32,
@@ -122,6 +124,7 @@ impl Core {
     ) -> Arc<Self> {
         let core = Arc::new_cyclic(|core: &Weak<Self>| Self {
             ctx: parent.group(timeout, core.clone(), origin),
+            timely: timeout.is_some(),
             phase: AtomicU8::new(Phase::Run as u8),
             spawned: AtomicU32::new(0),
             finished: AtomicU64::new(0),

@@ -36,6 +36,7 @@ struct ByHand<S> {
 pub(crate) struct Front<S: Spawn<M>, M: Flavour> {
     host: Host<S, M>,
     core: Arc<Core>,
+    abandoned: AtomicBool,
     /// What `spawn` returned, by the index of the task: kept until the task has ended, for dropping it may
     /// cancel the task. Closed: the task's outcome was taken before `spawn` returned.
     handles: Table<Slot<Kept<S::Handle>>>,
@@ -94,6 +95,7 @@ impl<S: Spawn<M>, M: Flavour> Front<S, M> {
         Self {
             host,
             core,
+            abandoned: AtomicBool::new(false),
             handles: Table::new(),
             retired: Mutex::new(Vec::new()),
         }
@@ -223,6 +225,9 @@ impl<S: Spawn<M>, M: Flavour> Front<S, M> {
 
     /// Nobody waits any more: cancels whatever still runs, and lets go of it.
     pub(crate) fn abandon(&self) {
+        if self.abandoned.swap(true, Ordering::Relaxed) {
+            return;
+        }
         self.core.unwatch();
         self.core.abandon();
         if let Some(by_hand) = &self.host.by_hand {

@@ -44,7 +44,7 @@ impl Core {
     /// Gives the newcomer a place. `queue`: whether it may wait for one if the limit is reached.
     #[inline]
     pub(crate) fn admit(&self, newcomer: Newcomer, queue: bool) -> Admission {
-        if self.spawned() == 0 {
+        if !self.timely && self.spawned() == 0 {
             self.ctx.is_done(); // a deadline that is past counts, even if nobody waited for it so far
         }
         let mut roster = self.roster.lock();
