@@ -773,6 +773,20 @@ fn wake_against_poll_in_place() {
 }
 
 #[test]
+fn spawn_against_poll_in_place() {
+    // Section 4: a task that comes while the others are being polled is polled, too.
+    check(3, || {
+        let group = Group::<_, u32>::in_place(&Context::background());
+        let handle = group.handle();
+        group.spawn(pending::<Outcome>());
+        let spawning = thread::spawn(move || handle.spawn(async { Err(Refused(1)) }).is_ok());
+        let error = block_on(group.wait()).unwrap_err();
+        assert_eq!(refusal(&error), Some(&Refused(1)));
+        assert!(spawning.join().unwrap());
+    });
+}
+
+#[test]
 fn cancel_against_poll_in_place() {
     // Section 4: same engine, same semantics.
     check(2, || {

@@ -25,6 +25,8 @@ struct Tasks<M> {
     slots: Vec<Slot<M>>,
     /// Those who came while the others were being driven; their places come after all of the others'.
     newcomers: Vec<Slot<M>>,
+    /// Those who have never been polled. Their bells count as rung.
+    fresh: Vec<u32>,
     /// How many places there are, those that the driver has among them.
     length: u32,
     vacant: Vec<u32>,
@@ -49,11 +51,18 @@ struct Bell {
 
 /// Those who are to be polled.
 #[derive(Default)]
-struct Woken(Mutex<Queue>);
+struct Woken {
+    queue: Mutex<Queue>,
+    /// Whether anybody drives, or would. A driver says so before it takes the tasks, under their lock; a task
+    /// comes under the same lock, and its spawner looks here after that.
+    driving: AtomicBool,
+}
 
 #[derive(Default)]
 struct Queue {
     indices: Vec<u32>,
+    /// Whether a task has come since the last driver began.
+    called: bool,
     /// A list that is not in use, for its memory.
     spare: Vec<u32>,
     /// Who drives the set, or would: mostly one.
@@ -67,6 +76,7 @@ impl<M: Flavour> InPlace<M> {
         let tasks = Tasks {
             slots: Vec::new(),
             newcomers: Vec::new(),
+            fresh: Vec::new(),
             length: 0,
             vacant: Vec::new(),
             driven: false,
@@ -80,11 +90,10 @@ impl<M: Flavour> InPlace<M> {
 
     /// Polls everyone who was woken, once.
     pub(super) fn drive(&self, cx: &mut task::Context<'_>) {
-        self.woken.join(cx.waker());
-        let Some(mut slots) = self.tasks.lock().take() else {
+        let Some(mut batch) = self.woken.enter(cx.waker()) else {
             return; // somebody else is at it, or we are called from one of the tasks
         };
-        let batch = self.woken.take();
+        let mut slots = self.tasks.lock().take(&mut batch);
         let ended: Vec<_> = batch
             .iter()
             .copied()
@@ -92,8 +101,10 @@ impl<M: Flavour> InPlace<M> {
             .collect();
         let unwanted = self.tasks.lock().put_back(slots, ended);
         guard::discard(unwanted);
-        // Some may have been woken meanwhile: after the others' turn. By all who drive, for one may be gone.
-        self.woken.leave(batch).into_iter().for_each(guard::wake);
+        // Some may have come, or been woken, meanwhile: after the others' turn. By all who drive, for one may
+        // be gone.
+        let drivers = self.woken.leave(batch);
+        drivers.into_iter().for_each(guard::wake);
     }
 
     /// Drops every task.
@@ -109,7 +120,7 @@ impl<M: Flavour> Spawn<M> for InPlace<M> {
     fn spawn(&self, task: M) {
         let inserted = self.tasks.lock().insert(task, &self.woken);
         match inserted {
-            Ok(bell) => bell.ring(),
+            Ok(()) => self.woken.call(),
             Err(late) => guard::discard(late),
         }
     }
@@ -145,7 +156,7 @@ fn poll<M: Flavour>(slots: &mut [Slot<M>], index: u32) -> bool {
 
 impl<M> Tasks<M> {
     /// Gives the task back if it comes too late.
-    fn insert(&mut self, task: M, woken: &Arc<Woken>) -> Result<Arc<Bell>, M> {
+    fn insert(&mut self, task: M, woken: &Arc<Woken>) -> Result<(), M> {
         if self.cleared {
             return Err(task);
         }
@@ -153,30 +164,32 @@ impl<M> Tasks<M> {
         if let Some(index) = vacant {
             let slot = &mut self.slots[index as usize];
             slot.task = Some(task);
-            if Arc::get_mut(&mut slot.bell).is_none() {
-                slot.bell = Bell::new(woken, index);
+            match Arc::get_mut(&mut slot.bell) {
+                Some(bell) => bell.rung = AtomicBool::new(true),
+                None => slot.bell = Bell::new(woken, index),
             }
-            return Ok(slot.bell.clone());
+            self.fresh.push(index);
+            return Ok(());
         }
-        let bell = Bell::new(woken, self.length);
+        let index = self.length;
         self.length += 1;
         let slot = Slot {
             task: Some(task),
-            bell: bell.clone(),
+            bell: Bell::new(woken, index),
         };
         match self.driven {
             true => self.newcomers.push(slot),
             false => self.slots.push(slot),
         }
-        Ok(bell)
+        self.fresh.push(index);
+        Ok(())
     }
 
-    /// Hands the tasks to a driver, unless another has them.
-    fn take(&mut self) -> Option<Vec<Slot<M>>> {
-        if mem::replace(&mut self.driven, true) {
-            return None;
-        }
-        Some(mem::take(&mut self.slots))
+    /// Hands the tasks to the driver, and adds those to his batch who have never been polled.
+    fn take(&mut self, batch: &mut Vec<u32>) -> Vec<Slot<M>> {
+        self.driven = true;
+        batch.append(&mut self.fresh);
+        mem::take(&mut self.slots)
     }
 
     /// Takes them back, and in the newcomers. Returns those that are not wanted any more.
@@ -201,7 +214,7 @@ impl<M> Tasks<M> {
 
 impl Bell {
     fn new(woken: &Arc<Woken>, index: u32) -> Arc<Self> {
-        let rung = AtomicBool::new(false);
+        let rung = AtomicBool::new(true);
         Arc::new(Self {
             woken: woken.clone(),
             index,
@@ -225,57 +238,80 @@ impl ArcWake for Bell {
 impl Woken {
     fn push(&self, index: u32) {
         let drivers = {
-            let mut queue = self.0.lock();
+            let mut queue = self.queue.lock();
             queue.indices.push(index);
-            match queue.driven {
-                true => Vec::new(),
-                false => mem::take(&mut queue.drivers),
-            }
+            queue.drivers_to_wake()
         };
         drivers.into_iter().for_each(guard::wake);
     }
 
-    /// Makes `waker` one of those who are woken when there is somebody to poll.
-    fn join(&self, waker: &Waker) {
-        let known = self
-            .0
-            .lock()
-            .drivers
-            .iter()
-            .any(|driver| driver.will_wake(waker));
-        if known {
-            return;
+    /// A task has come: wakes those who would poll it.
+    #[inline]
+    fn call(&self) {
+        if self.driving.load(Ordering::Relaxed) {
+            let drivers = {
+                let mut queue = self.queue.lock();
+                queue.called = true;
+                queue.drivers_to_wake()
+            };
+            drivers.into_iter().for_each(guard::wake);
         }
-        let waker = waker.clone();
-        let mut queue = self.0.lock();
-        queue.drivers.push(waker);
-        let too_many = queue.drivers.len() > DRIVERS;
-        let woken = if too_many {
-            mem::take(&mut queue.drivers)
-        } else {
-            Vec::new()
-        };
-        drop(queue);
-        woken.into_iter().for_each(guard::wake);
     }
 
-    /// Those who are to be polled, and the turn to do it.
-    fn take(&self) -> Vec<u32> {
-        let mut queue = self.0.lock();
-        queue.driven = true;
-        let spare = mem::take(&mut queue.spare);
-        mem::replace(&mut queue.indices, spare)
+    /// Makes `waker` one of those who are woken when there is somebody to poll. If it is its turn, hands out
+    /// those who were woken.
+    fn enter(&self, waker: &Waker) -> Option<Vec<u32>> {
+        let waker = waker.clone(); // perhaps for nothing: cheaper than a lock to find out
+        let mut queue = self.queue.lock();
+        let (unused, crowd) = queue.join(waker);
+        let batch = queue.take_turn();
+        self.driving.store(true, Ordering::Relaxed);
+        drop(queue);
+        guard::discard(unused);
+        crowd.into_iter().for_each(guard::wake);
+        batch
     }
 
     /// Gives the turn back. Returns who is to be woken if there is more to do.
     fn leave(&self, mut batch: Vec<u32>) -> Vec<Waker> {
         batch.clear();
-        let mut queue = self.0.lock();
+        let mut queue = self.queue.lock();
         queue.spare = batch;
         queue.driven = false;
-        match queue.indices.is_empty() {
-            true => Vec::new(),
-            false => mem::take(&mut queue.drivers),
+        match queue.called || !queue.indices.is_empty() {
+            true => queue.drivers_to_wake(),
+            false => Vec::new(),
         }
+    }
+}
+
+impl Queue {
+    /// Nobody if one of them is at it.
+    fn drivers_to_wake(&mut self) -> Vec<Waker> {
+        match self.driven {
+            true => Vec::new(),
+            false => mem::take(&mut self.drivers),
+        }
+    }
+
+    /// Returns the waker if it is known, and those who are to be woken because there are too many.
+    fn join(&mut self, waker: Waker) -> (Option<Waker>, Vec<Waker>) {
+        if self.drivers.iter().any(|driver| driver.will_wake(&waker)) {
+            return (Some(waker), Vec::new());
+        }
+        self.drivers.push(waker);
+        match self.drivers.len() > DRIVERS {
+            true => (None, mem::take(&mut self.drivers)),
+            false => (None, Vec::new()),
+        }
+    }
+
+    fn take_turn(&mut self) -> Option<Vec<u32>> {
+        if mem::replace(&mut self.driven, true) {
+            return None;
+        }
+        self.called = false;
+        let spare = mem::take(&mut self.spare);
+        Some(mem::replace(&mut self.indices, spare))
     }
 }
