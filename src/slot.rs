@@ -319,3 +319,134 @@ impl Drop for WakerSlot {
         }
     }
 }
+
+#[cfg(all(test, not(failfast_loom)))]
+#[allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "one thread, or as each test says"
+)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::task::Wake;
+    use std::thread;
+
+    #[derive(Default)]
+    struct Bell;
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    fn waker() -> (Arc<Bell>, Waker) {
+        let bell = Arc::<Bell>::default();
+        (bell.clone(), bell.into())
+    }
+
+    #[test]
+    fn value_is_taken_once() {
+        let slot = Slot::default();
+        assert_eq!(slot.take(), None::<Box<u8>>);
+        unsafe { slot.put(Box::new(1)) };
+        assert_eq!(slot.take(), Some(Box::new(1)));
+        assert_eq!(slot.take(), None);
+        unsafe { slot.put(Box::new(2)) };
+        assert_eq!({ slot }.take_mut(), Some(Box::new(2)));
+    }
+
+    #[test]
+    fn value_for_a_closed_slot_comes_back_and_opens_it() {
+        let slot = Slot::default();
+        assert_eq!(slot.take_or_close(), None);
+        assert_eq!(slot.take_or_close(), None);
+        assert_eq!(unsafe { slot.put_unless_closed(1) }, Err(1));
+        assert_eq!(unsafe { slot.put_unless_closed(2) }, Ok(()));
+        assert_eq!(slot.take_or_close(), Some(2));
+        assert_eq!(slot.take(), None);
+    }
+
+    #[test]
+    fn value_left_behind_is_dropped_once() {
+        let value = Arc::new(());
+        let slot = Slot::default();
+        unsafe { slot.put(value.clone()) };
+        drop(slot);
+        assert_eq!(Arc::strong_count(&value), 1);
+        let mut slot = Slot::default();
+        unsafe { slot.put(value.clone()) };
+        drop(slot.take_mut());
+        drop(slot);
+        assert_eq!(Arc::strong_count(&value), 1);
+    }
+
+    #[test]
+    fn value_goes_to_one_of_two_takers() {
+        for _ in 0..1_000 {
+            let (slot, value) = (Slot::default(), Arc::new(()));
+            unsafe { slot.put(value.clone()) };
+            let taken = thread::scope(|scope| {
+                let other = scope.spawn(|| slot.take());
+                usize::from(slot.take().is_some()) + usize::from(other.join().unwrap().is_some())
+            });
+            assert_eq!((taken, Arc::strong_count(&value)), (1, 1));
+        }
+    }
+
+    #[test]
+    fn step_hands_out_the_waker_once() {
+        let (bell, waker) = waker();
+        let slot = WakerSlot::default();
+        assert!(unsafe { slot.park(&waker, 0) });
+        assert_eq!(Arc::strong_count(&bell), 3);
+        assert!(slot.advance(1).is_some());
+        assert!(slot.advance(1).is_none());
+        assert_eq!((slot.step(), Arc::strong_count(&bell)), (1, 2));
+    }
+
+    #[test]
+    fn park_after_a_step_that_was_not_seen() {
+        let (bell, waker) = waker();
+        let slot = WakerSlot::default();
+        assert!(slot.advance(2).is_none());
+        assert!(!unsafe { slot.park(&waker, 0) });
+        assert!(unsafe { slot.park(&waker, 2) });
+        assert!(slot.advance(1).is_none(), "a step back is none");
+        drop(slot);
+        assert_eq!(Arc::strong_count(&bell), 2);
+    }
+
+    #[test]
+    fn park_again() {
+        let ((bell, waker), (other_bell, other)) = (waker(), waker());
+        let slot = WakerSlot::default();
+        assert!(unsafe { slot.park(&waker, 0) });
+        assert!(unsafe { slot.park(&waker, 0) }, "the same");
+        assert_eq!(Arc::strong_count(&bell), 3);
+        assert!(unsafe { slot.park(&other, 0) }, "another");
+        assert_eq!(
+            (Arc::strong_count(&bell), Arc::strong_count(&other_bell)),
+            (2, 3)
+        );
+        assert!(slot.take().is_some_and(|waker| waker.will_wake(&other)));
+        assert!(slot.take().is_none());
+    }
+
+    #[test]
+    fn parking_against_a_step() {
+        for _ in 0..1_000 {
+            let (bell, waker) = waker();
+            let slot = WakerSlot::default();
+            let (parked, woken) = thread::scope(|scope| {
+                let step = scope.spawn(|| slot.advance(1).is_some());
+                let parked = unsafe { slot.park(&waker, 0) };
+                (parked, step.join().unwrap())
+            });
+            assert_eq!(
+                parked, woken,
+                "either the step is seen, or it finds the waker"
+            );
+            drop(slot);
+            assert_eq!(Arc::strong_count(&bell), 2);
+        }
+    }
+}

@@ -70,3 +70,38 @@ impl<T> UnsafeCell<T> {
         change(self.0.get())
     }
 }
+
+/// Keeps what every thread writes out of the cache lines of what every thread reads.
+///
+/// By room on both sides, not by alignment: allocators take long to align.
+#[repr(C)]
+pub(crate) struct Apart<T> {
+    before: Room,
+    value: T,
+    after: Room,
+}
+
+/// A cache line that nobody uses.
+pub(crate) type Room = [std::mem::MaybeUninit<u8>; 64];
+
+pub(crate) const ROOM: Room = [const { std::mem::MaybeUninit::uninit() }; 64];
+
+impl<T> Apart<T> {
+    #[inline]
+    pub(crate) const fn new(value: T) -> Self {
+        Self {
+            before: ROOM,
+            value,
+            after: ROOM,
+        }
+    }
+}
+
+impl<T> std::ops::Deref for Apart<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}

@@ -32,7 +32,7 @@ use super::table::Table;
 use crate::context::{Context, Hook};
 use crate::error::Error;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Apart, Mutex, MutexGuard};
 use std::panic::Location;
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
@@ -76,14 +76,14 @@ pub(crate) struct Core {
     timely: bool,
     phase: AtomicU8,
     /// How many tasks there have been, queued ones included (wrapping). Written under the roster's lock.
-    spawned: AtomicU32,
+    spawned: Apart<AtomicU32>,
     /// High half: how many have finished (wrapping). Low half: the list of those not yet looked at, as the
     /// index of the newest plus 1. One word, so that finishing is one atomic step.
-    finished: AtomicU64,
+    finished: Apart<AtomicU64>,
     /// How many of the live ones are background tasks.
     background: AtomicUsize,
     seats: Table<Seat>,
-    roster: Mutex<Roster>,
+    roster: Apart<Mutex<Roster>>,
     /// Whether places have been given back, so that they may not be in the order of spawning any more.
     shuffled: AtomicBool,
     /// Whether `Roster::limit` is set: without it the end of a task takes no lock of the roster's.
@@ -126,11 +126,11 @@ impl Core {
             ctx: parent.group(timeout, core.clone(), origin),
             timely: timeout.is_some(),
             phase: AtomicU8::new(Phase::Run as u8),
-            spawned: AtomicU32::new(0),
-            finished: AtomicU64::new(0),
+            spawned: Apart::new(AtomicU32::new(0)),
+            finished: Apart::new(AtomicU64::new(0)),
             background: AtomicUsize::new(0),
             seats: Table::new(),
-            roster: Mutex::new(Roster::new()),
+            roster: Apart::new(Mutex::new(Roster::new())),
             shuffled: AtomicBool::new(false),
             limited: AtomicBool::new(false),
             owner: Mutex::new(None),

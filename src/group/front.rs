@@ -8,8 +8,8 @@ use crate::error::{BoxError, Error, Name};
 use crate::guard;
 use crate::slot::Slot;
 use crate::spawn::{Carry, Flavour, Spawn};
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, ROOM, Room};
 use async_channel::{Receiver, Sender};
 use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
@@ -54,7 +54,10 @@ pub(super) struct Inner<S: Spawn<M>, T, M: Flavour> {
 }
 
 /// The tasks' results, and those who have to wait for a place.
+#[repr(C)]
 pub(super) struct Results<T, M> {
+    /// Between the reference count, which every task changes, and the rest.
+    apart: Room,
     core: Arc<Core>,
     values: Table<Slot<T>>,
     /// Made when the first task has to wait.
@@ -268,6 +271,7 @@ fn is_done<H>((_, done): &Kept<H>) -> bool {
 impl<S: Spawn<M>, T, M: Flavour> Inner<S, T, M> {
     pub(super) fn new(host: Host<S, M>, core: Arc<Core>) -> Arc<Self> {
         let results = Arc::new(Results {
+            apart: ROOM,
             core: core.clone(),
             values: Table::new(),
             queue: OnceLock::new(),
