@@ -8,8 +8,8 @@ use super::life::{End, Life};
 use crate::clock::{Clock, Sleep, SystemClock};
 use crate::error::{Cause, ContextError};
 use crate::guard;
-use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicIsize, Ordering};
+use crate::slot::Slot;
+use crate::sync::atomic::{AtomicIsize, AtomicU32, Ordering};
 use futures::task::{ArcWake, waker_ref};
 use std::error::Error as StdError;
 use std::future::Future;
@@ -39,7 +39,7 @@ pub(super) struct Timers {
     /// How many in the subtree wait for the own deadline. Who is released before he has been counted makes
     /// it negative for that long.
     wanted: AtomicIsize,
-    timer: Mutex<Timer>,
+    timer: Timer,
     /// How many contexts a linked one has.
     pub(super) sources: usize,
 }
@@ -57,9 +57,9 @@ enum Above {
 /// unlocked; who comes meanwhile leaves a note.
 #[derive(Default)]
 struct Timer {
-    sleep: Option<Sleep>,
-    driven: bool,
-    again: bool,
+    sleep: Slot<Sleep>,
+    /// 0: nobody drives it. Else 1 more than the notes that were left for who does.
+    notes: AtomicU32,
 }
 
 impl ClockRef {
@@ -321,14 +321,22 @@ impl Life {
     /// The clock's code runs here, and nowhere else, outside every lock. One drives at a time; who comes
     /// meanwhile (the timer's wake-up, say, from inside its own poll) has the driver go round once more.
     fn drive(self: &Arc<Self>) {
-        let Some(mut sleep) = self.timers.timer.lock().take() else {
+        let Timer { sleep, notes } = &self.timers.timer;
+        if notes.fetch_add(1, Ordering::AcqRel) > 0 {
             return;
-        };
+        }
+        let mut seen = 1;
         loop {
-            sleep = self.advance(sleep);
-            match self.timers.timer.lock().put_back(sleep) {
-                None => return,
-                Some(again) => sleep = again,
+            if let Some(armed) = self.advance(sleep.take()) {
+                #[allow(unsafe_code, reason = "see `slot`")]
+                // SAFETY: it has just been emptied, and the one who drives alone fills it.
+                unsafe {
+                    sleep.put(armed);
+                }
+            }
+            match notes.compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return,
+                Err(more) => seen = more,
             }
         }
     }
@@ -379,28 +387,6 @@ impl Life {
 #[derive(Debug, thiserror::Error)]
 #[error("the context's clock panicked: {0}")]
 struct ClockPanicked(String);
-
-impl Timer {
-    /// The sleep, if nobody else drives it.
-    fn take(&mut self) -> Option<Option<Sleep>> {
-        if self.driven {
-            self.again = true;
-            return None;
-        }
-        self.driven = true;
-        Some(self.sleep.take())
-    }
-
-    /// Ends the turn, or begins another: then it gives the sleep back out.
-    fn put_back(&mut self, sleep: Option<Sleep>) -> Option<Option<Sleep>> {
-        if std::mem::take(&mut self.again) {
-            return Some(sleep);
-        }
-        self.driven = false;
-        self.sleep = sleep;
-        None
-    }
-}
 
 /// The clock's wake-up: on its thread, so nothing may be thrown there.
 impl ArcWake for Life {
