@@ -1539,8 +1539,8 @@ mod hostile {
 
     static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, release);
 
-    // SAFETY, for all four: `data` is what `Arc::into_raw` gave, and each waker owns one count of it.
     fn clone(data: *const ()) -> RawWaker {
+        // SAFETY: `data` is what `Arc::into_raw` gave, and each waker owns one count of it.
         let own = unsafe { ManuallyDrop::new(Arc::from_raw(data.cast::<Reentrant>())) };
         own.enter();
         RawWaker::new(Arc::into_raw(Arc::clone(&own)).cast(), &VTABLE)
@@ -1551,10 +1551,12 @@ mod hostile {
     }
 
     fn wake_by_ref(data: *const ()) {
+        // SAFETY: as in `clone`.
         unsafe { ManuallyDrop::new(Arc::from_raw(data.cast::<Reentrant>())) }.enter();
     }
 
     fn release(data: *const ()) {
+        // SAFETY: as in `clone`; this one's count is given up.
         unsafe { Arc::from_raw(data.cast::<Reentrant>()) }.enter();
     }
 
