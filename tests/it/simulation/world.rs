@@ -1,20 +1,22 @@
 //! An executor and a clock that do nothing but what the dice say: one thread, virtual time, faults.
 
 use super::dice::Dice;
-use failfast::{Clock, ManualClock, Spawn, Task};
-use std::collections::BTreeMap;
-use std::future::Future;
+use failfast::{Clock, LocalTask, ManualClock, Spawn, Task};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::{Future, poll_fn};
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{self, Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A schedule that takes more steps than this is a livelock.
 const STEPS: usize = 50_000;
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+type LocalWork = Pin<Box<dyn Future<Output = ()>>>;
 
 #[derive(Clone)]
 pub(crate) struct World(Arc<Shared>);
@@ -24,6 +26,7 @@ struct Shared {
     clock: ManualClock,
     dice: Mutex<Dice>,
     alive: AtomicUsize,
+    steps: AtomicUsize,
     /// Panics that the program meant, less those that were seen.
     panics: AtomicIsize,
 }
@@ -35,6 +38,12 @@ struct State {
     /// Those that users' own programs run in: no fault befalls them.
     roots: usize,
     woken: Vec<usize>,
+    /// Who is being polled, the innermost last.
+    polled: Vec<usize>,
+    /// Those that block their thread, and until when: no poll of theirs gets anywhere before.
+    blocked: BTreeMap<usize, Instant>,
+    /// Those of them that the executor is to drop as soon as it can.
+    doomed: BTreeSet<usize>,
     next: usize,
     shut_down: bool,
     faults: Faults,
@@ -53,6 +62,43 @@ struct Bell(Arc<Shared>, usize);
 
 /// Cancels its task when it is dropped, in the worlds where handles do.
 pub(crate) struct Handle(Option<(World, usize)>);
+
+/// What a thread-bound executor runs: it stays in its thread, and what moves is its number.
+struct Staying(usize);
+
+thread_local! {
+    static STAYING: RefCell<BTreeMap<usize, LocalWork>> = RefCell::default();
+}
+
+impl Staying {
+    fn new(id: usize, work: impl Future<Output = ()> + 'static) -> Self {
+        let before = STAYING.with_borrow_mut(|all| all.insert(id, Box::pin(work)));
+        assert!(before.is_none(), "one world a thread");
+        Self(id)
+    }
+}
+
+impl Future for Staying {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+        let work = STAYING.with_borrow_mut(|all| all.remove(&self.0));
+        let mut work = work.expect("it is in its thread, and nobody else polls it");
+        let polled = work.as_mut().poll(cx);
+        if polled.is_pending() {
+            STAYING.with_borrow_mut(|all| all.insert(self.0, work));
+        }
+        polled
+    }
+}
+
+impl Drop for Staying {
+    fn drop(&mut self) {
+        // After a failure the thread may be going away, and all that stayed in it.
+        let work = STAYING.try_with(|all| all.borrow_mut().remove(&self.0));
+        drop(work); // what it drops may spawn
+    }
+}
 
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
@@ -84,6 +130,7 @@ impl World {
             clock: ManualClock::new(),
             dice: Mutex::new(dice),
             alive: AtomicUsize::new(0),
+            steps: AtomicUsize::new(0),
             panics: AtomicIsize::new(0),
         }))
     }
@@ -116,6 +163,11 @@ impl World {
         &self.0.alive
     }
 
+    /// How many steps there have been.
+    pub(crate) fn steps(&self) -> usize {
+        self.0.steps.load(Ordering::SeqCst)
+    }
+
     /// A service panics on purpose.
     pub(crate) fn panics(&self) -> ! {
         self.0.panics.fetch_add(1, Ordering::SeqCst);
@@ -128,21 +180,55 @@ impl World {
         self.0.panics.fetch_sub(1, Ordering::SeqCst);
     }
 
+    /// The task that is being polled blocks its thread for some time: the executor can't poll it, nor drop it.
+    pub(crate) async fn block(&self) {
+        let until = self.0.clock.now() + self.span() * 2;
+        let mut blocked = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut blocked, true) {
+                return Poll::Ready(());
+            }
+            let mut state = lock(&self.0.state);
+            let id = *state.polled.last().expect("a task is being polled");
+            state.blocked.insert(id, until);
+            drop(state);
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Starts a user's own program, which nobody loses.
-    pub(crate) fn run(&self, root: impl Future<Output = ()> + Send + 'static) {
-        let id = self.add(Box::pin(root));
+    pub(crate) fn run(&self, root: impl Future<Output = ()> + 'static) {
+        let id = self.add(|id| Box::pin(Staying::new(id, root)));
         let mut state = lock(&self.0.state);
         assert_eq!(id, state.roots, "roots come first");
         state.roots += 1;
     }
 
-    fn add(&self, work: Work) -> usize {
+    fn add(&self, work: impl FnOnce(usize) -> Work) -> usize {
         let mut state = lock(&self.0.state);
         let id = state.next;
         state.next += 1;
-        state.tasks.insert(id, Some(work));
+        state.tasks.insert(id, Some(work(id)));
         state.woken.push(id);
         id
+    }
+
+    /// Unless the executor has shut down, or loses it.
+    fn take_in(&self, work: impl FnOnce(usize) -> Work) -> Handle {
+        let (faults, down) = {
+            let state = lock(&self.0.state);
+            (state.faults, state.shut_down)
+        };
+        if down || (faults.loses && self.chance(32)) {
+            return Handle(None);
+        }
+        let id = self.add(work);
+        if faults.polls_inline && self.chance(2) {
+            self.poll(Some(id));
+        }
+        Handle(faults.cancels_on_drop.then(|| (self.clone(), id)))
     }
 
     /// Runs until nothing can happen any more; everything must be over then.
@@ -175,10 +261,12 @@ impl World {
             "futures were leaked"
         );
         assert_eq!(self.0.clock.armed(), 0, "timers were leaked");
+        assert!(STAYING.with_borrow(BTreeMap::is_empty));
     }
 
     /// False if nothing can happen.
     fn step(&self) -> bool {
+        self.0.steps.fetch_add(1, Ordering::SeqCst);
         let (faults, down) = {
             let state = lock(&self.0.state);
             (state.faults, state.shut_down)
@@ -188,18 +276,34 @@ impl World {
         } else if faults.loses && self.chance(32) {
             self.lose_one();
         } else if self.chance(24) {
-            self.poll(self.pick(|state| state.tasks.keys().copied().collect())); // spuriously
+            let unblocked = |state: &State| state.ready(state.tasks.keys(), self.0.clock.now());
+            self.poll(self.pick(unblocked)); // spuriously
         } else if self.chance(16) {
             self.0.clock.advance(self.span());
         }
-        let woken = self.pick(|state| state.woken.clone());
+        let woken = self.pick(|state| state.ready(state.woken.iter(), self.0.clock.now()));
         match woken {
             Some(_) => self.poll(woken),
             None => {
-                return self.0.clock.advance_to_next() || self.is_woken_late();
+                return self.0.clock.advance_to_next()
+                    || self.advance_to_unblock()
+                    || self.is_woken_late();
             }
         }
         true
+    }
+
+    /// False if nobody is blocked.
+    fn advance_to_unblock(&self) -> bool {
+        let now = self.0.clock.now();
+        let mut state = lock(&self.0.state);
+        state.blocked.retain(|_, until| *until > now);
+        let earliest = state.blocked.values().min().copied();
+        drop(state);
+        if let Some(until) = earliest {
+            self.0.clock.advance(until - now);
+        }
+        earliest.is_some()
     }
 
     /// What a lost task wakes, the library wakes from a thread of its own, and waits a little for it. Where
@@ -232,12 +336,22 @@ impl World {
         let taken = {
             let mut state = lock(&self.0.state);
             state.woken.retain(|woken| *woken != id);
-            state.tasks.get_mut(&id).and_then(Option::take)
+            state.blocked.remove(&id);
+            if state.doomed.remove(&id) {
+                drop(state);
+                return self.discard(id);
+            }
+            let taken = state.tasks.get_mut(&id).and_then(Option::take);
+            if taken.is_some() {
+                state.polled.push(id);
+            }
+            taken
         };
         let Some(mut work) = taken else { return };
         let waker = Waker::from(Arc::new(Bell(self.0.clone(), id))); // always another one
         let polled = work.as_mut().poll(&mut task::Context::from_waker(&waker));
         let mut state = lock(&self.0.state);
+        state.polled.pop();
         match polled {
             Poll::Pending if state.tasks.contains_key(&id) => {
                 state.tasks.insert(id, Some(work));
@@ -245,44 +359,52 @@ impl World {
             // It is over, or its handle was dropped meanwhile.
             _ => {
                 state.tasks.remove(&id);
+                state.blocked.remove(&id);
                 drop(state);
                 drop(work);
             }
         }
     }
 
-    /// Drops a group's task, under no lock.
+    /// Drops a group's task, under no lock; one that blocks its thread as soon as it does not any more.
     fn discard(&self, id: usize) {
         let dropped = {
             let mut state = lock(&self.0.state);
             state.woken.retain(|woken| *woken != id);
+            if state.blocked.contains_key(&id) && matches!(state.tasks.get(&id), Some(Some(_))) {
+                state.doomed.insert(id);
+                state.woken.push(id);
+                return;
+            }
             state.tasks.remove(&id)
         };
         drop(dropped);
     }
 
     fn lose_one(&self) {
-        let victim = self.pick(|state| {
-            state
-                .tasks
-                .range(state.roots..)
-                .map(|(id, _)| *id)
-                .collect()
-        });
+        let victim = self.pick(State::mortals);
         victim.into_iter().for_each(|id| self.discard(id));
     }
 
     fn shut_down(&self) {
         lock(&self.0.state).shut_down = true;
-        while let Some(id) = self.pick(|state| {
-            state
-                .tasks
-                .range(state.roots..)
-                .map(|(id, _)| *id)
-                .collect()
-        }) {
+        while let Some(id) = self.pick(State::mortals) {
             self.discard(id);
         }
+    }
+}
+
+impl State {
+    /// Those of them who do not block their thread.
+    fn ready<'a>(&self, all: impl Iterator<Item = &'a usize>, now: Instant) -> Vec<usize> {
+        let is_ready = |id: &&usize| self.blocked.get(id).is_none_or(|until| *until <= now);
+        all.filter(is_ready).copied().collect()
+    }
+
+    /// Those that the executor may drop.
+    fn mortals(&self) -> Vec<usize> {
+        let ids = self.tasks.range(self.roots..).map(|(id, _)| *id);
+        ids.filter(|id| !self.doomed.contains(id)).collect()
     }
 }
 
@@ -290,17 +412,15 @@ impl Spawn for World {
     type Handle = Handle;
 
     fn spawn(&self, task: Task) -> Handle {
-        let faults = lock(&self.0.state).faults;
-        let down = lock(&self.0.state).shut_down;
-        if down || (faults.loses && self.chance(32)) {
-            drop(task);
-            return Handle(None);
-        }
-        let id = self.add(Box::pin(task));
-        if faults.polls_inline && self.chance(2) {
-            self.poll(Some(id));
-        }
-        Handle(faults.cancels_on_drop.then(|| (self.clone(), id)))
+        self.take_in(|_| Box::pin(task))
+    }
+}
+
+impl Spawn<LocalTask> for World {
+    type Handle = Handle;
+
+    fn spawn(&self, task: LocalTask) -> Handle {
+        self.take_in(|id| Box::pin(Staying::new(id, task)))
     }
 }
 
