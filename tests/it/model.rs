@@ -6,6 +6,7 @@
 //! A failing sequence prints its seed; `FAILFAST_SEED=<seed>` replays it alone.
 
 use crate::executor::{Executor, Polled};
+use crate::support::eventually;
 use failfast::{
     BoxError, Canceller, Context, Ending, Error, Group, InPlace, ManualClock, Spawn, Task,
     TaskGroup,
@@ -912,15 +913,29 @@ where
         }
         let ended = self.world.lock().groups[self.id].end.is_some();
         assert!(
-            !ended || line.iter_mut().all(|one| one.ready().is_err()),
+            !ended
+                || line
+                    .iter_mut()
+                    .all(|one| matches!(self.poll_one_in_line(one), Poll::Ready(Err(_)))),
             "not released"
         );
+    }
+
+    /// If a lost task has ended the group, the library tells that from a thread of its own, which may be late.
+    fn poll_one_in_line<T>(&self, one: &mut Polled<'_, T>) -> Poll<T> {
+        loop {
+            let polled = one.poll();
+            if polled.is_ready() || self.world.lock().groups[self.id].end.is_none() {
+                return polled;
+            }
+            eventually("called", || one.is_woken());
+        }
     }
 
     /// Whoever is first in line is ready exactly if there is a place, and then the next is first.
     fn poll_ready(&self, line: &mut Vec<Polled<'_, Result<(), Error>>>, place: usize) {
         self.world.lock().serve_queue(self.id);
-        let polled = line[place].poll(); // in place this polls tasks, too
+        let polled = self.poll_one_in_line(&mut line[place]); // in place this polls tasks, too
         let (ended, full) = {
             let model = self.world.lock();
             (model.groups[self.id].end.is_some(), model.is_full(self.id))
