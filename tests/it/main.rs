@@ -1,5 +1,6 @@
 //! The integration tests, as one binary.
 
+mod aggregator;
 mod auto_traits;
 mod clock;
 mod conc;
@@ -21,3 +22,4 @@ mod simulation;
 mod snapshot;
 mod spawn;
 mod support;
+mod testing;
