@@ -55,8 +55,10 @@ struct Scope {
     first: Mutex<Option<Who>>,
     accepted: Mutex<Vec<u64>>,
     next: Mutex<u64>,
-    /// When the context ended, where that is asked.
-    ended: Mutex<Option<Instant>>,
+    /// How many services succeeded, and the world's last idle moment before the last of them did.
+    succeeded: Mutex<(usize, usize)>,
+    /// When the context ended, and after how many idle moments, where that is asked.
+    ended: Mutex<Option<(Instant, usize)>>,
 }
 
 /// How long after the end stragglers are waited for: the grace, and the limit.
@@ -75,6 +77,7 @@ impl Scope {
             first: Mutex::new(None),
             accepted: Mutex::new(Vec::new()),
             next: Mutex::new(0),
+            succeeded: Mutex::default(),
             ended: Mutex::new(None),
         })
     }
@@ -96,7 +99,7 @@ impl Scope {
             return self.check_nobody_is_left();
         };
         assert_eq!(Some(*after), patience.limit, "nobody asked for a limit");
-        if let Some(ended) = *self.ended.lock().unwrap() {
+        if let Some((ended, _)) = *self.ended.lock().unwrap() {
             let waited = world.clock().now() - ended;
             assert!(waited >= patience.grace + *after, "after {waited:?} only");
         }
@@ -118,8 +121,20 @@ impl Scope {
     fn watch_the_end(self: &Arc<Self>, world: &World, ctx: &Context) {
         let (scope, world) = (self.clone(), world.clone());
         let _in_place = ctx.on_done(move || {
-            *scope.ended.lock().unwrap() = Some(world.clock().now());
+            *scope.ended.lock().unwrap() = Some((world.clock().now(), world.idles()));
         });
+    }
+
+    /// Once all services have succeeded and somebody waits, it is the group that ends its background tasks: at
+    /// once, so before nothing else can happen.
+    fn check_nobody_waited_for_attendants(&self, waited_from: usize) {
+        let (count, served) = *self.succeeded.lock().unwrap();
+        if let (Some((_, ended)), true) = (
+            *self.ended.lock().unwrap(),
+            count == self.accepted.lock().unwrap().len(),
+        ) {
+            assert!(ended <= served.max(waited_from), "background tasks go on");
+        }
     }
 
     /// The first cause is kept: the error is that of who failed first, or the context's if nobody did.
@@ -185,6 +200,9 @@ impl Witness {
         let served = served.await;
         if served.is_err() {
             self.fails();
+        } else if matches!(self.who, Who::Service(_)) {
+            let mut succeeded = self.scope.succeeded.lock().unwrap();
+            *succeeded = (succeeded.0 + 1, self.world.idles());
         }
         self.ended = true;
         served
@@ -521,6 +539,8 @@ where
         let limit = world.span();
         patience.limit = Some(limit);
         group = group.with_straggler_limit(limit);
+    }
+    if patience.limit.is_some() || world.chance(2) {
         scope.watch_the_end(world, &ctx);
     }
     for number in 0..world.roll(4).saturating_sub(1) {
@@ -559,8 +579,10 @@ where
     M: Flavour,
 {
     let ctx = &group.context().clone();
-    let judged = |outcome: Result<Vec<u64>, Error>| {
+    let mut waited_from = world.idles();
+    let judged = |outcome: Result<Vec<u64>, Error>, waited_from| {
         scope.check_who_is_left(world, patience, outcome.as_ref().err());
+        scope.check_nobody_waited_for_attendants(waited_from);
         judge(scope, ending, ctx, outcome)
     };
     match world.roll(8) {
@@ -571,7 +593,7 @@ where
         }
         1 => {
             let dropped = match select(pin!(group.wait()), pin!(world.doze())).await {
-                Either::Left((outcome, _)) => return judged(outcome),
+                Either::Left((outcome, _)) => return judged(outcome, waited_from),
                 Either::Right(((), _)) => None,
             };
             assert!(ctx.is_done(), "a dropped wait cancels");
@@ -588,11 +610,12 @@ where
             }
             values.sort_unstable(); // they came in the order of their ends
             scope.accepted.lock().unwrap().sort_unstable();
+            waited_from = world.idles();
             let rest = group.wait().await;
             if let (Ending::FailFast, Ok(rest)) = (ending, &rest) {
                 assert!(rest.is_empty() && failure.is_none());
             }
-            judged(rest.map(|_| values))
+            judged(rest.map(|_| values), waited_from)
         }
         4 if ending == Ending::Settle => {
             let outcomes = group.outcomes().await;
@@ -608,7 +631,7 @@ where
             }
             Some(())
         }
-        _ => judged(group.wait().await),
+        _ => judged(group.wait().await, waited_from),
     }
 }
 

@@ -27,6 +27,7 @@ struct Shared {
     dice: Mutex<Dice>,
     alive: AtomicUsize,
     steps: AtomicUsize,
+    idles: AtomicUsize,
     /// Panics that the program meant, less those that were seen.
     panics: AtomicIsize,
 }
@@ -131,6 +132,7 @@ impl World {
             dice: Mutex::new(dice),
             alive: AtomicUsize::new(0),
             steps: AtomicUsize::new(0),
+            idles: AtomicUsize::new(0),
             panics: AtomicIsize::new(0),
         }))
     }
@@ -166,6 +168,11 @@ impl World {
     /// How many steps there have been.
     pub(crate) fn steps(&self) -> usize {
         self.0.steps.load(Ordering::SeqCst)
+    }
+
+    /// How often nothing could happen but that time passed, and nobody blocked a thread.
+    pub(crate) fn idles(&self) -> usize {
+        self.0.idles.load(Ordering::SeqCst)
     }
 
     /// A service panics on purpose.
@@ -285,6 +292,8 @@ impl World {
         match woken {
             Some(_) => self.poll(woken),
             None => {
+                let is_idle = lock(&self.0.state).blocked.is_empty();
+                self.0.idles.fetch_add(is_idle.into(), Ordering::SeqCst);
                 return self.0.clock.advance_to_next()
                     || self.advance_to_unblock()
                     || self.is_woken_late();
