@@ -412,7 +412,9 @@ impl<T, M: Flavour> Results<T, M> {
     }
 
     fn pop(&self) -> Option<(u32, M)> {
-        self.queue.get()?.1.try_recv().ok()
+        let (index, job) = self.queue.get()?.1.try_recv().ok()?;
+        self.core.dequeued(index);
+        Some((index, job))
     }
 
     /// The next in the queue, to be run without a spawner's help: the spawner has no handle for it.

@@ -101,7 +101,8 @@ where
         };
         let (core, index) = (&**desk.core(), this.place.index);
         let seat = core.seat(index);
-        if std::mem::take(&mut this.place.queued) && core.leaves_queue_too_late(seat) {
+        // From the queue, and too late.
+        if std::mem::take(&mut this.place.queued) && core.has_ended() {
             return Poll::Ready(this.place.end(drop_future(this.future, Outcome::Cancelled)));
         }
         loop {

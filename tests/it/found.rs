@@ -1,11 +1,14 @@
 //! What the simulation found, as small as it gets.
 
-use failfast::{Context, Ending, Group};
+use failfast::{Context, Ending, Error, Group, ManualClock, Task};
 use futures::task::noop_waker_ref;
 use std::fmt;
 use std::future::{Future, pending, poll_fn};
-use std::pin::pin;
+use std::num::NonZeroUsize;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
 use std::task::{self, Poll};
+use std::time::Duration;
 
 fn polled<F: Future>(future: F) -> Poll<F::Output> {
     let mut future = pin!(future);
@@ -46,4 +49,36 @@ fn task_cancelled_in_a_settling_group_after_a_sibling_failed() {
     for (_, outcome) in &outcomes[1..] {
         assert!(outcome.as_ref().unwrap_err().is_canceled());
     }
+}
+
+#[test]
+fn straggler_that_came_from_the_queue_and_was_not_polled_yet() {
+    // Section 4: what is still running when the limit has passed is named in the error.
+    let clock = ManualClock::new();
+    let parent = Context::background().with_clock(clock.clone());
+    let shelf = Arc::new(Mutex::new(Vec::new()));
+    let its_shelf = shelf.clone();
+    let spawn = move |task: Task| its_shelf.lock().unwrap().push(task);
+    let (group, _) = Group::<_, u32>::with_context(&parent, spawn);
+    let group = group
+        .with_limit(NonZeroUsize::MIN)
+        .with_straggler_limit(Duration::from_secs(1));
+    group.spawn_named("first", async { Ok::<_, fmt::Error>(1) });
+    group.spawn_named("second", pending::<Result<u32, fmt::Error>>());
+    let mut task = shelf.lock().unwrap().pop().unwrap();
+    assert!(
+        polled(Pin::new(&mut task)).is_pending(),
+        "the first ends, and the second is next in its task"
+    );
+    group.cancel_with("enough");
+    let mut wait = pin!(group.wait());
+    assert!(polled(wait.as_mut()).is_pending());
+    clock.advance(Duration::from_secs(1)); // and the executor never polls its task again
+    let Poll::Ready(Err(error)) = polled(wait.as_mut()) else {
+        unreachable!("the limit has passed")
+    };
+    assert!(
+        matches!(&error, Error::Stragglers { names, .. } if names[..] == ["second"]),
+        "{error:?}"
+    );
 }

@@ -1,8 +1,7 @@
 //! Coming in: places, the limit, and the line of those who wait for one.
 
 use super::super::roster::{Roster, Ticket};
-use super::seat::{self, Seat};
-use super::{Core, Phase};
+use super::{Core, Phase, seat};
 use crate::error::Name;
 use crate::guard;
 use crate::sync::atomic::Ordering;
@@ -121,10 +120,9 @@ impl Core {
         may
     }
 
-    /// A task from the queue begins: whether that is too late, because the group has ended.
-    pub(crate) fn leaves_queue_too_late(&self, seat: &Seat) -> bool {
-        seat.state.store(seat::LIVE, Ordering::Relaxed);
-        self.has_ended()
+    /// The task at `index` has left the queue: it runs as soon as the executor polls it.
+    pub(crate) fn dequeued(&self, index: u32) {
+        self.seat(index).state.store(seat::LIVE, Ordering::Relaxed);
     }
 
     /// The task at `index` is run without a handle of the executor's being kept for it. Said before it runs,

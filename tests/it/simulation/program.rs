@@ -108,6 +108,7 @@ impl Scope {
         let is_named = |who: &Who| names.iter().any(|name| who.is_called(name));
         let mut running = alive.intersection(&started);
         assert!(running.all(is_named), "{names:?} are not {alive:?}");
+        assert!(!names.is_empty(), "nobody is named: {error:?}");
         // The group has gone since the error was made, in this very step, and dropped some of them.
         let gone = self.gone.lock().unwrap();
         let was_gone = |name: &Name| {
