@@ -643,6 +643,36 @@ mod timers {
         clock.advance(SECOND * 5);
         assert_eq!((called.get(), clock.armed()), (1, 0));
     }
+
+    #[test]
+    fn a_dying_childs_callback_arms_its_parents_timer() {
+        // The same where the child's own deadline came first, so that nobody waited for the parent's.
+        #[derive(Clone)]
+        struct HalfDeaf(ManualClock, Instant);
+        impl Clock for HalfDeaf {
+            fn now(&self) -> Instant {
+                self.0.now()
+            }
+            fn sleep_until(&self, deadline: Instant) -> Sleep {
+                match deadline < self.1 {
+                    true => Sleep::new(pending::<()>()),
+                    false => self.0.sleep_until(deadline),
+                }
+            }
+        }
+        let clock = ManualClock::new();
+        let root =
+            Context::background().with_clock(HalfDeaf(clock.clone(), clock.now() + SECOND * 2));
+        let parent = root.with_timeout(SECOND * 5);
+        let called = Count::default();
+        let child = parent.with_timeout(SECOND);
+        drop(child.on_done(called.adder()));
+        assert_eq!(clock.armed(), 0);
+        drop(child);
+        assert_eq!(clock.armed(), 1);
+        clock.advance(SECOND * 5);
+        assert_eq!((called.get(), clock.armed()), (1, 0));
+    }
 }
 
 mod done {
@@ -1198,6 +1228,24 @@ mod linked {
         canceller.cancel();
         assert_eq!(woken.get(), 0);
     }
+
+    #[test]
+    fn ended_it_lets_go_of_its_other_sources() {
+        let ((one, keep), (two, second)) = (cancelable(), cancelable());
+        let dropped = Count::default();
+        let guard = OnDrop(dropped.clone());
+        drop(one.on_done(move || drop(guard)));
+        keep.disarm();
+        let both = Context::linked([one, two]);
+        assert_eq!(dropped.get(), 0);
+        second.cancel();
+        assert_eq!(
+            dropped.get(),
+            1,
+            "nobody can end the source, nor wait for it"
+        );
+        assert!(both.is_done());
+    }
 }
 
 mod on_done {
@@ -1669,6 +1717,32 @@ mod describe {
         let (source, _source) = cancelable();
         let text = format!("{:?}", Context::linked([source]).with_value(1_u8));
         assert_eq!(text, "Background.linked.with_value(u8)");
+    }
+
+    #[test]
+    fn debug_prints_layers_of_all_kinds_in_their_order() {
+        let (clock, ctx) = manual();
+        let ctx = ctx.with_value(1_u8).without_cancel().with_value(2_u16);
+        assert_eq!(
+            format!("{:?}", ctx.with_clock(clock)),
+            "Background.with_clock.with_value(u8).without_cancel.with_value(u16).with_clock"
+        );
+        let (source, _source) = cancelable();
+        assert_eq!(
+            format!("{:?}", Context::linked([source.with_value(1_u8)])),
+            "Background.with_value(u8).linked"
+        );
+    }
+
+    #[test]
+    fn a_cause_tells_which_of_how_many_ended() {
+        let ((one, _one), (two, second)) = (cancelable(), cancelable());
+        let before = Context::linked([one.clone(), two.clone()]);
+        second.cancel();
+        for linked in [before, Context::linked([one, two])] {
+            let text = format!("{:#}", linked.cause().unwrap());
+            assert!(text.contains(", number 1 of 2 linked at "), "{text}");
+        }
     }
 
     #[test]
