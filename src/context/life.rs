@@ -645,13 +645,13 @@ impl Life {
         } // with no deadline of its own it went by the parent's
     }
 
-    /// Takes every handle to another life out of a life that is being dropped: to its parent, its timers'
-    /// owners, and (through `held`) its sources.
+    /// Takes every handle to another life out of a life that is being dropped: to its parent, and (through
+    /// `held`) its sources and its timers' owners.
     fn let_go(&mut self, held: &mut Vec<Arc<Life>>) -> Option<Arc<Life>> {
         for link in mem::take(self.links.get_mut()) {
             held.push(link.source.clone());
         }
-        self.timers.let_go();
+        self.timers.let_go(held);
         match (self.parent.take(), mem::replace(&mut self.home, Home::Left)) {
             (None, Home::Under(root)) => Some(root),
             (parent, _) => parent, // which holds the root

@@ -244,7 +244,12 @@ impl Timers {
             })
     }
 
-    pub(super) fn let_go(&mut self) {
+    /// Hands the lives above to `held` where nobody else may hold them: a linked life that has ended has no
+    /// links to its sources any more.
+    pub(super) fn let_go(&mut self, held: &mut Vec<Arc<Life>>) {
+        if self.sources > 0 {
+            held.extend_from_slice(self.above.as_slice());
+        }
         self.above = Above::None;
     }
 

@@ -2080,6 +2080,20 @@ mod deep {
     }
 
     #[test]
+    fn a_deep_chain_of_ended_links_with_deadlines_is_dropped() {
+        let (clock, root) = manual();
+        let (mut ctx, canceller) = root.with_cancel();
+        canceller.cancel();
+        for level in 0..DEEP as u32 {
+            let timeout = SECOND * (DEEP as u32 * 2 - level);
+            ctx = Context::linked([ctx.with_timeout(timeout)]);
+        }
+        assert_eq!(ctx.err(), Some(Canceled));
+        drop(ctx);
+        assert_eq!(clock.armed(), 0);
+    }
+
+    #[test]
     fn a_deep_chain_of_links_is_dropped_alive() {
         let (root, canceller) = cancelable();
         let mut ctx = root.clone();
