@@ -343,6 +343,16 @@ mod deadline {
     }
 
     #[test]
+    fn of_two_deadlines_at_one_moment_the_ancestors_fires() {
+        let (clock, root) = manual();
+        let parent = root.with_timeout_cause(SECOND, "the parent's");
+        let child = parent.with_timeout_cause(SECOND, "the child's");
+        clock.advance(SECOND);
+        assert_eq!(why(&child), "the parent's");
+        assert_eq!(why(&parent), "the parent's");
+    }
+
+    #[test]
     fn a_child_with_a_later_deadline_keeps_its_own_cause_for_its_own_end() {
         // "A child keeps its own cause even if its deadline is later than its parent's and never fires."
         let (clock, root) = manual();
@@ -551,6 +561,44 @@ mod timers {
         );
         assert_eq!((one.armed(), two.armed()), (0, 0));
         drop(waiter);
+    }
+
+    #[test]
+    fn two_clocks_two_timers_for_those_below_too() {
+        let (one, two) = (ManualClock::new(), ManualClock::new());
+        let parent = Context::background()
+            .with_clock(one.clone())
+            .with_timeout(SECOND);
+        let child = parent.with_clock(two.clone()).with_timeout(SECOND);
+        let (below, _below) = child.with_cancel();
+        let (woken, waker) = counting();
+        let waiter = waiting(&below, &waker);
+        assert_eq!((one.armed(), two.armed()), (1, 1));
+        one.advance(SECOND);
+        assert_eq!((woken.get(), below.err()), (1, Some(DeadlineExceeded)));
+        assert_eq!((one.armed(), two.armed()), (0, 0));
+        drop(waiter);
+    }
+
+    #[test]
+    fn two_deadlines_by_one_clock_are_one_reading() {
+        // "An atomic load; with a deadline that is still open, one reading of the clock as well."
+        struct Read(ManualClock, Count);
+        impl Clock for Read {
+            fn now(&self) -> Instant {
+                self.1.add();
+                self.0.now()
+            }
+            fn sleep_until(&self, deadline: Instant) -> Sleep {
+                self.0.sleep_until(deadline)
+            }
+        }
+        let count = Count::default();
+        let root = Context::background().with_clock(Read(ManualClock::new(), count.clone()));
+        let both = Context::linked([root.with_timeout(SECOND), root.with_timeout(SECOND * 2)]);
+        let before = count.get();
+        assert!(!both.is_done());
+        assert_eq!(count.get() - before, 1);
     }
 
     #[test]
