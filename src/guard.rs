@@ -82,3 +82,48 @@ pub(crate) fn aside(foreign: impl FnOnce() + Send + 'static) {
 pub(crate) fn aside(foreign: impl FnOnce() + Send + 'static) {
     foreign()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use log::{LevelFilter, Log, Metadata, Record};
+    use std::panic::panic_any;
+    use std::sync::Mutex;
+
+    /// What was logged.
+    struct Memory(Mutex<Vec<String>>);
+
+    impl Log for Memory {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn log(&self, record: &Record<'_>) {
+            self.0.lock().unwrap().push(record.args().to_string());
+        }
+
+        fn flush(&self) {}
+    }
+
+    #[test]
+    fn a_panic_that_nobody_waits_for_is_logged() {
+        struct Bomb(&'static str);
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic_any(self.0);
+            }
+        }
+        static MEMORY: Memory = Memory(Mutex::new(Vec::new()));
+        log::set_logger(&MEMORY).expect("nobody else sets a logger");
+        log::set_max_level(LevelFilter::Error);
+        shield("a callback", || panic!("the first"));
+        discard(Bomb("the second"));
+        let lines = MEMORY.0.lock().unwrap();
+        for line in [
+            "a callback panicked: the first",
+            "a destructor panicked: the second",
+        ] {
+            assert!(lines.iter().any(|known| known == line), "{lines:?}");
+        }
+    }
+}

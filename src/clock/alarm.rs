@@ -121,9 +121,7 @@ impl Alarm {
     }
 
     fn is_set_for(&self, deadline: Instant) -> bool {
-        (self.rings_at).is_some_and(|at| {
-            at <= deadline && Instant::now().saturating_duration_since(at) < OVERDUE
-        })
+        (self.rings_at).is_some_and(|at| at <= deadline && !is_overdue(at, Instant::now()))
     }
 
     fn notice_fork(&mut self) -> bool {
@@ -150,5 +148,102 @@ impl Alarm {
                 Errand::StartThread
             }
         }
+    }
+}
+
+/// Whether an alarm set for `at` should have rung long ago.
+fn is_overdue(at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) >= OVERDUE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    /// An alarm that is set for the moment it gives, a minute from now.
+    fn set() -> (Alarm, Instant) {
+        let at = Instant::now() + Duration::from_secs(60);
+        let mut alarm = Alarm::new();
+        assert!(matches!(
+            alarm.rely(at, at),
+            Some(Errand::SetDelay { at: when, generation: 1 }) if when == at
+        ));
+        (alarm, at)
+    }
+
+    #[test]
+    fn covers_what_comes_soon_after_a_deadline_that_was_checked() {
+        let (alarm, at) = set();
+        assert!(!Alarm::new().covers(at));
+        assert!(alarm.covers(at) && alarm.covers(at + TRUST));
+        assert!(
+            !alarm.covers(at - MILLISECOND),
+            "it rings too late for that"
+        );
+        assert!(!alarm.covers(at + TRUST + MILLISECOND));
+    }
+
+    #[test]
+    fn set_again_for_an_earlier_deadline_only() {
+        let (mut alarm, at) = set();
+        assert!(alarm.rely(at + TRUST * 2, at).is_none());
+        assert!(alarm.covers(at + TRUST * 3), "checked, too");
+        let (before, earlier) = (at - MILLISECOND, at - MILLISECOND * 2);
+        assert!(matches!(
+            alarm.rely(before, earlier),
+            Some(Errand::SetDelay { at: when, generation: 2 }) if when == earlier
+        ));
+    }
+
+    #[test]
+    fn set_again_if_it_should_have_rung_long_ago() {
+        let (mut alarm, at) = set();
+        alarm.rings_at(Some(Instant::now() - OVERDUE));
+        assert!(alarm.rely(at, at).is_some());
+        assert!(is_overdue(at, at + OVERDUE));
+        assert!(!is_overdue(at, at + OVERDUE - MILLISECOND));
+    }
+
+    #[test]
+    fn rang_at_its_moment_but_not_before_it_is_set_for_the_next() {
+        let (mut alarm, at) = set();
+        let next = at + MILLISECOND;
+        assert!(alarm.rang(Some(next), at - MILLISECOND).is_none());
+        assert!(alarm.covers(at), "it is still to come");
+        assert!(matches!(
+            alarm.rang(Some(next), at),
+            Some(Errand::SetDelay { at: when, generation: 2 }) if when == next
+        ));
+        assert!(alarm.rang(None, next).is_none());
+        assert!(!alarm.covers(next), "nobody is left to ring for");
+    }
+
+    #[test]
+    fn our_own_thread_is_told_of_the_earlier_but_looks_for_itself_when_it_rang() {
+        let (mut alarm, at) = set();
+        let (_, errand) = alarm.leave_futures_timer();
+        assert!(matches!(errand, Some(Errand::StartThread)));
+        assert!(alarm.leave_futures_timer().1.is_none(), "once");
+        assert!(alarm.rang(Some(at + MILLISECOND), at).is_none());
+        assert!(alarm.covers(at + MILLISECOND));
+        assert!(matches!(alarm.rely(at, at), Some(Errand::Notify)));
+        alarm.no_thread();
+        assert!(matches!(alarm.rely(at, at), Some(Errand::StartThread)));
+    }
+
+    #[test]
+    fn of_two_delays_the_later_errands_is_kept() {
+        let (mut alarm, at) = set();
+        assert!(alarm.rely(at - MILLISECOND, at - MILLISECOND).is_some());
+        assert!(alarm.keep(Delay::new(MILLISECOND), 1).is_some());
+        assert!(alarm.keep(Delay::new(MILLISECOND), 2).is_none());
+        assert!(
+            alarm.keep(Delay::new(MILLISECOND), 2).is_some(),
+            "the one before"
+        );
+        drop(alarm.leave_futures_timer());
+        assert!(alarm.keep(Delay::new(MILLISECOND), 2).is_some());
     }
 }
