@@ -133,7 +133,7 @@ impl Dispatcher {
             let taken = queue.taken;
             queue = self.watch(queue, taken);
             // The busy ones are getting on: not this thread's turn.
-            if queue.busy > 0 && queue.taken != taken {
+            if queue.is_getting_on(taken) {
                 continue;
             }
             if let Some(waker) = queue.begin() {
@@ -157,8 +157,14 @@ impl Dispatcher {
 }
 
 impl Queue {
+    /// Whether wakers wait for busy threads that have taken none since `taken`.
     fn is_stuck(&self, taken: u64) -> bool {
         self.busy > 0 && self.taken == taken && !self.waiting.is_empty()
+    }
+
+    /// Whether busy threads have taken a waker since `taken`.
+    fn is_getting_on(&self, taken: u64) -> bool {
+        self.busy > 0 && self.taken != taken
     }
 
     /// Makes a spare thread a busy one, if there is work.
@@ -192,5 +198,127 @@ impl Queue {
             self.busy = 0;
             self.spare = 0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::mpsc::{self, Receiver, Sender};
+    use std::task::Wake;
+    use std::thread::ThreadId;
+
+    const GENEROUS: Duration = Duration::from_secs(60);
+
+    struct Act<F>(F);
+
+    impl<F: Fn() + Send + Sync + 'static> Wake for Act<F> {
+        fn wake(self: Arc<Self>) {
+            (self.0)();
+        }
+    }
+
+    fn waker(act: impl Fn() + Send + Sync + 'static) -> Waker {
+        Waker::from(Arc::new(Act(act)))
+    }
+
+    /// A waker that tells on which thread it runs.
+    fn telling() -> (Receiver<ThreadId>, Waker) {
+        let (sender, receiver) = mpsc::channel();
+        let tell = move || sender.send(thread::current().id()).unwrap();
+        (receiver, waker(tell))
+    }
+
+    /// A waker that blocks until it is released.
+    fn blocking() -> (Sender<()>, Waker) {
+        let (release, gate) = mpsc::channel::<()>();
+        let gate = Mutex::new(gate);
+        let block = move || gate.lock().unwrap().recv_timeout(GENEROUS).unwrap_or(());
+        (release, waker(block))
+    }
+
+    fn dispatcher() -> &'static Dispatcher {
+        Box::leak(Box::new(Dispatcher::new()))
+    }
+
+    /// Waits until no thread is busy, and says how many are spare.
+    fn at_rest(dispatcher: &Dispatcher) -> usize {
+        loop {
+            let queue = dispatcher.lock();
+            if queue.busy == 0 && queue.waiting.is_empty() {
+                return queue.spare;
+            }
+            drop(queue);
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn one_thread_runs_what_comes_one_after_the_other() {
+        let (dispatcher, (told, waker)) = (dispatcher(), telling());
+        dispatcher.hand_over(vec![waker.clone()]);
+        let first = told.recv_timeout(GENEROUS).unwrap();
+        assert_eq!(at_rest(dispatcher), 1);
+        dispatcher.hand_over(vec![waker]);
+        assert_eq!(told.recv_timeout(GENEROUS), Ok(first));
+        assert_eq!(at_rest(dispatcher), 1);
+    }
+
+    #[test]
+    fn another_steps_in_where_the_first_is_stuck() {
+        let (dispatcher, (told, waker)) = (dispatcher(), telling());
+        let (release, blocks) = blocking();
+        dispatcher.hand_over(vec![blocks, waker]);
+        told.recv_timeout(GENEROUS / 2)
+            .expect("not behind the blocked one");
+        drop(release);
+        assert_eq!(at_rest(dispatcher), 2);
+    }
+
+    fn queue(busy: usize, spare: usize, waiting: usize) -> Queue {
+        Queue {
+            waiting: (0..waiting).map(|_| Waker::noop().clone()).collect(),
+            busy,
+            spare,
+            taken: 7,
+            process: process::id(),
+        }
+    }
+
+    #[test]
+    fn stuck_while_the_busy_take_nothing_of_what_waits() {
+        assert!(queue(1, 1, 1).is_stuck(7));
+        assert!(!queue(0, 1, 1).is_stuck(7), "nobody is at it");
+        assert!(!queue(1, 1, 1).is_stuck(6), "one was taken");
+        assert!(!queue(1, 1, 0).is_stuck(7), "nothing is to be done");
+        assert!(queue(1, 1, 1).is_getting_on(6));
+        assert!(!queue(1, 1, 1).is_getting_on(7));
+        assert!(!queue(0, 1, 1).is_getting_on(6));
+    }
+
+    #[test]
+    fn a_spare_thread_is_busy_from_its_first_waker_to_its_last() {
+        let mut queue = queue(3, 2, 2);
+        assert!(queue.begin().is_some());
+        assert_eq!((queue.busy, queue.spare, queue.taken), (4, 1, 8));
+        assert!(queue.go_on().is_some());
+        assert_eq!((queue.busy, queue.spare, queue.taken), (4, 1, 9));
+        assert!(queue.go_on().is_none());
+        assert_eq!((queue.busy, queue.spare, queue.taken), (3, 2, 9));
+        assert!(queue.begin().is_none());
+        assert_eq!((queue.busy, queue.spare, queue.taken), (3, 2, 9));
+    }
+
+    #[test]
+    fn a_forked_child_has_no_threads() {
+        let mut queue = queue(3, 2, 1);
+        queue.notice_fork();
+        assert_eq!((queue.busy, queue.spare), (3, 2));
+        queue.process = 0; // nobody's, that can fork
+        queue.notice_fork();
+        assert_eq!((queue.busy, queue.spare), (0, 0));
+        queue.notice_fork();
+        assert_eq!((queue.process, queue.waiting.len()), (process::id(), 1));
     }
 }

@@ -128,10 +128,7 @@ impl<T> Heap<T> {
 
     fn give_back_memory(&mut self) {
         if self.slots.len() > KEPT_EMPTY && self.free.len() == self.slots.len() {
-            *self = Heap {
-                sequence: self.sequence,
-                ..Heap::new()
-            };
+            *self = Heap::new();
         }
     }
 
@@ -274,5 +271,15 @@ mod tests {
             .collect();
         keys.into_iter().for_each(|key| heap.remove(key));
         assert_eq!(heap.slots.capacity() + heap.free.capacity(), 0);
+    }
+
+    #[test]
+    fn a_few_gone_leave_their_memory_to_those_who_come() {
+        let mut heap = Heap::new();
+        let keys: Vec<Key> = (0..KEPT_EMPTY)
+            .map(|_| heap.insert(Instant::now(), ()))
+            .collect();
+        keys.into_iter().for_each(|key| heap.remove(key));
+        assert_eq!(heap.slots.len(), KEPT_EMPTY);
     }
 }
