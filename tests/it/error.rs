@@ -1,9 +1,13 @@
 //! What an error says: in a word, and in full.
 
-use failfast::{Context, Error, Group};
+use failfast::{Context, Error, Group, Name};
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::error::Error as StdError;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// An error with a source behind it that it does not display.
@@ -86,4 +90,55 @@ fn downcast_after_a_failure_in_a_nested_group() {
     assert_eq!(nested.name().unwrap(), "profile");
     assert!(error.downcast_ref::<RequestFailed>().is_some());
     assert!(nested.downcast_ref::<Error>().is_none());
+}
+
+#[test]
+fn debug_shows_the_failure_the_panic_and_the_cause() {
+    // What `unwrap` prints.
+    let error = format!("{:?}", failed("profile", refused()));
+    assert!(error.contains("\"profile\"") && error.contains("connection refused"));
+    let panicking = Group::<_, ()>::in_place(&Context::background());
+    panicking.spawn(async {
+        if true {
+            panic!("boom")
+        }
+        Ok::<_, io::Error>(())
+    });
+    let error = smol::block_on(panicking.wait()).unwrap_err();
+    assert!(format!("{error:?}").contains("Panic(\"boom\")"));
+    let (ctx, canceller) = Context::background().with_cancel();
+    canceller.cancel_with("client went away");
+    let cause = format!("{:?}", ctx.cause().unwrap());
+    assert!(cause.starts_with("Cause(client went away (context made at tests/it/error.rs:"));
+}
+
+#[test]
+fn failure_displays_as_what_it_is() {
+    let Error::Task { error, .. } = failed("profile", refused()) else {
+        unreachable!("it failed")
+    };
+    assert_eq!(error.to_string(), "request failed");
+}
+
+#[test]
+fn names_are_text_whatever_they_were_made_of() {
+    let name = Name::from("profile");
+    let others: [Name; 4] = [
+        "profile".to_owned().into(),
+        Arc::<str>::from("profile").into(),
+        Cow::Borrowed("profile").into(),
+        Cow::<str>::Owned("profile".to_owned()).into(),
+    ];
+    let known = HashSet::from([name.clone()]);
+    for other in others {
+        assert!(other == name && known.contains(&other));
+        assert!(other == *"profile" && other == "profile" && other == "profile".to_owned());
+        assert_eq!(AsRef::<str>::as_ref(&other), "profile");
+        assert_eq!(format!("{other:?} {other:>8}"), "\"profile\"  profile");
+    }
+    let orders = Name::from("orders");
+    assert!(orders != name && !known.contains(&orders));
+    assert!(orders != *"profile" && orders != "profile" && orders != "profile".to_owned());
+    let hasher = RandomState::new();
+    assert_ne!(hasher.hash_one(&orders), hasher.hash_one(&name));
 }

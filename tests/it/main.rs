@@ -1,6 +1,7 @@
 //! The integration tests, as one binary.
 
 mod aggregator;
+mod aggregator_in_place;
 mod auto_traits;
 mod clock;
 mod conc;
