@@ -84,14 +84,25 @@ pub(crate) fn aside(foreign: impl FnOnce() + Send + 'static) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use log::{LevelFilter, Log, Metadata, Record};
     use std::panic::panic_any;
-    use std::sync::Mutex;
+    use std::sync::{Mutex, Once};
 
     /// What was logged.
     struct Memory(Mutex<Vec<String>>);
+
+    static MEMORY: Memory = Memory(Mutex::new(Vec::new()));
+
+    /// Has a global logger that would take everything, but is to be told of errors only.
+    pub(crate) fn listen() {
+        static SET: Once = Once::new();
+        SET.call_once(|| {
+            log::set_logger(&MEMORY).expect("nobody else sets a logger");
+            log::set_max_level(LevelFilter::Error);
+        });
+    }
 
     impl Log for Memory {
         fn enabled(&self, _: &Metadata<'_>) -> bool {
@@ -113,9 +124,7 @@ mod tests {
                 panic_any(self.0);
             }
         }
-        static MEMORY: Memory = Memory(Mutex::new(Vec::new()));
-        log::set_logger(&MEMORY).expect("nobody else sets a logger");
-        log::set_max_level(LevelFilter::Error);
+        listen();
         shield("a callback", || panic!("the first"));
         discard(Bomb("the second"));
         let lines = MEMORY.0.lock().unwrap();

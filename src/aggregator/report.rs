@@ -124,3 +124,16 @@ fn is_enabled(options: &Options, level: Level) -> bool {
 fn logger(options: &Options) -> &dyn Log {
     options.logger.as_deref().unwrap_or_else(|| log::logger())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn global_logger_is_told_no_more_than_the_maximum_level() {
+        crate::guard::tests::listen();
+        let options = Options::default();
+        assert!(is_enabled(&options, Level::Error));
+        assert!(!is_enabled(&options, Level::Info));
+    }
+}

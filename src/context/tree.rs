@@ -429,3 +429,53 @@ impl Tree {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watcher() -> Watcher {
+        Watcher::Task(Waker::noop().clone())
+    }
+
+    #[test]
+    fn all_gone_it_has_nothing_left() {
+        let mut tree = Tree::default();
+        let gone = Weak::new();
+        let child = tree.add_life(ROOT, gone.clone(), true);
+        let grandchild = tree.add_life(child, gone.clone(), true);
+        let watched = tree.add_watcher(grandchild, watcher());
+        assert_eq!((tree.used, tree.limited, tree.entries.len()), (3, 2, 4));
+        assert!(matches!(tree.remove_watcher(watched), Watcher::Task(_)));
+        assert_eq!(tree.remove_life(grandchild, gone.as_ptr()), 0);
+        assert_eq!((tree.used, tree.limited, tree.entries.len()), (1, 1, 4));
+        let mut taken = Vec::new();
+        tree.take_subtree(child, |one| taken.push(one.key));
+        assert_eq!(taken, [child]);
+        assert_eq!((tree.used, tree.limited, tree.entries.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn freed_places_are_used_again() {
+        let mut tree = Tree::default();
+        let kept = tree.add_watcher(ROOT, watcher());
+        for _ in 0..10 {
+            let key = tree.add_watcher(ROOT, watcher());
+            assert_eq!((key, tree.entries.len()), (2, 3));
+            tree.remove_watcher(key);
+        }
+        tree.remove_watcher(kept);
+        assert_eq!(tree.entries.len(), 0);
+    }
+
+    #[test]
+    fn a_place_that_was_given_away_is_not_taken_from_who_has_it() {
+        let mut tree = Tree::default();
+        let (one, other) = (watcher(), Weak::new());
+        let key = tree.add_watcher(ROOT, one);
+        tree.remove_life(key, other.as_ptr());
+        assert_eq!(tree.used, 1, "a watcher's");
+        tree.remove_watcher(key);
+        assert_eq!(tree.remove_life(key, other.as_ptr()), 0);
+    }
+}

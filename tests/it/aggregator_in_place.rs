@@ -1,9 +1,10 @@
 //! What only an aggregator without an executor can tell exactly: the record, and `Debug`.
 
-use crate::support::{SECOND, manual, poll};
-use failfast::{Aggregator, Context};
+use crate::support::{Count, SECOND, manual, poll};
+use failfast::{Aggregator, Context, Task};
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{Level, Log, Metadata, Record};
+use smol::future::yield_now;
 use std::convert::Infallible;
 use std::future::{pending, ready};
 use std::pin::pin;
@@ -95,6 +96,75 @@ fn record_of_a_panic_and_of_success_are_told_to_who_listens() {
             " source=profile error=profile: panicked: no profile today aggregation=aggregation";
         assert!(last.contains(fields), "{last}");
     }
+}
+
+#[test]
+fn many_sources_answer_in_their_order() {
+    let echo =
+        |number: u64| move |_: Context, request: u64| ready(Ok::<_, Infallible>(request + number));
+    let ctx = Context::background();
+    let dashboard =
+        || Aggregator::in_place().sources((0..3).map(|number| (number.to_string(), echo(number))));
+    assert_eq!(
+        smol::block_on(dashboard().aggregate(&ctx, 7)).unwrap(),
+        [7, 8, 9]
+    );
+    let line = smol::block_on(dashboard().join(", ").aggregate(&ctx, 7));
+    assert_eq!(line.unwrap(), "7, 8, 9");
+    let combined = dashboard().combine(|answers: Vec<u64>| answers.into_iter().sum::<u64>());
+    assert_eq!(smol::block_on(combined.aggregate(&ctx, 7)).unwrap(), 24);
+}
+
+#[test]
+fn grace_lets_cancelled_sources_finish() {
+    let (clock, ctx) = manual();
+    let finished = Count::default();
+    for (grace, expected) in [(None, 0), (Some(SECOND), 1)] {
+        let count = finished.clone();
+        let lingers = move |ctx: Context, _: u64| {
+            let count = count.clone();
+            async move {
+                ctx.done().await;
+                yield_now().await;
+                count.add();
+                Ok::<_, Infallible>(5)
+            }
+        };
+        let mut dashboard = Aggregator::in_place().source("orders", lingers);
+        if let Some(grace) = grace {
+            dashboard = dashboard.with_grace(grace);
+        }
+        let mut aggregation = pin!(dashboard.aggregate(&ctx, 7));
+        assert!(poll(&mut aggregation, Waker::noop()).is_pending());
+        clock.advance(SECOND * 5);
+        while poll(&mut aggregation, Waker::noop()).is_pending() {}
+        assert_eq!(finished.get(), expected);
+    }
+}
+
+#[test]
+fn straggler_limit_names_a_source_that_nobody_polls() {
+    let (clock, ctx) = manual();
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keep = kept.clone();
+    let dashboard = Aggregator::new(move |task: Task| keep.lock().unwrap().push(task))
+        .with_straggler_limit(SECOND)
+        .source("orders", |_: Context, _: u64| {
+            pending::<Result<u32, Infallible>>()
+        });
+    let mut aggregation = pin!(dashboard.aggregate(&ctx, 7));
+    assert!(poll(&mut aggregation, Waker::noop()).is_pending());
+    clock.advance(SECOND * 5);
+    assert!(poll(&mut aggregation, Waker::noop()).is_pending());
+    clock.advance(SECOND);
+    let Poll::Ready(Err(error)) = poll(&mut aggregation, Waker::noop()) else {
+        panic!("it waits for ever")
+    };
+    assert_eq!(
+        error.to_string(),
+        "still running 1s after they were cancelled: orders"
+    );
+    drop(kept);
 }
 
 #[test]

@@ -517,6 +517,23 @@ mod timers {
     }
 
     #[test]
+    fn the_end_of_a_child_leaves_the_timer_to_those_who_wait_for_its_parent() {
+        let (clock, root) = manual();
+        let parent = root.with_timeout(SECOND);
+        let (child, canceller) = parent.with_cancel();
+        let (woken, waker) = counting();
+        let waiter = waiting(&parent, &waker);
+        drop(waiting(&child, Waker::noop()));
+        let left = waiting(&child, Waker::noop());
+        canceller.cancel();
+        drop(left);
+        assert_eq!(clock.armed(), 1);
+        clock.advance(SECOND);
+        assert_eq!((woken.get(), clock.armed()), (1, 0));
+        drop(waiter);
+    }
+
+    #[test]
     fn disarmed_by_the_end_of_one_source_of_a_linked() {
         let (clock, root) = manual();
         let (one, canceller) = root.with_cancel();
@@ -1093,6 +1110,18 @@ mod values {
     }
 
     #[test]
+    fn a_context_linked_to_three_has_the_values_of_all() {
+        let one = Context::background().with_value(1_u8);
+        let two = Context::background().with_value(2_u8).with_value(2_u16);
+        let three = Context::background().with_value(3_u16).with_value(3_u32);
+        let linked = Context::linked([one, two, three]);
+        assert_eq!(
+            (linked.value(), linked.value(), linked.value()),
+            (Some(&1_u8), Some(&2_u16), Some(&3_u32))
+        );
+    }
+
+    #[test]
     fn a_linked_contexts_clock_is_that_of_the_first_that_has_one() {
         let (clock, root) = manual();
         let ctx = Context::linked([Context::background().with_value(1), root]).with_timeout(SECOND);
@@ -1167,6 +1196,22 @@ mod linked {
     fn of_nothing_or_backgrounds_never_ends() {
         assert!(Context::linked([]).done().now_or_never().is_none());
         assert!(!Context::linked([Context::background(), Context::background()]).is_done());
+    }
+
+    #[test]
+    fn the_end_goes_on_in_the_order_of_linking() {
+        let (source, canceller) = cancelable();
+        let before = [0; 5].map(|_| Context::linked([source.clone()]));
+        let [first, second, third, fourth, _] = before.clone();
+        let after = [
+            Context::linked([third.clone(), second.clone()]),
+            Context::linked([fourth, third, first, second]),
+        ];
+        canceller.cancel();
+        for (linked, number) in after.iter().zip([1, 2]) {
+            let text = format!("{:#}", linked.cause().unwrap());
+            assert!(text.contains(&format!(", number {number} of ")), "{text}");
+        }
     }
 
     #[test]
@@ -1429,6 +1474,22 @@ mod on_done {
         assert_eq!((called.get(), dropped.get()), (1, 1));
         clock.advance(SECOND);
         assert_eq!((called.get(), clock.armed(), timed.is_done()), (1, 0, true));
+    }
+
+    #[test]
+    fn called_by_one_source_of_a_linked_context_that_is_gone_it_leaves_the_others() {
+        // "nothing is spent without a waiter": no timer, neither at the first of the others nor the last.
+        let (clock, root) = manual();
+        let called = Count::default();
+        let (first, last) = (root.with_timeout(SECOND), root.with_timeout(SECOND));
+        let (between, canceller) = cancelable();
+        let linked = Context::linked([first.clone(), between, last.clone()]);
+        drop(linked.on_done(called.adder()));
+        drop(linked);
+        assert_eq!(clock.armed(), 2);
+        canceller.cancel();
+        assert_eq!((called.get(), clock.armed()), (1, 0));
+        assert!(!first.is_done() && !last.is_done());
     }
 
     #[test]
