@@ -358,6 +358,7 @@ impl Life {
         }
         overdue.retain(|life| {
             let own = life.timers.own.as_ref();
+            // Of two at one moment, which takes two clocks, the end that was said is the one.
             own.is_some_and(|own| end.at.is_none_or(|at| own.at < at) && own.is_past())
         });
         overdue.sort_by_key(|life| life.timers.own.as_ref().map(|own| own.at));
@@ -613,7 +614,7 @@ impl Life {
         let moved = self.tree().lock().remove_life(key, known_as);
         self.key.store(ROOT, Ordering::Relaxed);
         if moved > 0 {
-            self.hand_over(moved);
+            self.hand_over(moved); // of none: does nothing
         }
     }
 
@@ -633,7 +634,7 @@ impl Life {
             callback.wait_for(&sources);
         }
         if waiting > 0 {
-            self.timers.unwant_above(waiting);
+            self.timers.unwant_above(waiting); // of none: does nothing
         }
     }
 

@@ -111,6 +111,7 @@ impl Above {
 
     fn of(mut lives: Vec<Arc<Life>>) -> Self {
         match lives.len() {
+            // `Many` would do for these two as well; it costs an allocation.
             0 => Self::None,
             1 => lives.pop().map_or(Self::None, Self::One),
             _ => Self::Many(lives.into()),
@@ -186,6 +187,7 @@ impl Timers {
     fn for_child(&self, life: &Arc<Life>) -> Above {
         match &self.own {
             None => self.above.clone(),
+            // The common case, which the next would do as well, with a list.
             Some(_) if self.above.as_slice().is_empty() => Above::One(life.clone()),
             Some(_) => Above::of(
                 self.above
@@ -206,6 +208,7 @@ impl Timers {
         self.earliest
     }
 
+    /// Where there is none, no clock need be asked; if one were, it would have nothing to tell.
     #[inline]
     pub(super) fn any(&self) -> bool {
         self.earliest.is_some()
@@ -216,6 +219,7 @@ impl Timers {
     #[inline]
     pub(super) fn past<'a>(&'a self, life: &'a Arc<Life>) -> Option<&'a Arc<Life>> {
         match (&self.own, self.above.as_slice()) {
+            // The common case, which the next would do as well.
             (Some(own), []) => own.is_past().then_some(life),
             _ => self
                 .all_past(life)
@@ -290,6 +294,7 @@ impl Life {
         self.for_each_timer(|owner| owner.unwant(count));
     }
 
+    /// Drives only who must be: to drive without need would do no harm.
     fn want(self: &Arc<Self>, count: usize) {
         let count = count as isize;
         let before = self.timers.wanted.fetch_add(count, Ordering::AcqRel);
@@ -298,6 +303,7 @@ impl Life {
         }
     }
 
+    /// The same.
     fn unwant(self: &Arc<Self>, count: usize) {
         let count = count as isize;
         let before = self.timers.wanted.fetch_sub(count, Ordering::AcqRel);
@@ -315,7 +321,8 @@ impl Life {
 
     /// The life has ended: nobody waits for its deadline any more.
     pub(super) fn stop_timer(self: &Arc<Self>) {
-        // With nobody waiting it is stopped already: by whoever was the last to leave.
+        // With nobody waiting it is stopped already: by whoever was the last to leave. That is so whenever all
+        // who were released have been counted; this is for who should count himself late, or never.
         if self.timers.own.is_some() && self.timers.wanted.load(Ordering::Acquire) > 0 {
             self.drive();
         }

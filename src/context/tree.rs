@@ -264,6 +264,7 @@ impl Tree {
     pub(super) fn limited_below(&self, top: Key) -> Vec<Weak<Life>> {
         let (mut found, mut open) = (Vec::new(), Vec::new());
         if self.limited > 0 {
+            // else the walk would find nobody
             open.extend(self.links(top).map(|links| links.first_child));
         }
         while let Some(links) = open.pop().and_then(|key| self.links(key)) {

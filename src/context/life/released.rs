@@ -120,6 +120,7 @@ impl PartialOrd for Reached {
     }
 }
 
+/// `Ord` asks for it; nobody compares so.
 impl PartialEq for Reached {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
