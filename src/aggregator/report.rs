@@ -106,11 +106,7 @@ fn root_cause(error: &Error) -> String {
     while let Some(source) = root.source() {
         root = source;
     }
-    match error.name() {
-        // These tell by themselves what the name alone would not: "panicked", "lost".
-        Some(_) if error.source().is_none() => error.to_string(),
-        _ => root.to_string(),
-    }
+    root.to_string()
 }
 
 fn is_enabled(options: &Options, level: Level) -> bool {

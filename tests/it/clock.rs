@@ -329,8 +329,12 @@ mod manual {
     #[test]
     fn debug_says_what_is_armed() {
         let clock = ManualClock::default();
-        let _sleep = armed(&clock, SOON, Waker::noop());
+        let mut sleep = armed(&clock, SOON, Waker::noop());
         assert!(format!("{clock:?}").contains("armed: 1"));
+        assert!(format!("{sleep:?}").starts_with("Sleep { deadline: "));
+        clock.advance(SOON);
+        assert_eq!(poll(&mut sleep, Waker::noop()), DONE);
+        assert_eq!(format!("{sleep:?}"), "Sleep { ended: Ok(()), .. }");
     }
 }
 

@@ -1393,6 +1393,17 @@ mod background {
         drop((pair.one, pair.two));
     }
 
+    #[test]
+    fn background_task_fails_in_a_local_group() {
+        let executor = LocalExecutor::new();
+        let group = LocalGroup::<_, u32>::new(executor.spawner());
+        let lost = Rc::new("heartbeat lost");
+        group.spawn_background(async move { Err(*lost) });
+        executor.run();
+        let error = Polled::new(group.wait()).ready().unwrap_err();
+        assert_eq!(error.to_string(), "task 0: heartbeat lost");
+    }
+
     /// An echo of the cancellation is no failure.
     #[test]
     fn background_task_returns_an_error_when_it_is_cancelled() {
@@ -1810,4 +1821,67 @@ mod corners {
         let error = executor.drive(group.wait()).unwrap_err();
         assert_eq!(error.to_string(), "task 0: refused");
     }
+}
+
+/// "What `spawn` returned is kept until the task has ended".
+mod spawned {
+    use super::*;
+    use crate::support::{Count, OnDrop};
+
+    /// A group whose executor runs nothing by itself, with the tasks it was given, and how many of the
+    /// handles that it gave back have been dropped.
+    #[allow(clippy::type_complexity)]
+    fn observed() -> (
+        Group<impl failfast::Spawn<failfast::Task, Handle = OnDrop>, u32>,
+        Arc<Mutex<Vec<failfast::Task>>>,
+        Count,
+    ) {
+        let (tasks, dropped) = (Arc::new(Mutex::new(Vec::new())), Count::default());
+        let (inbox, count) = (tasks.clone(), dropped.clone());
+        let spawn = move |task| {
+            inbox.lock().unwrap().push(task);
+            OnDrop(count.clone())
+        };
+        (Group::new(spawn), tasks, dropped)
+    }
+
+    /// Runs the executor's next task to its end, and drops it.
+    fn run_one(tasks: &Mutex<Vec<failfast::Task>>) {
+        let task = tasks.lock().unwrap().pop();
+        assert_eq!(task.unwrap().now_or_never(), Some(()));
+    }
+
+    #[test]
+    fn handle_is_dropped_once_the_result_is_taken() {
+        for limit in [None, Some(1)] {
+            let (mut group, tasks, dropped) = observed();
+            if let Some(limit) = limit {
+                group = group.with_limit(at_most(limit));
+            }
+            for round in 0..3 {
+                group.spawn(ready(Ok::<_, Infallible>(5)));
+                run_one(&tasks);
+                assert_eq!(dropped.get(), round);
+                assert_eq!(Polled::new(group.next()).ready().unwrap().unwrap(), 5);
+                assert_eq!(dropped.get(), round + 1, "at a limit of {limit:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn debug_shows_how_many_live() {
+    let pair = pair(|group| group);
+    let handle = pair.group.handle();
+    assert_eq!(
+        format!("{:?} {handle:?}", pair.group),
+        "Group { live: 2, phase: Run } GroupHandle { live: 2 }"
+    );
+    pair.one.fail("refused");
+    pair.executor.run();
+    assert_eq!(
+        format!("{:?} {handle:?}", pair.group),
+        "Group { live: 0, phase: Drop } GroupHandle { live: 0 }"
+    );
+    drop(pair.two);
 }
