@@ -96,6 +96,21 @@ mod results {
         assert_eq!(named, [("profile", 1), ("task 1", 2), ("page 3", 3)]);
     }
 
+    /// "in the order of spawning", also where a later task has the place of an earlier one.
+    #[test]
+    fn wait_after_a_freed_place_was_used_again() {
+        let executor = Executor::new();
+        let mut group = group(&executor);
+        for number in 0..3 {
+            group.spawn(async move { Ok::<_, Infallible>(number) });
+        }
+        executor.run();
+        assert_eq!(Polled::new(group.next()).ready().unwrap().unwrap(), 0);
+        group.spawn(async { Ok::<_, Infallible>(3) });
+        executor.run();
+        assert_eq!(executor.drive(group.wait()).unwrap(), [1, 2, 3]);
+    }
+
     /// "An empty group returns at once."
     #[test]
     fn wait_on_an_empty_group() {
@@ -369,6 +384,61 @@ mod fail_fast {
         assert_eq!(told, first);
         assert!((1..99).contains(&told.len()));
         assert_eq!(others.omitted + told.len(), 99);
+    }
+
+    /// "The others, in the order of their coming".
+    #[test]
+    fn tasks_fail_in_another_order_than_they_were_spawned() {
+        let executor = Executor::new();
+        let group = group::<()>(&executor);
+        for number in 0..5 {
+            group.spawn(async move { Err(format!("failure {number}")) });
+        }
+        executor.run_backwards();
+        let error = executor.drive(group.wait()).unwrap_err();
+        assert_eq!(error.to_string(), "task 4: failure 4");
+        let others = error.others().errors;
+        let told: Vec<_> = others
+            .iter()
+            .map(|other| other.name().unwrap().as_str())
+            .collect();
+        assert_eq!(told, ["task 3", "task 2", "task 1", "task 0"]);
+    }
+
+    /// "`next` gives results as they complete and frees them": failures, too.
+    #[test]
+    fn failure_is_freed_once_next_has_told_it() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("refused")]
+        struct Refused(Life);
+        let executor = Executor::new();
+        let mut group = group::<()>(&executor).with_ending(Ending::Settle);
+        let living = Living::default();
+        for count in 0..2 {
+            let refused = Refused(living.one());
+            group.spawn(async move { Err(refused) });
+            executor.run();
+            assert_eq!(living.count(), 1 + count.min(1));
+            drop(Polled::new(group.next()).ready().unwrap().unwrap_err());
+        }
+        assert_eq!(
+            living.count(),
+            1,
+            "the first is kept: it may be what the group ends with"
+        );
+    }
+
+    /// A place that is used again has nothing of the task before.
+    #[test]
+    fn task_without_a_name_fails_in_the_place_of_one_with_a_name() {
+        let executor = Executor::new();
+        let mut group = group(&executor);
+        group.spawn_named("profile", async { Ok::<_, Infallible>(1) });
+        executor.run();
+        assert_eq!(Polled::new(group.next()).ready().unwrap().unwrap(), 1);
+        group.spawn(async { Err::<u32, _>("refused") });
+        let error = executor.drive(group.wait()).unwrap_err();
+        assert_eq!(error.to_string(), "task 1: refused");
     }
 
     /// "A panic is contained in the task, cancels the siblings like an error, and is reported as one."
@@ -1866,6 +1936,49 @@ mod spawned {
                 assert_eq!(dropped.get(), round + 1, "at a limit of {limit:?}");
             }
         }
+    }
+
+    #[test]
+    fn handle_is_kept_while_the_next_in_the_queue_runs_in_its_task() {
+        let (group, tasks, dropped) = observed();
+        let mut group = group.with_limit(at_most(1));
+        let living = Living::default();
+        let (second, task) = remote::<_, Infallible>(&living);
+        group.spawn(ready(Ok::<_, Infallible>(1)));
+        group.spawn(task);
+        let mut running = tasks.lock().unwrap().pop().unwrap();
+        assert!((&mut running).now_or_never().is_none());
+        assert_eq!(Polled::new(group.next()).ready().unwrap().unwrap(), 1);
+        assert_eq!(dropped.get(), 0, "the second would be cancelled");
+        second.succeed(2);
+        while (&mut running).now_or_never().is_none() {}
+        drop(running);
+        let handle = group.handle();
+        assert_eq!(Polled::new(group.wait()).ready().unwrap(), [2]);
+        assert_eq!(dropped.get(), 1);
+        drop(handle);
+    }
+
+    #[test]
+    fn handles_and_results_are_dropped_after_wait_though_a_group_handle_is_kept() {
+        let (spawned, tasks, dropped) = observed();
+        let results = Count::default();
+        drop(spawned);
+        let (inbox, count) = (tasks.clone(), dropped.clone());
+        let group = Group::new(move |task| {
+            inbox.lock().unwrap().push(task);
+            OnDrop(count.clone())
+        });
+        let handle = group.handle();
+        let result = OnDrop(results.clone());
+        group.spawn(async { Ok::<_, Infallible>(result) });
+        group.spawn(async { Err("refused") });
+        tasks.lock().unwrap().reverse();
+        run_one(&tasks);
+        run_one(&tasks);
+        assert!(Polled::new(group.wait()).ready().is_err());
+        assert_eq!((dropped.get(), results.get()), (2, 1));
+        drop(handle);
     }
 }
 

@@ -568,7 +568,7 @@ pub(crate) fn dropping_the_aggregation<R: Runtime>() {
             }
         };
         let dashboard = place.aggregator().source("profile", service);
-        let ctx = background();
+        let (_clock, ctx) = stopped(); // its timeout must not be what ends it
         let aggregation = Box::pin(dashboard.aggregate(&ctx, 1));
         drop(select(aggregation, Box::pin(asked.wait())).await);
         census.extinct().await;
