@@ -428,6 +428,57 @@ mod fail_fast {
         );
     }
 
+    /// Names are kept by place, however many had none before.
+    #[test]
+    fn task_with_a_name_fails_among_many_without() {
+        for before in [3, 4, 5, 40] {
+            let executor = Executor::new();
+            let mut group = group(&executor);
+            for number in 0..before {
+                group.spawn(async move { Ok::<_, Infallible>(number) });
+            }
+            group.spawn_named("profile", async move { Ok::<_, Infallible>(before) });
+            executor.run();
+            for number in 0..=before {
+                let (name, result) = Polled::new(group.next_named()).ready().unwrap();
+                let expected = if number == before {
+                    "profile".to_owned()
+                } else {
+                    format!("task {number}")
+                };
+                assert_eq!(
+                    (name.as_str(), result.unwrap()),
+                    (expected.as_str(), number)
+                );
+            }
+            for number in 0..=before {
+                group.spawn(async move { Ok::<_, Infallible>(number) });
+            }
+            executor.run();
+            let named = executor.drive(group.wait_named()).unwrap();
+            assert!(
+                named.iter().all(|(name, _)| name.starts_with("task ")),
+                "{named:?}"
+            );
+        }
+    }
+
+    /// "Failures are tolerated": what ends the group is the cancellation.
+    #[test]
+    fn context_is_cancelled_after_a_failure_that_was_tolerated() {
+        let (parent, canceller) = Context::background().with_cancel();
+        let executor = Executor::new();
+        let (group, _) = Group::<_, u32>::with_context(&parent, executor.spawner());
+        let group = group.with_ending(Ending::FirstOk);
+        let living = Living::default();
+        group.spawn(async { Err("refused") });
+        group.spawn(stuck(living.one()));
+        executor.run();
+        canceller.cancel_with("client went away");
+        let error = executor.drive(group.wait()).unwrap_err();
+        assert_eq!(error.to_string(), "context canceled: client went away");
+    }
+
     /// A place that is used again has nothing of the task before.
     #[test]
     fn task_without_a_name_fails_in_the_place_of_one_with_a_name() {
@@ -1979,6 +2030,88 @@ mod spawned {
         assert!(Polled::new(group.wait()).ready().is_err());
         assert_eq!((dropped.get(), results.get()), (2, 1));
         drop(handle);
+    }
+}
+
+/// "Nothing is spent without a waiter", nor without a task: though somebody has a handle to the group.
+mod over {
+    use super::*;
+    use crate::support;
+
+    #[test]
+    fn timer_of_the_parent_is_let_go_of() {
+        let (clock, root) = support::manual();
+        let parent = root.with_timeout(SECOND);
+        let executor = Executor::new();
+        let (group, _) = Group::<_, u32>::with_context(&parent, executor.spawner());
+        let handle = group.handle();
+        let living = Living::default();
+        let (one, task) = remote::<_, Infallible>(&living);
+        group.spawn(task);
+        executor.run();
+        assert_eq!(clock.armed(), 1);
+        one.succeed(5);
+        assert_eq!(executor.drive(group.wait()).unwrap(), [5]);
+        assert_eq!((clock.armed(), parent.is_done()), (0, false));
+        drop(handle);
+    }
+
+    #[test]
+    fn alarms_of_the_ladder_are_stopped() {
+        let (clock, root) = support::manual();
+        let executor = Executor::new();
+        let (group, _) = Group::<_, u32>::with_context(&root, executor.spawner());
+        let group = group.with_grace(SECOND).with_straggler_limit(SECOND);
+        let handle = group.handle();
+        let living = Living::default();
+        group.spawn(until_done(group.context().clone(), living.one(), 5));
+        executor.run();
+        group.cancel_with("enough");
+        assert_eq!(clock.armed(), 2);
+        assert_eq!(executor.drive(group.wait()).unwrap(), [5]);
+        assert_eq!(clock.armed(), 0);
+        drop(handle);
+    }
+
+    #[test]
+    fn waker_of_a_wait_that_was_dropped_is_let_go_of() {
+        let executor = Executor::new();
+        let group = group::<u32>(&executor);
+        let handle = group.handle();
+        let living = Living::default();
+        group.spawn(stuck(living.one()));
+        executor.run();
+        let waker = Waker::from(Arc::new(Alive(living.one())));
+        let mut wait = Box::pin(group.wait());
+        assert!(support::poll(&mut wait, &waker).is_pending());
+        drop((wait, waker));
+        executor.run();
+        assert_eq!(living.count(), 0);
+        drop(handle);
+    }
+
+    /// A waker that lives.
+    struct Alive(#[allow(dead_code)] Life);
+
+    impl std::task::Wake for Alive {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    #[test]
+    fn deadline_comes_while_who_waits_for_a_place_is_all_there_is() {
+        let (clock, root) = support::manual();
+        let parent = root.with_timeout(SECOND);
+        let executor = Executor::new();
+        let (group, _) = Group::<_, u32>::with_context(&parent, executor.spawner());
+        let group = group.with_limit(at_most(1));
+        let living = Living::default();
+        group.spawn(stuck(living.one())); // never polled
+        let mut ready = Polled::new(group.ready());
+        assert!(ready.is_pending());
+        clock.advance(SECOND);
+        assert!(ready.is_woken());
+        assert!(ready.ready().is_err());
+        drop(ready);
     }
 }
 

@@ -86,6 +86,54 @@ fn times_are_taken_from_the_first_snapshot_on() {
     );
 }
 
+#[test]
+fn times_of_a_task_are_not_those_of_the_one_before_in_its_place() {
+    let clock = ManualClock::new();
+    let parent = Context::background().with_clock(clock.clone());
+    let executor = Executor::new();
+    let (mut group, _) = Group::with_context(&parent, executor.spawner());
+    drop(group.snapshot());
+    group.spawn(async { Ok::<_, Infallible>(1) });
+    executor.run();
+    assert_eq!(Polled::new(group.next()).ready().unwrap().unwrap(), 1);
+    clock.advance(SECOND);
+    group.spawn(never());
+    let task = &group.snapshot().tasks[0];
+    assert_eq!(
+        (task.age, task.since_last_poll, task.polls),
+        (Some(Duration::ZERO), None, 0)
+    );
+}
+
+/// "Where it was spawned": the line of it.
+#[test]
+fn each_task_is_shown_where_it_was_spawned() {
+    let group = Group::new(Executor::new().spawner());
+    let line = line!();
+    group.spawn(never());
+    group.spawn(never());
+    let lines: Vec<_> = group
+        .snapshot()
+        .tasks
+        .iter()
+        .map(|task| task.location.line())
+        .collect();
+    assert_eq!(lines, [line + 1, line + 2]);
+}
+
+/// The limit is not for background tasks: they run beside it.
+#[test]
+fn background_task_at_a_full_limit_is_running() {
+    let executor = Executor::new();
+    let group = Group::new(executor.spawner()).with_limit(NonZeroUsize::MIN);
+    group.spawn(never());
+    group.spawn_background(async { never().await.map(drop) });
+    executor.run();
+    let tasks = group.snapshot().tasks;
+    let states: Vec<_> = tasks.iter().map(|task| (task.state, task.polls)).collect();
+    assert_eq!(states, [(TaskState::Running, 1); 2]);
+}
+
 /// "`Display` draws the tree of nested groups", below contexts with deadlines of their own too.
 #[test]
 fn nested_groups_are_drawn_as_a_tree() {
