@@ -129,16 +129,16 @@ fn names_are_text_whatever_they_were_made_of() {
         Cow::Borrowed("profile").into(),
         Cow::<str>::Owned("profile".to_owned()).into(),
     ];
-    let known = HashSet::from([name.clone()]);
+    let (known, text) = (HashSet::from([name.clone()]), "profile".to_owned());
     for other in others {
         assert!(other == name && known.contains(&other));
-        assert!(other == *"profile" && other == "profile" && other == "profile".to_owned());
+        assert!(other == *"profile" && other == "profile" && other == text);
         assert_eq!(AsRef::<str>::as_ref(&other), "profile");
         assert_eq!(format!("{other:?} {other:>8}"), "\"profile\"  profile");
     }
     let orders = Name::from("orders");
     assert!(orders != name && !known.contains(&orders));
-    assert!(orders != *"profile" && orders != "profile" && orders != "profile".to_owned());
+    assert!(orders != *"profile" && orders != "profile" && orders != text);
     let hasher = RandomState::new();
     assert_ne!(hasher.hash_one(&orders), hasher.hash_one(&name));
 }
