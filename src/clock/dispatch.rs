@@ -127,7 +127,7 @@ impl Dispatcher {
         loop {
             queue = self.wait_for_work(queue);
             if queue.waiting.is_empty() {
-                queue.spare -= 1;
+                queue.retire();
                 return None;
             }
             let taken = queue.taken;
@@ -173,6 +173,11 @@ impl Queue {
         self.spare -= 1;
         self.busy += 1;
         Some(waker)
+    }
+
+    /// A spare thread leaves.
+    fn retire(&mut self) {
+        self.spare -= 1;
     }
 
     /// More for a busy thread, or else it is a spare one from now on.
@@ -308,6 +313,8 @@ mod tests {
         assert_eq!((queue.busy, queue.spare, queue.taken), (3, 2, 9));
         assert!(queue.begin().is_none());
         assert_eq!((queue.busy, queue.spare, queue.taken), (3, 2, 9));
+        queue.retire();
+        assert_eq!((queue.busy, queue.spare), (3, 1));
     }
 
     #[test]

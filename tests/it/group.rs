@@ -2033,6 +2033,22 @@ mod spawned {
     }
 }
 
+/// "A deadline that is past starts no work", though nobody looked at the clock since the group was made.
+#[test]
+fn deadline_passes_between_the_group_and_its_first_task() {
+    let clock = ManualClock::new();
+    let root = Context::background().with_clock(clock.clone());
+    let executor = Executor::new();
+    let (group, _) = Group::with_context(&root.with_timeout(SECOND), executor.spawner());
+    clock.advance(SECOND);
+    group.spawn(poll_fn(|_| -> Poll<Result<(), Infallible>> {
+        panic!("it is too late")
+    }));
+    executor.run();
+    let error = executor.drive(group.wait()).unwrap_err();
+    assert!(error.is_deadline_exceeded(), "{error}");
+}
+
 /// "Nothing is spent without a waiter", nor without a task: though somebody has a handle to the group.
 mod over {
     use super::*;
