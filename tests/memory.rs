@@ -1,9 +1,9 @@
 //! What contexts cost in memory, counted by the allocator; a binary, and a test, of its own for that.
 
-use failfast::{Context, ManualClock};
+use failfast::{Context, Group, ManualClock};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering::SeqCst};
 use std::task;
 use std::time::Duration;
@@ -117,6 +117,20 @@ fn memory_follows_the_living() {
     assert_eq!(allocations(|| drop(parent.with_timeout(HOUR))), 1);
     assert_eq!(allocations(|| drop(root.with_value(1_u8))), 1);
     assert_eq!(allocations(|| drop(parent.done())), 0);
+
+    // "`next` gives results as they complete and frees them", and their places.
+    let mut group = Group::in_place(&root);
+    let mut come_and_go = |rounds: u32| {
+        for round in 0..rounds {
+            group.spawn(std::future::ready(Ok::<_, std::fmt::Error>(round)));
+            let mut cx = task::Context::from_waker(task::Waker::noop());
+            assert!(pin!(group.next()).poll(&mut cx).is_ready());
+        }
+    };
+    come_and_go(1_000);
+    let left = grown(|| come_and_go(100_000));
+    assert_eq!(left, 0, "bytes that a hundred thousand tasks left");
+    drop(group);
 
     // A peak is given back: ten thousand at once, waited for, and linked to, then ended.
     let whole = grown(|| {
