@@ -2073,6 +2073,21 @@ mod over {
     }
 
     #[test]
+    fn groups_below_end_with_it() {
+        let executor = Executor::new();
+        let (outer, ctx) = Group::with_context(&Context::background(), executor.spawner());
+        let (inner, _) = Group::<_, u32>::with_context(&ctx, executor.spawner());
+        let living = Living::default();
+        inner.spawn(stuck(living.one()));
+        outer.spawn(ready(Ok::<_, Infallible>(1)));
+        executor.run();
+        assert_eq!(executor.drive(outer.wait()).unwrap(), [1]);
+        executor.run();
+        assert_eq!(living.count(), 0);
+        assert!(executor.drive(inner.wait()).unwrap_err().is_canceled());
+    }
+
+    #[test]
     fn alarms_of_the_ladder_are_stopped() {
         let (clock, root) = support::manual();
         let executor = Executor::new();
@@ -2100,7 +2115,9 @@ mod over {
         let waker = Waker::from(Arc::new(Alive(living.one())));
         let mut wait = Box::pin(group.wait());
         assert!(support::poll(&mut wait, &waker).is_pending());
+        assert_eq!(living.count(), 2);
         drop((wait, waker));
+        assert_eq!(living.count(), 1, "the task, until the executor drops it");
         executor.run();
         assert_eq!(living.count(), 0);
         drop(handle);
