@@ -2041,12 +2041,16 @@ fn deadline_passes_between_the_group_and_its_first_task() {
     let executor = Executor::new();
     let (group, _) = Group::with_context(&root.with_timeout(SECOND), executor.spawner());
     clock.advance(SECOND);
-    group.spawn(poll_fn(|_| -> Poll<Result<(), Infallible>> {
-        panic!("it is too late")
+    let polls = Arc::new(AtomicUsize::new(0));
+    let its_polls = polls.clone();
+    group.spawn(poll_fn(move |_| {
+        its_polls.fetch_add(1, SeqCst);
+        Poll::Ready(Ok::<_, Infallible>(()))
     }));
     executor.run();
     let error = executor.drive(group.wait()).unwrap_err();
     assert!(error.is_deadline_exceeded(), "{error}");
+    assert_eq!(polls.load(SeqCst), 0, "no user work starts");
 }
 
 /// "Nothing is spent without a waiter", nor without a task: though somebody has a handle to the group.
