@@ -653,9 +653,12 @@ impl Life {
             held.push(link.source.clone());
         }
         self.timers.let_go(held);
-        match (self.parent.take(), mem::replace(&mut self.home, Home::Left)) {
-            (None, Home::Under(root)) => Some(root),
-            (parent, _) => parent, // which holds the root
+        if self.parent.is_some() || self.is_root() {
+            return self.parent.take(); // which holds the root
+        }
+        match mem::replace(&mut self.home, Home::Left) {
+            Home::Under(root) => Some(root),
+            _ => None,
         }
     }
 }
