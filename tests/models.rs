@@ -444,6 +444,31 @@ fn two_ends_against_wait() {
 }
 
 #[test]
+fn place_used_again_by_who_kept_its_handle_too_late() {
+    // Section 4: `next` frees results; the place of one that was taken before `spawn` returned is freed there.
+    check(2, || {
+        let inline = |mut task: Task| {
+            assert!(poll_once(&mut task).is_ready());
+            Box::new(0_u8) // a handle, for it is dropped
+        };
+        let mut group = Group::<_, u32>::new(inline);
+        let handle = group.handle();
+        let spawning = thread::spawn(move || {
+            let first = handle.spawn(async { Outcome::Ok(1) }).is_ok();
+            let second = handle.spawn(async { Outcome::Ok(2) }).is_ok();
+            usize::from(first) + usize::from(second)
+        });
+        let mut results = usize::from(block_on(group.next()).is_some());
+        let spawned = spawning.join().unwrap();
+        while let Some(result) = block_on(group.next()) {
+            assert!(result.is_ok());
+            results += 1;
+        }
+        assert_eq!(results, spawned);
+    });
+}
+
+#[test]
 fn next_against_completion() {
     // Section 4: `next` gives each result once, as they complete.
     check(2, || {

@@ -158,7 +158,8 @@ impl<S: Spawn<M>, M: Flavour> Front<S, M> {
         let slot = self.handles.make(index);
         #[allow(unsafe_code, reason = "see `slot`")]
         // SAFETY: a task is launched once, and its index is not given away before its handle was taken or, if
-        // the slot was closed, before it is vacated here.
+        // the slot was closed, before it is vacated here: under the roster's lock, which the next task's
+        // admission takes after that.
         let late = unsafe { slot.put_unless_closed((handle, done)) };
         if let Err(kept) = late {
             self.let_go(index, kept);

@@ -191,7 +191,8 @@ impl<D: Desk<M>, M> Place<D, M> {
         }
         match desk.slot(self.index) {
             #[allow(unsafe_code, reason = "see `slot`")]
-            // SAFETY: the slot is this job's alone, which ends with this.
+            // SAFETY: the slot is this job's alone, which ends with this; the result of the job that had it
+            // before was taken before the place was vacated, under the roster's lock.
             Some(slot) => unsafe { slot.put(output) },
             None => guard::discard(output),
         }
