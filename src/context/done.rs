@@ -56,8 +56,7 @@ impl Future for Done {
         else {
             return Poll::Pending;
         };
-        // Asks no clock: the timer does, when it is armed, and wakes from then on.
-        if life.has_ended() || !wait(life, registered, cx) {
+        if life.is_done() || !wait(life, registered, cx) {
             return Poll::Ready(());
         }
         Poll::Pending

@@ -125,10 +125,8 @@ impl Life {
             depth,
             origin,
         } = plan;
-        if let Some(parent) = parent.filter(|_| hook.is_none() || deadline.is_some()) {
-            // A deadline that is past counts, even if its timer is late. (A group without a deadline of its own
-            // asks when its first task comes.)
-            parent.is_done();
+        if let Some(parent) = parent.filter(|_| hook.is_none()) {
+            parent.is_done(); // a deadline that is past counts, even if its timer is late; a group asks itself
         }
         let timers = Timers::new(deadline, parent);
         let life = Arc::new(Self {

@@ -386,11 +386,13 @@ impl Life {
 
     /// A deadline that can't fire must not become a wait without end: it ends now, and says why.
     fn end_without_timer(self: &Arc<Self>, why: Arc<dyn StdError + Send + Sync>) {
-        log::error!("a context's deadline can't be kept, so the context ends now: {why}");
         self.end(End {
             error: ContextError::Canceled,
-            cause: Cause::given(why, self.origin),
+            cause: Cause::given(why.clone(), self.origin),
             at: None,
+        });
+        guard::shield("a logger", || {
+            log::error!("a context's deadline can't be kept, so the context has ended: {why}");
         });
     }
 }

@@ -13,8 +13,8 @@
 //!    whose failure ended it is the first failure; if something else had ended it, that is the error.
 //! 3. **A finished task has no future.** A job drops its future before it completes, so `live() == 0` means
 //!    that nothing of the user's runs or exists any more.
-//! 4. **Nobody sleeps through an end.** A job parks under its seat's lock and looks at the phase there; an
-//!    end sets the phase before it takes the wakers, seat by seat.
+//! 4. **Nobody sleeps through an end.** A seat's waker and the phase that its job has been told of are one word
+//!    (`slot`): a job that parks has seen the phase, or is found by who sets it, seat by seat.
 //! 5. **No foreign code under a lock.** Wakers are cloned, dropped and woken, and errors made, outside.
 //! 6. **A queued task counts as live.** So no end is declared over its head, and whoever frees a place
 //!    finds it.
@@ -122,9 +122,13 @@ impl Core {
         timeout: Option<Duration>,
         origin: &'static Location<'static>,
     ) -> Arc<Self> {
+        let timely = timeout.is_some();
+        if timely {
+            parent.is_done(); // a deadline that is past counts, even if its timer is late
+        }
         let core = Arc::new_cyclic(|core: &Weak<Self>| Self {
             ctx: parent.group(timeout, core.clone(), origin),
-            timely: timeout.is_some(),
+            timely,
             phase: AtomicU8::new(Phase::Run as u8),
             spawned: Apart::new(AtomicU32::new(0)),
             finished: Apart::new(AtomicU64::new(0)),

@@ -53,8 +53,8 @@ struct Bell {
 #[derive(Default)]
 struct Woken {
     queue: Mutex<Queue>,
-    /// Whether anybody drives, or would. A driver says so before it takes the tasks, under their lock; a task
-    /// comes under the same lock, and its spawner looks here after that.
+    /// Whether anybody drives, or would. A driver says so, and then takes the tasks under their lock; a task
+    /// comes under that same lock, and then its spawner looks here: one of the two sees the other.
     driving: AtomicBool,
 }
 

@@ -1,14 +1,16 @@
-//! What the simulation found, as small as it gets.
+//! What the simulation, and reviews, found: as small as it gets.
 
-use failfast::{Context, Ending, Error, Group, ManualClock, Task};
+use failfast::{Aggregator, Clock, Context, Ending, Error, Group, ManualClock, Sleep, Task};
 use futures::task::noop_waker_ref;
 use std::fmt;
 use std::future::{Future, pending, poll_fn};
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{self, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn polled<F: Future>(future: F) -> Poll<F::Output> {
     let mut future = pin!(future);
@@ -81,4 +83,65 @@ fn straggler_that_came_from_the_queue_and_was_not_polled_yet() {
         matches!(&error, Error::Stragglers { names, .. } if names[..] == ["second"]),
         "{error:?}"
     );
+}
+
+/// A parent whose deadline has passed, though nobody has noticed: no timer is armed for it.
+fn past() -> Context {
+    let clock = ManualClock::new();
+    let parent = Context::background().with_clock(clock.clone());
+    let parent = parent.with_timeout(Duration::from_secs(1));
+    clock.advance(Duration::from_secs(1));
+    parent
+}
+
+#[test]
+fn ready_under_a_deadline_that_has_passed() {
+    // Section 4: parent already ended: no task starts.
+    let group = Group::<_, u32>::in_place(&past());
+    assert!(matches!(polled(group.ready()), Poll::Ready(Err(_))));
+}
+
+#[test]
+fn aggregation_with_a_timeout_beyond_time_under_a_deadline_that_has_passed() {
+    // Section 2: a deadline that is past: no user work starts.
+    let asked = Arc::new(AtomicBool::new(false));
+    let its_asked = asked.clone();
+    let aggregator =
+        Aggregator::in_place()
+            .with_timeout(Duration::MAX)
+            .source("source", move |_, ()| {
+                its_asked.store(true, SeqCst);
+                async { Ok::<_, fmt::Error>(1) }
+            });
+    let outcome = polled(aggregator.aggregate(&past(), ()));
+    assert!(matches!(outcome, Poll::Ready(Err(error)) if error.is_deadline_exceeded()));
+    assert!(!asked.load(SeqCst));
+}
+
+/// Panics once, when told to.
+#[derive(Clone, Default)]
+struct Broken(Arc<AtomicBool>);
+
+impl Clock for Broken {
+    fn now(&self) -> Instant {
+        assert!(!self.0.swap(false, SeqCst), "no time");
+        Instant::now()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Sleep {
+        ManualClock::new().sleep_until(deadline)
+    }
+}
+
+#[test]
+fn clock_panics_while_a_task_is_spawned() {
+    // Section 4: `wait` returns when every task's future has been dropped.
+    let clock = Broken::default();
+    let group = Group::<_, u32>::in_place(&Context::background().with_clock(clock.clone()));
+    group.snapshot(); // from now on times are taken
+    group.spawn(async { Ok::<_, fmt::Error>(1) });
+    clock.0.store(true, SeqCst);
+    let spawning = AssertUnwindSafe(|| group.spawn(async { Ok::<_, fmt::Error>(2) }));
+    assert!(catch_unwind(spawning).is_err());
+    assert!(matches!(polled(group.wait()), Poll::Ready(Ok(results)) if results == [1]));
 }

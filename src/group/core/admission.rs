@@ -43,9 +43,8 @@ impl Core {
     /// Gives the newcomer a place. `queue`: whether it may wait for one if the limit is reached.
     #[inline]
     pub(crate) fn admit(&self, newcomer: Newcomer, queue: bool) -> Admission {
-        if !self.timely && self.spawned() == 0 {
-            self.ctx.is_done(); // a deadline that is past counts, even if nobody waited for it so far
-        }
+        self.ask_clock_once();
+        let now = self.is_timed().then(|| self.ctx.clock().now()); // foreign: before the place is taken
         let mut roster = self.roster.lock();
         if roster.closed || self.has_ended() {
             return Admission::Over;
@@ -73,13 +72,21 @@ impl Core {
         }
         self.spawned.store(roster.spawned, Ordering::Release);
         drop(roster);
-        if self.is_timed() {
-            self.note_spawn(index);
+        if let Some(now) = now {
+            self.note_spawn(index, now);
         }
         if full {
             Admission::Queue(index)
         } else {
             Admission::Start(index)
+        }
+    }
+
+    /// A deadline that is past counts, even if nobody waited for it so far.
+    #[inline]
+    fn ask_clock_once(&self) {
+        if !self.timely && self.spawned() == 0 {
+            self.ctx.is_done();
         }
     }
 
@@ -170,6 +177,7 @@ impl Core {
         waker: &Waker,
     ) -> Result<bool, Over> {
         let waker = waker.clone();
+        self.ask_clock_once();
         let mut roster = self.roster.lock();
         // The phase tells of the end only when it is known what it was (invariant 1); who comes before that
         // stands in line, and is called.

@@ -115,18 +115,16 @@ impl Core {
         self.timing.get_or_init(|| Timing { since: now, times });
     }
 
-    pub(super) fn note_spawn(&self, index: u32) {
-        self.note(index, |times| &times.spawned);
+    pub(super) fn note_spawn(&self, index: u32, now: Instant) {
+        if let Some(timing) = self.timing.get() {
+            timing.note(&timing.times.make(index).spawned, now);
+        }
     }
 
     fn note_poll(&self, index: u32) {
-        self.note(index, |times| &times.polled);
-    }
-
-    fn note(&self, index: u32, what: fn(&Times) -> &Noted) {
         if let Some(timing) = self.timing.get() {
-            let noted = what(timing.times.make(index));
-            timing.note(noted, self.ctx.clock().now());
+            let now = self.ctx.clock().now();
+            timing.note(&timing.times.make(index).polled, now);
         }
     }
 
