@@ -31,12 +31,19 @@ use std::time::Duration;
 const ONE: NonZeroUsize = NonZeroUsize::MIN;
 const TWO: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
-/// Runs `model` in every interleaving with at most `preemptions` of them.
+/// Runs `model` in every interleaving with at most `preemptions` of them. One alone is none: loom has seen
+/// nothing then that the threads have in common.
 fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound.get_or_insert(preemptions);
     builder.max_branches = 100_000;
-    builder.check(model);
+    let tried = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let trying = tried.clone();
+    builder.check(move || {
+        trying.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        model();
+    });
+    assert!(tried.load(std::sync::atomic::Ordering::Relaxed) > 1);
 }
 
 /// Where a thread sleeps. (Not loom's `park`: its `unpark` also ends the wait for a lock.)
@@ -286,15 +293,18 @@ fn parent_seen_done_means_child_done() {
     // Section 2: done changes at one instant, for all descendants; and for ever.
     check(3, || {
         let (parent, canceller) = Context::background().with_cancel();
-        let (child, _keep) = parent.with_cancel();
-        let canceling = thread::spawn(move || canceller.cancel());
-        if parent.is_done() {
-            assert!(child.is_done() && child.err().is_some());
-        }
-        if child.is_done() {
-            assert!(parent.is_done() && parent.cause().is_some());
-        }
-        canceling.join().unwrap();
+        let (child, keep) = parent.with_cancel();
+        let watching = thread::spawn(move || {
+            if parent.is_done() {
+                assert!(child.is_done() && child.err().is_some());
+            }
+            if child.is_done() {
+                assert!(parent.is_done() && parent.cause().is_some());
+            }
+            drop(keep);
+        });
+        canceller.cancel();
+        watching.join().unwrap();
     });
 }
 
