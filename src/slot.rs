@@ -114,7 +114,7 @@ impl<T> Slot<T> {
     /// Takes the value, if there is one: nobody else can be at it.
     #[inline]
     pub(crate) fn take_mut(&mut self) -> Option<T> {
-        if sole(&mut self.word) != FULL {
+        if sole(&mut self.word) & FULL == 0 {
             return None;
         }
         self.word.store(EMPTY, Ordering::Relaxed);
@@ -164,22 +164,15 @@ impl<T> Drop for Slot<T> {
 
 /// Where a task leaves its waker, and learns how far things have gone: a step that only ever grows.
 ///
-/// Both are in one word, so a task that parks has either seen the step or is found by who makes it.
-pub(crate) struct WakerSlot {
-    word: AtomicU8,
-    cell: UnsafeCell<MaybeUninit<Waker>>,
-}
-
-// SAFETY: wakers are `Send` and `Sync`.
-unsafe impl Sync for WakerSlot {}
-
-impl RefUnwindSafe for WakerSlot {}
+/// Both are in the slot's one word, so a task that parks has either seen the step or is found by who makes it.
+#[derive(Default)]
+pub(crate) struct WakerSlot(Slot<Waker>);
 
 impl WakerSlot {
     /// How far things have gone.
     #[inline]
     pub(crate) fn step(&self) -> u8 {
-        self.word.load(Ordering::Acquire) >> STEP
+        self.0.word.load(Ordering::Acquire) >> STEP
     }
 
     /// Leaves the waker, to be handed out by the next step. False if things have gone further than `seen`.
@@ -192,7 +185,7 @@ impl WakerSlot {
     #[inline]
     pub(crate) unsafe fn park(&self, waker: &Waker, seen: u8) -> bool {
         let empty = seen << STEP;
-        let word = self.word.load(Ordering::Acquire);
+        let word = self.0.word.load(Ordering::Acquire);
         if word == empty | FULL && self.will_wake(waker) {
             return true;
         }
@@ -207,7 +200,7 @@ impl WakerSlot {
     unsafe fn replace(&self, waker: &Waker, empty: u8) -> bool {
         let new = waker.clone();
         guard::discard(self.take()); // another's
-        let word = self.word.load(Ordering::Acquire);
+        let word = self.0.word.load(Ordering::Acquire);
         if word == empty | BUSY {
             guard::wake(new); // the one before is still being moved out: no spinning, this task comes again
             return true;
@@ -217,26 +210,32 @@ impl WakerSlot {
             return false;
         }
         // SAFETY: it is empty and we are the one writer (invariant 2).
-        self.cell.with_mut(|cell| unsafe { (*cell).write(new) });
+        unsafe { self.0.write(new) };
         let parked =
-            self.word
+            self.0
+                .word
                 .compare_exchange(empty, empty | FULL, Ordering::Release, Ordering::Relaxed);
         if parked.is_err() {
             // SAFETY: nobody has seen it full, so it is still ours alone.
-            guard::discard(unsafe { self.read() });
+            guard::discard(unsafe { self.0.read() });
         }
         parked.is_ok()
     }
 
     /// Makes a step. Returns who is to be woken, if this made it and somebody had parked.
     pub(crate) fn advance(&self, step: u8) -> Option<Waker> {
-        let mut word = self.word.load(Ordering::Relaxed);
+        let mut word = self.0.word.load(Ordering::Relaxed);
         loop {
             if word >> STEP >= step {
                 return None;
             }
-            let new = step << STEP | busy_if_full(word);
+            let busy = match word & FULL {
+                0 => word & BUSY, // another is at it
+                _ => BUSY,
+            };
+            let new = step << STEP | busy;
             match self
+                .0
                 .word
                 .compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Relaxed)
             {
@@ -250,12 +249,13 @@ impl WakerSlot {
 
     /// Takes the waker, if there is one.
     pub(crate) fn take(&self) -> Option<Waker> {
-        let word = self.word.load(Ordering::Relaxed);
+        let word = self.0.word.load(Ordering::Relaxed);
         if word & FULL == 0 {
             return None;
         }
         // A step that comes between takes it instead.
-        self.word
+        self.0
+            .word
             .compare_exchange(
                 word,
                 word & !FULL | BUSY,
@@ -272,8 +272,8 @@ impl WakerSlot {
     /// Invariant 3.
     unsafe fn move_out(&self) -> Waker {
         // SAFETY: it is initialised, and ours to move.
-        let waker = unsafe { self.read() };
-        self.word.fetch_and(!BUSY, Ordering::Release);
+        let waker = unsafe { self.0.read() };
+        self.0.word.fetch_and(!BUSY, Ordering::Release);
         waker
     }
 
@@ -281,44 +281,9 @@ impl WakerSlot {
     #[inline]
     fn will_wake(&self, waker: &Waker) -> bool {
         // SAFETY: it was full when we looked, and only we write; it is compared, not run (invariant 3).
-        self.cell
+        self.0
+            .cell
             .with(|cell| unsafe { (*cell).assume_init_ref().will_wake(waker) })
-    }
-
-    /// # Safety
-    ///
-    /// The cell was full, and the waker is the caller's to move.
-    unsafe fn read(&self) -> Waker {
-        // SAFETY: it is initialised, and the caller alone moves it out.
-        self.cell.with(|cell| unsafe { (*cell).assume_init_read() })
-    }
-}
-
-#[inline]
-fn busy_if_full(word: u8) -> u8 {
-    match word & FULL {
-        0 => word & BUSY, // another is at it
-        _ => BUSY,
-    }
-}
-
-impl Default for WakerSlot {
-    #[inline]
-    fn default() -> Self {
-        Self {
-            word: AtomicU8::new(EMPTY),
-            cell: UnsafeCell::new(MaybeUninit::uninit()),
-        }
-    }
-}
-
-impl Drop for WakerSlot {
-    #[inline]
-    fn drop(&mut self) {
-        if sole(&mut self.word) & FULL > 0 {
-            // SAFETY: it is full, and nobody else is at it.
-            drop(unsafe { self.read() });
-        }
     }
 }
 
