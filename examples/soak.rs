@@ -160,7 +160,7 @@ async fn aggregate(number: u64, live: &Arc<AtomicUsize>) -> bool {
     }
     match (fate(number), outcome) {
         (Fate::Success, Ok(answers)) => answers == (number, 5),
-        (Fate::Failure, Err(error)) => error.name().is_some_and(|name| name == "profile"),
+        (Fate::Failure, Err(error)) => error.task().is_some_and(|name| name == "profile"),
         (Fate::Timeout, Err(error)) => error.is_deadline_exceeded(),
         (Fate::Cancellation, Err(error)) => error.is_canceled(),
         _ => false,

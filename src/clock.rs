@@ -1,51 +1,82 @@
 //! Telling time: the port, the future it gives, and the clocks that come with
 //! the crate.
 //!
-//! | file | owns |
-//! |---|---|
-//! | `clock.rs` | the trait, `Sleep`, and functions as clocks |
-//! | `clock/system.rs` | the process's one shared timer |
-//! | `clock/alarm.rs` | who wakes that timer up, and when |
-//! | `clock/dispatch.rs` | the threads that run wakers |
-//! | `clock/manual.rs` | time that stands still |
-//! | `clock/heap.rs`, `clock/entry.rs` | armed sleeps |
-//! | `clock/foreign.rs` | running what may panic |
+//! [`SystemClock`] is the default. A runtime's own sleep function is a clock
+//! too, alone or in a pair with the runtime's own `now`; [`LocalClock`] takes
+//! those whose timers are bound to a thread; [`ManualClock`] is for tests. A
+//! clock of your own implements [`Clock`] and returns [`Sleep::new`].
 
+// | file | owns |
+// |---|---|
+// | `clock.rs` | the trait |
+// | `clock/sleep.rs` | the future, and a user's own timer in it |
+// | `clock/function.rs` | functions as clocks |
+// | `clock/local.rs`, `clock/confined.rs` | thread-bound timers; values that stay on their thread (unsafe) |
+// | `clock/manual.rs` | time that stands still |
+// | `clock/system.rs` | the process's one shared timer |
+// | `clock/shard.rs` | a part of its sleeps, under a lock of its own |
+// | `clock/alarm.rs` | who wakes that timer up, and when |
+// | `clock/fork.rs` | what a forked child must not share (unsafe) |
+// | `clock/dispatch.rs` | the threads that run wakers and callbacks |
+// | `clock/nudge.rs` | small jobs a little later |
+// | `clock/heap.rs`, `clock/slab.rs`, `clock/entry.rs` | armed sleeps |
+// | `clock/web.rs`, `clock/time.rs` | the same in a browser |
+
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 mod alarm;
+#[allow(unsafe_code)]
+mod confined;
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 mod dispatch;
 mod entry;
-mod foreign;
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+#[allow(unsafe_code)]
+mod fork;
+mod function;
 mod heap;
+mod local;
 mod manual;
+mod nudge;
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+mod shard;
+mod slab;
+mod sleep;
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 mod system;
+mod time;
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+mod web;
 
+pub use local::LocalClock;
 pub use manual::ManualClock;
+pub use sleep::{Sleep, TimerError};
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 pub use system::SystemClock;
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+pub use web::SystemClock;
 
-use manual::ManualSleep;
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{self, Poll};
-use std::time::{Duration, Instant};
-use system::SystemSleep;
-use thiserror::Error;
+pub(crate) use nudge::nudge;
+pub(crate) use time::Instant;
 
 /// What tells the time, and wakes when it has come.
 ///
 /// [`SystemClock`] is the one to use unless there is a reason. A runtime's own
 /// sleep function is a clock too (`smol::Timer::after`, `tokio::time::sleep`),
 /// as is any `Fn(Duration) -> impl Future` that is `Clone`: `now` is then
-/// [`Instant::now`], and the function is called on a sleep's first poll, with
-/// what is left until its deadline. [`ManualClock`] is for tests.
+/// [`Instant::now`](std::time::Instant::now), and the function is called on a
+/// sleep's first poll, with what is left until its deadline.
 ///
-/// A clock of your own returns [`Sleep::new`] from `sleep_until`.
+/// Where a runtime's time can be paused, a pair `(now, sleep)` goes by it. What
+/// is left until a deadline is then read off `now` when the sleep is made.
+///
+/// [`LocalClock`] is for timers that are bound to a thread, [`ManualClock`] for
+/// tests. A clock of your own returns [`Sleep::new`] from `sleep_until`. The
+/// trait can be made into an object, and an `Arc` of a clock is one.
 ///
 /// # Examples
 ///
 /// ```
-/// use failfast::{Clock, SystemClock};
+/// use failfast::clock::{Clock, SystemClock};
 /// use std::time::Duration;
 ///
 /// async fn nap(clock: &dyn Clock) {
@@ -56,13 +87,29 @@ use thiserror::Error;
 /// smol::block_on(nap(&SystemClock));
 /// smol::block_on(nap(&smol::Timer::after));
 /// ```
+///
+/// With tokio's time, which a test may pause:
+///
+/// ```
+/// use failfast::clock::Clock;
+/// use std::time::Duration;
+///
+/// let clock = (|| tokio::time::Instant::now().into_std(), tokio::time::sleep);
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+/// runtime.block_on(async {
+///     let deadline = clock.now() + Duration::from_millis(1);
+///     clock.sleep_until(deadline).await.expect("inside of tokio");
+///     assert!(clock.now() >= deadline);
+/// });
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub trait Clock: Send + Sync {
     /// The time, as this clock tells it.
     ///
     /// # Examples
     ///
     /// ```
-    /// use failfast::{Clock, SystemClock};
+    /// use failfast::clock::{Clock, SystemClock};
     /// assert!(SystemClock.now() <= std::time::Instant::now());
     /// ```
     fn now(&self) -> Instant;
@@ -75,236 +122,49 @@ pub trait Clock: Send + Sync {
     /// # Examples
     ///
     /// ```
-    /// use failfast::{Clock, SystemClock};
+    /// use failfast::clock::{Clock, SystemClock};
     /// use std::time::Duration;
     ///
     /// let deadline = SystemClock.now() + Duration::from_millis(1);
     /// smol::block_on(SystemClock.sleep_until(deadline))?;
     /// assert!(SystemClock.now() >= deadline);
-    /// # Ok::<(), failfast::TimerError>(())
+    /// # Ok::<(), failfast::clock::TimerError>(())
     /// ```
     fn sleep_until(&self, deadline: Instant) -> Sleep;
 }
 
-impl<F, Fut> Clock for F
-where
-    F: Fn(Duration) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future + Send + 'static,
-{
-    fn now(&self) -> Instant {
-        Instant::now()
-    }
-
-    fn sleep_until(&self, deadline: Instant) -> Sleep {
-        let make = self.clone();
-        // Runs on the first poll: only then is the duration known, and the
-        // caller in its runtime.
-        Sleep::new(async move { make(deadline.saturating_duration_since(Instant::now())).await })
-    }
+/// Runs foreign code on the dispatcher's threads, because the caller may be inside of an executor that holds locks of
+/// its own. Never waits for it. Runs it in place only if not one thread can be had.
+#[cfg(not(any(failfast_loom, all(target_family = "wasm", target_os = "unknown"))))]
+pub(crate) fn aside(work: impl FnOnce() + Send + 'static) {
+    let job = dispatch::Job::Call(Box::new(work));
+    system::dispatcher().run([job].into_iter());
 }
 
-impl<C: Clock + ?Sized> Clock for Arc<C> {
-    fn now(&self) -> Instant {
-        C::now(self)
-    }
-
-    fn sleep_until(&self, deadline: Instant) -> Sleep {
-        C::sleep_until(self, deadline)
-    }
+/// In a browser there is one thread, and the model checker has no executor that holds locks.
+#[cfg(any(failfast_loom, all(target_family = "wasm", target_os = "unknown")))]
+pub(crate) fn aside(work: impl FnOnce() + Send + 'static) {
+    crate::unwind::shield("a callback", work);
 }
 
-/// A future that is ready at a deadline. Made by [`Clock::sleep_until`].
-///
-/// Armed on its first poll. Only the waker of the latest poll is woken. Polled
-/// again after it was ready, it gives the same answer again.
-///
-/// # Cancel safety
-///
-/// Dropping it disarms it and leaves nothing behind. It may be moved, polled
-/// from different tasks, and dropped from inside any waker.
-///
-/// # Panics
-///
-/// Never, whatever the timer does.
-///
-/// # Errors
-///
-/// [`TimerError`] if the timer can't fire any more. It never just hangs.
-///
-/// # Examples
-///
-/// ```
-/// use failfast::{Clock, SystemClock};
-/// use std::time::Duration;
-///
-/// let second = Duration::from_secs(1);
-/// let sleep = SystemClock.sleep_until(SystemClock.now() + second);
-/// drop(sleep); // never polled: never armed
-/// ```
-#[must_use = "a sleep does nothing, and arms nothing, unless it is awaited"]
-pub struct Sleep {
-    stage: Stage,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
 
-enum Stage {
-    System(SystemSleep),
-    Manual(ManualSleep),
-    Foreign(ForeignSleep),
-    /// Its timer is gone, its outcome stays.
-    Ended(Result<(), TimerError>),
-}
-
-impl Sleep {
-    /// A sleep that is ready when `timer` is: for clocks of your own. What
-    /// `timer` returns is dropped.
-    ///
-    /// # Errors
-    ///
-    /// A panic in `timer` ends the sleep with [`TimerError`].
-    ///
-    /// # Examples
-    ///
-    /// A clock that hurries:
-    ///
-    /// ```
-    /// use failfast::{Clock, Sleep};
-    /// use std::time::{Duration, Instant};
-    ///
-    /// struct TenTimesFaster(Instant);
-    ///
-    /// impl Clock for TenTimesFaster {
-    ///     fn now(&self) -> Instant {
-    ///         self.0 + self.0.elapsed() * 10
-    ///     }
-    ///
-    ///     fn sleep_until(&self, deadline: Instant) -> Sleep {
-    ///         let left = deadline.saturating_duration_since(self.now());
-    ///         Sleep::new(smol::Timer::after(left / 10))
-    ///     }
-    /// }
-    ///
-    /// let clock = TenTimesFaster(Instant::now());
-    /// smol::block_on(clock.sleep_until(clock.now() + Duration::from_millis(20)))?;
-    /// # Ok::<(), failfast::TimerError>(())
-    /// ```
-    pub fn new<F>(timer: F) -> Sleep
-    where
-        F: Future + Send + 'static,
-    {
-        Sleep {
-            stage: Stage::Foreign(ForeignSleep::new(timer)),
-        }
-    }
-
-    fn manual(sleep: ManualSleep) -> Sleep {
-        Sleep {
-            stage: Stage::Manual(sleep),
-        }
-    }
-
-    fn system(sleep: SystemSleep) -> Sleep {
-        Sleep {
-            stage: Stage::System(sleep),
-        }
-    }
-}
-
-impl Future for Sleep {
-    type Output = Result<(), TimerError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
-        let polled = match &mut self.stage {
-            Stage::System(sleep) => sleep.poll(cx.waker()),
-            Stage::Manual(sleep) => sleep.poll(cx.waker()),
-            Stage::Foreign(sleep) => sleep.poll(cx),
-            Stage::Ended(outcome) => return Poll::Ready(outcome.clone()),
-        };
-        if let Poll::Ready(outcome) = &polled {
-            self.stage = Stage::Ended(outcome.clone());
-        }
-        polled
-    }
-}
-
-impl fmt::Debug for Sleep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("Sleep");
-        match &self.stage {
-            Stage::System(sleep) => debug.field("deadline", &sleep.deadline()),
-            Stage::Manual(sleep) => debug.field("deadline", &sleep.deadline()),
-            Stage::Foreign(_) => &mut debug,
-            Stage::Ended(outcome) => debug.field("ended", outcome),
-        };
-        debug.finish_non_exhaustive()
-    }
-}
-
-type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// Somebody else's timer. The mutex is never locked, only reached through
-/// `&mut`: it makes what is merely `Send` also `Sync`.
-struct ForeignSleep {
-    timer: Mutex<Option<Timer>>,
-}
-
-impl ForeignSleep {
-    fn new<F: Future + Send + 'static>(timer: F) -> Self {
-        let timer: Timer = Box::pin(async move {
-            timer.await;
+    #[test]
+    fn aside_runs_on_another_thread_and_lets_the_caller_go_on() {
+        let (release, gate) = mpsc::channel::<()>();
+        let (done, told) = mpsc::channel();
+        aside(move || {
+            gate.recv_timeout(Duration::from_secs(60))
+                .expect("the caller goes on");
+            done.send(thread::current().id()).unwrap();
         });
-        ForeignSleep {
-            timer: Mutex::new(Some(timer)),
-        }
-    }
-
-    fn timer(&mut self) -> &mut Option<Timer> {
-        self.timer.get_mut().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), TimerError>> {
-        let Some(timer) = self.timer() else {
-            return Poll::Ready(Ok(()));
-        };
-        match foreign::run(|| timer.as_mut().poll(cx)) {
-            Ok(polled) => polled.map(Ok),
-            Err(panic) => Poll::Ready(Err(TimerError::new(format!("it panicked: {panic}")))),
-        }
-    }
-}
-
-impl Drop for ForeignSleep {
-    fn drop(&mut self) {
-        let timer = self.timer().take();
-        if let Err(panic) = foreign::run(|| drop(timer)) {
-            let _ = foreign::run(|| log::error!("a timer panicked when it was dropped: {panic}"));
-        }
-    }
-}
-
-/// A timer can't fire, and why.
-///
-/// Whatever waited for it has ended with this error instead of waiting for
-/// ever. Seen in practice: a clock made of `tokio::time::sleep` used outside
-/// tokio, or a machine so short of threads that none can be had to keep time.
-///
-/// # Examples
-///
-/// ```
-/// use failfast::Clock;
-/// use std::time::{Duration, Instant};
-///
-/// let clock = |_: Duration| async { panic!("no runtime here") };
-/// let error = smol::block_on(clock.sleep_until(Instant::now())).unwrap_err();
-/// assert_eq!(error.to_string(), "the timer cannot fire: it panicked: no runtime here");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("the timer cannot fire: {why}")]
-pub struct TimerError {
-    why: Arc<str>,
-}
-
-impl TimerError {
-    fn new(why: impl Into<Arc<str>>) -> Self {
-        TimerError { why: why.into() }
+        release.send(()).unwrap();
+        let ran_on = told.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert_ne!(ran_on, thread::current().id());
     }
 }

@@ -1,25 +1,53 @@
 //! Tasks that stand and fall together: Go's `errgroup`, with results, on any runtime.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `group.rs` | the public face: making, configuring, waiting |
+//! | `group/spawns.rs` | the spawn methods of the four flavors |
+//! | `group/cell.rs` | the record of one task |
+//! | `group/engine.rs`, `state.rs` | what a group's tasks share: joining, polling, the end |
+//! | `group/complete.rs` | the end of a task: record, cancel, release, wake |
+//! | `group/finished.rs`, `failures.rs` | what finished tasks leave |
+//! | `group/launch.rs`, `shell.rs` | an executor's side |
+//! | `group/in_place.rs` | tasks without an executor |
+//! | `group/wait.rs`, `ready.rs` | waiting for outcomes, and for room |
+//! | `group/shutdown.rs` | grace and stragglers |
+//! | `group/fork.rs`, `each.rs`, `ordered.rs` | results of other types, a task an item, results in order |
+//! | `group/handle.rs`, `snapshot.rs` | spawning from elsewhere, looking in |
 
-mod alarm;
-mod core;
+mod cell;
+mod complete;
 mod each;
+mod engine;
 mod failures;
-mod front;
+mod finished;
+mod fork;
 mod handle;
 mod in_place;
-mod job;
+mod keep;
+mod launch;
+mod ordered;
 mod ready;
-mod roster;
+mod scope;
+mod shared;
+mod shell;
+mod shutdown;
 mod snapshot;
-mod table;
+mod spawns;
+mod state;
+mod wait;
 
-use crate::context::Context;
-use crate::error::{BoxError, Cause, Error, Name};
-use crate::spawn::{Flavour, LocalTask, Spawn, Task};
+use crate::context::{Context, NewDeadline, Node};
+use crate::error::{BoxError, End, Error, Name};
+use engine::Engine;
+use finished::{Finished, Wanted};
 use futures::stream::Stream;
-use std::collections::VecDeque;
+use launch::Launch;
+use ready::Ready;
+use scope::Scope;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
 use std::num::NonZeroUsize;
 use std::panic::Location;
 use std::pin::Pin;
@@ -27,19 +55,15 @@ use std::sync::Arc;
 use std::task::{self, Poll};
 use std::time::Duration;
 
-pub(crate) use self::core::Core;
-use self::core::Newcomer;
-use front::Inner;
-pub(crate) use front::{Front, Host};
+pub use fork::Fork;
 pub use handle::GroupHandle;
-pub use in_place::InPlace;
-pub(crate) use job::{Desk, Job};
-use ready::Ready;
+pub(crate) use launch::Launcher;
+pub use shell::{LocalScoped, LocalTask, Scoped, Task};
 pub use snapshot::{Snapshot, TaskSnapshot, TaskState};
 
 /// A group of tasks on one job: the first failure stops them all.
 ///
-/// See [`TaskGroup`] for everything it does.
+/// Its tasks run on an executor, which may move them between threads. See [`TaskGroup`] for everything it does.
 ///
 /// # Examples
 ///
@@ -59,7 +83,7 @@ pub use snapshot::{Snapshot, TaskSnapshot, TaskState};
 /// assert_eq!(group.wait().await.unwrap(), ["page 1", "page 2", "page 3"]);
 /// # });
 /// ```
-pub type Group<S, T> = TaskGroup<S, T, Task>;
+pub type Group<T> = TaskGroup<T, Task>;
 
 /// [`Group`] for a thread-bound executor: what its tasks hold and return need not be `Send`.
 ///
@@ -78,53 +102,112 @@ pub type Group<S, T> = TaskGroup<S, T, Task>;
 ///     assert_eq!(*group.wait().await.unwrap()[0], 5);
 /// }));
 /// ```
-pub type LocalGroup<S, T> = TaskGroup<S, T, LocalTask>;
+pub type LocalGroup<T> = TaskGroup<T, LocalTask>;
 
-/// A group of tasks on one job: the engine of [`Group`] and [`LocalGroup`], which differ in `M` alone.
+/// [`Group`] without an executor: whoever polls the group polls its tasks, so that they may borrow from the caller.
+///
+/// For programs on a bare `block_on`, and where a hop to another thread costs more than the work. Each poll of
+/// [`wait`](TaskGroup::wait), [`next`](TaskGroup::next), [`run`](TaskGroup::run) or [`ready`](TaskGroup::ready) polls
+/// the tasks that were woken, a bounded number of them, and then lets the caller's executor have a turn.
+///
+/// What tasks borrow is declared before the group, because the group has a `Drop` that drops the tasks.
+///
+/// # Examples
+///
+/// ```
+/// use failfast::{Context, InPlaceGroup};
+///
+/// let lines = ["one".to_owned(), "three".to_owned()];
+/// let group = InPlaceGroup::new(&Context::background());
+/// for line in &lines {
+///     group.spawn(async move { Ok::<_, std::fmt::Error>(line.len()) });
+/// }
+/// assert_eq!(futures::executor::block_on(group.wait()).unwrap(), [3, 5]);
+/// ```
+pub type InPlaceGroup<'env, T> = TaskGroup<T, Scoped<'env>>;
+
+/// [`InPlaceGroup`] whose tasks need not be `Send`.
+///
+/// # Examples
+///
+/// ```
+/// use failfast::{Context, LocalInPlaceGroup};
+/// use std::cell::Cell;
+///
+/// let total = Cell::new(0); // before the group, which has a `Drop`
+/// let group = LocalInPlaceGroup::new(&Context::background());
+/// for number in 1..=3 {
+///     let total = &total;
+///     group.spawn(async move { Ok::<_, std::fmt::Error>(total.set(total.get() + number)) });
+/// }
+/// futures::executor::block_on(group.wait()).unwrap();
+/// assert_eq!(total.get(), 6);
+/// ```
+pub type LocalInPlaceGroup<'env, T> = TaskGroup<T, LocalScoped<'env>>;
+
+/// A group of tasks on one job: what [`Group`], [`LocalGroup`], [`InPlaceGroup`] and [`LocalInPlaceGroup`] are, which
+/// differ in the kind of task `M` alone.
 ///
 /// ```text
 /// profile  ├──────────✗ connection refused      1 recorded
-/// orders   ├───────────┤ dropped                2 context cancelled, with that as its cause
+/// orders   ├───────────┤ dropped                2 context canceled, with that as its cause
 /// ads      ├───────────┤ dropped                3 polled once more, then dropped
 /// wait     ├───────────► Err(profile: connection refused)
 /// ```
 ///
 /// # Semantics
 ///
-/// * **Fail fast.** The first failure is recorded, then the group's context is cancelled with it as the
-///   cause, then everyone is woken. The echoes of the cancellation never replace or hide it.
-/// * **Nothing outlives [`wait`](Self::wait).** It returns when every task's future has been dropped. When
-///   the context ends, each task is polled once more, with its context done, and then dropped, whether it
-///   looks at the context or not. [`with_grace`](Self::with_grace) gives them time to finish by themselves.
+/// * **Fail fast.** The first failure is recorded, then the group's context is canceled with it as the cause, then
+///   the slot is released, then others are woken. The echoes of the cancellation never replace or hide it.
+/// * **Nothing outlives [`wait`](Self::wait)** or [`run`](Self::run). They return when every task's future has been
+///   dropped. When the context ends, each task is polled once more, with its context done, and then dropped, whether
+///   it looks at the context or not. [`with_grace`](Self::with_grace) gives tasks time to finish by themselves, and
+///   [`Context::shield`] protects a critical section.
 /// * **Dropped early, nothing leaks.** Dropping the group, or the `wait` future, cancels every task.
-/// * **The group's context ends with the group**, on success too: what a task left behind with a clone of
-///   it stops. What must go on gets [`Context::without_cancel`].
-/// * **What happened first is the error.** If the context ended first (deadline, parent, `cancel_with`),
-///   the error is [`Error::Context`], whatever the tasks then return. If all tasks succeed all the same, it
-///   is `Ok`: what is done is done.
-/// * **Nothing failed, nothing is wrong.** So a group without tasks, or whose tasks have all succeeded, is `Ok`
-///   under a parent that has ended, too.
-/// * **Panics** are contained in their task and fail the group as [`Error::Panicked`].
+/// * **Nothing starts late.** Once the context's deadline has passed or the group has ended, no task is polled for the
+///   first time: not by a spawn, not from the queue, and not by an executor that comes late to a task it already has.
+/// * **The group's context ends with the group**, on success too, and says why. What must go on gets
+///   [`Context::without_cancel`].
+/// * **What happened first is the error.** If the context ended first (deadline, parent, `cancel_with`), that is the
+///   error, whatever the tasks then return. If all tasks succeed all the same, it is `Ok`: what is done is done.
+/// * **Nothing failed, nothing is wrong.** So a group without tasks, or whose tasks have all succeeded, is `Ok` under a
+///   parent that has ended, too.
+/// * **Panics** are contained in their task and fail the group as [`ErrorKind::Panicked`](crate::ErrorKind).
+/// * **Memory follows the living.** A finished task keeps its result and a few words; a background task, and one of
+///   `T = ()` while `wait` or `run` is pending, keeps nothing.
 ///
 /// # How a group ends
 ///
 /// | [`Ending`] | what ends it early | `wait` returns | the rest |
 /// |---|---|---|---|
-/// | `FailFast` (default) | the first failure | all results, or the first failure | cancelled |
+/// | `FailFast` (default) | the first failure | all results, or the first failure | canceled |
 /// | `Settle` | nothing | all results, or the first failure; [`outcomes`](Self::outcomes): each one's own | runs on |
-/// | `FirstOk` | the first success | that one result, or the first failure if none succeeded | cancelled |
-/// | `Quorum(k)` | k successes, or k out of reach | the k results, or the first failure | cancelled |
+/// | `FirstOk` | the first success | that one result, or the first failure if none succeeded | canceled |
+/// | `Quorum(k)` | k successes, or k out of reach | the k results, or the first failure | canceled |
 ///
-/// The context's end ends them all. A background task's failure does not fail a `FirstOk` or `Quorum` group
-/// that has its successes.
+/// The context's end ends them all, and so does [`stop`](Self::stop), after which `wait` returns what finished. A
+/// background task's failure does not fail a `FirstOk` or `Quorum` group that has its successes.
 #[must_use = "dropping a group cancels its tasks: `wait` for it"]
-pub struct TaskGroup<S: Spawn<M>, T, M: Flavour> {
-    inner: Arc<Inner<S, T, M>>,
-    /// Those that have finished and have not been looked at.
-    finished: VecDeque<u32>,
-    /// Whether `next` has told what ended the group.
+pub struct TaskGroup<T, M> {
+    scope: Scope,
+    launcher: Option<Launcher<M>>,
+    /// Whether `next` has returned what ended the group.
     told: bool,
+    /// All tasks are gone, and what they left has been taken.
+    over: bool,
+    _types: Invariant<T, M>,
 }
+
+/// A group's types are invariant, or else safe code could smuggle a shorter borrow into a longer group.
+type Invariant<T, M> = PhantomData<fn(T, M) -> (T, M)>;
+
+// SAFETY: a group holds values of `T` and futures that are `Send` where `M` is, by the bounds of the spawn methods;
+// what it shares with other threads is the engine, which is `Send + Sync`, and the launcher, which goes with `M`.
+#[allow(unsafe_code, reason = "see above")]
+unsafe impl<T: Send, M: Send> Send for TaskGroup<T, M> {}
+// SAFETY: as above; `&TaskGroup` gives no `&T`.
+#[allow(unsafe_code, reason = "see above")]
+unsafe impl<T: Send, M: Sync> Sync for TaskGroup<T, M> {}
 
 /// How a group ends: see the table at [`TaskGroup`].
 ///
@@ -158,410 +241,48 @@ pub enum Ending {
 }
 
 /// Making one.
-impl<S: Spawn<Task>, T: Send + 'static> TaskGroup<S, T, Task> {
-    /// A group under a background context: nothing ends it but itself.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use failfast::Group;
-    /// # smol::block_on(async {
-    /// let group = Group::new(smol::spawn);
-    /// group.spawn(async { Ok::<_, &str>(5) });
-    /// assert_eq!(group.wait().await.unwrap(), [5]);
-    /// # });
-    /// ```
-    #[track_caller]
-    pub fn new(spawn: S) -> Self {
-        Self::with_parent(
-            &Context::background(),
-            Host::executor(spawn),
-            Location::caller(),
-        )
-    }
-
-    /// A group under `parent`, and its context, for its tasks: cancelled when one of them fails, when
-    /// `parent` ends, and when the group ends.
-    ///
-    /// Equivalent to: Go's `errgroup.WithContext`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use failfast::{Context, Group};
-    /// # smol::block_on(async {
-    /// let (group, ctx) = Group::with_context(&Context::background(), smol::spawn);
-    /// let watch = ctx.clone();
-    /// group.spawn(async move { watch.done().await; Ok::<_, &str>(()) });
-    /// group.spawn(async { Err("connection refused") });
-    /// assert!(group.wait().await.is_err());
-    /// assert_eq!(ctx.cause().unwrap().to_string(), "task 1: connection refused");
-    /// # });
-    /// ```
-    #[track_caller]
-    pub fn with_context(parent: &Context, spawn: S) -> (Self, Context) {
-        let group = Self::with_parent(parent, Host::executor(spawn), Location::caller());
-        let ctx = group.context().clone();
-        (group, ctx)
-    }
-
-    /// Starts a task. Its number, in the order of spawning, is its place among the results.
-    ///
-    /// If the group has ended, the future is dropped unpolled, and `wait` tells why. At the
-    /// [limit](Self::with_limit), the task is queued.
-    ///
-    /// # Panics
-    ///
-    /// With whatever the executor's own spawn function throws: tokio's, say, outside of a runtime. The task is then
-    /// lost, and fails the group as [`Error::Lost`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use failfast::Group;
-    /// # smol::block_on(async {
-    /// let group = Group::new(smol::spawn);
-    /// group.spawn(async { Ok::<_, &str>("first") });
-    /// group.spawn(async { Ok::<_, &str>("second") });
-    /// assert_eq!(group.wait().await.unwrap(), ["first", "second"]);
-    /// # });
-    /// ```
-    #[track_caller]
-    pub fn spawn<F, E>(&self, future: F)
-    where
-        F: Future<Output = Result<T, E>> + Send + 'static,
-        E: Into<BoxError>,
-    {
-        self.inner
-            .start(future, Newcomer::new(None, Location::caller()));
-    }
-
-    /// [`spawn`](Self::spawn) with a name: for errors, logs and snapshots.
-    ///
-    /// # Panics
-    ///
-    /// With whatever the executor's own spawn function throws: tokio's, say, outside of a runtime. The task is then
-    /// lost, and fails the group as [`Error::Lost`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use failfast::Group;
-    /// # smol::block_on(async {
-    /// let group = Group::<_, ()>::new(smol::spawn);
-    /// group.spawn_named("orders", async { Err("no such user") });
-    /// assert_eq!(group.wait().await.unwrap_err().to_string(), "orders: no such user");
-    /// # });
-    /// ```
-    #[track_caller]
-    pub fn spawn_named<F, E>(&self, name: impl Into<Name>, future: F)
-    where
-        F: Future<Output = Result<T, E>> + Send + 'static,
-        E: Into<BoxError>,
-    {
-        self.inner
-            .start(future, Newcomer::new(Some(name.into()), Location::caller()));
-    }
-
-    /// Starts a task only if that is possible at once.
-    ///
-    /// # Panics
-    ///
-    /// With whatever the executor's own spawn function throws: tokio's, say, outside of a runtime. The task is then
-    /// lost, and fails the group as [`Error::Lost`].
-    ///
-    /// # Errors
-    ///
-    /// The future, unpolled, if the [limit](Self::with_limit) is reached or the group has ended.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use failfast::{Context, Group};
-    /// # use std::num::NonZeroUsize;
-    /// # smol::block_on(async {
-    /// let group = Group::in_place(&Context::background()).with_limit(NonZeroUsize::MIN);
-    /// assert!(group.try_spawn(async { Ok::<_, &str>(1) }).is_ok());
-    /// assert!(group.try_spawn(async { Ok::<_, &str>(2) }).is_err(), "one at a time");
-    /// assert_eq!(group.wait().await.unwrap(), [1]);
-    /// # });
-    /// ```
-    #[track_caller]
-    pub fn try_spawn<F, E>(&self, future: F) -> Result<(), F>
-    where
-        F: Future<Output = Result<T, E>> + Send + 'static,
-        E: Into<BoxError>,
-    {
-        self.inner
-            .try_start(future, Newcomer::new(None, Location::caller()), false)
-    }
-
-    /// Starts a task that serves the others: it is cancelled when they are done and `wait` is called. Its
-    /// failure fails the group; it has no place among the results.
-    ///
-    /// Under [`Ending::FirstOk`] and [`Ending::Quorum`] its failure does not fail a group that has its successes.
-    ///
-    /// # Panics
-    ///
-    /// With whatever the executor's own spawn function throws: tokio's, say, outside of a runtime. The task is then
-    /// lost, and fails the group as [`Error::Lost`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use failfast::Group;
-    ///
-    /// # smol::block_on(async {
-    /// let group = Group::new(smol::spawn);
-    /// group.spawn_background(async { Ok::<_, std::fmt::Error>(std::future::pending().await) });
-    /// group.spawn(async { Ok::<_, std::fmt::Error>(5) });
-    /// assert_eq!(group.wait().await.unwrap(), [5]);
-    /// # });
-    /// ```
-    #[track_caller]
-    pub fn spawn_background<F, E>(&self, future: F)
-    where
-        F: Future<Output = Result<(), E>> + Send + 'static,
-        E: Into<BoxError>,
-    {
-        self.inner.start_background(future, Location::caller())
-    }
-}
-
-/// Making one without an executor.
-impl<T: Send + 'static> TaskGroup<InPlace<Task>, T, Task> {
-    /// A group that needs no executor: whoever polls [`wait`](Self::wait) or [`next`](Self::next) polls the
-    /// tasks, each only when it was woken. Same engine, same semantics: for programs on a bare `block_on`,
-    /// and where a thread hop costs more than the work.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use failfast::{Context, Group};
-    ///
-    /// let group = Group::in_place(&Context::background());
-    /// group.spawn(async { Ok::<_, std::fmt::Error>(1) });
-    /// group.spawn(async { Ok::<_, std::fmt::Error>(2) });
-    /// assert_eq!(futures::executor::block_on(group.wait()).unwrap(), [1, 2]);
-    /// ```
-    #[track_caller]
-    pub fn in_place(ctx: &Context) -> Self {
-        Self::with_parent(ctx, Host::in_place(), Location::caller())
-    }
-}
-
-/// Making a local one.
-impl<S: Spawn<LocalTask>, T: 'static> TaskGroup<S, T, LocalTask> {
-    /// A group under a background context: nothing ends it but itself.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use failfast::LocalGroup;
-    /// # use std::rc::Rc;
-    /// # let executor = Rc::new(smol::LocalExecutor::new());
-    /// # let spawner = executor.clone();
-    /// # smol::block_on(executor.run(async move {
-    /// let group = LocalGroup::new(move |task| spawner.spawn(task));
-    /// group.spawn(async { Ok::<_, &str>(Rc::new(5)) });
-    /// assert_eq!(*group.wait().await.unwrap()[0], 5);
-    /// # }));
-    /// ```
-    #[track_caller]
-    pub fn new(spawn: S) -> Self {
-        Self::with_parent(
-            &Context::background(),
-            Host::executor(spawn),
-            Location::caller(),
-        )
-    }
-
-    /// A group under `parent`, and its context, for its tasks: cancelled when one of them fails, when
-    /// `parent` ends, and when the group ends.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use failfast::{Context, LocalGroup};
-    /// # use std::rc::Rc;
-    /// # let executor = Rc::new(smol::LocalExecutor::new());
-    /// # let spawner = executor.clone();
-    /// # smol::block_on(executor.run(async move {
-    /// let root = Context::background();
-    /// let (group, ctx) = LocalGroup::with_context(&root, move |task| spawner.spawn(task));
-    /// group.spawn(async { Ok::<_, &str>(Rc::new(5)) });
-    /// assert_eq!(*group.wait().await.unwrap()[0], 5);
-    /// assert!(ctx.is_done());
-    /// # }));
-    /// ```
-    #[track_caller]
-    pub fn with_context(parent: &Context, spawn: S) -> (Self, Context) {
-        let group = Self::with_parent(parent, Host::executor(spawn), Location::caller());
-        let ctx = group.context().clone();
-        (group, ctx)
-    }
-
-    /// Starts a task. Its number, in the order of spawning, is its place among the results.
-    ///
-    /// If the group has ended, the future is dropped unpolled, and `wait` tells why. At the
-    /// [limit](Self::with_limit), the task is queued.
-    ///
-    /// # Panics
-    ///
-    /// With whatever the executor's own spawn function throws: tokio's, say, outside of a runtime. The task is then
-    /// lost, and fails the group as [`Error::Lost`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use failfast::{Context, LocalGroup};
-    /// # futures::executor::block_on(async {
-    /// let group = LocalGroup::in_place(&Context::background());
-    /// let shared = std::rc::Rc::new(5);
-    /// group.spawn(async move { Ok::<_, &str>(shared) });
-    /// assert_eq!(*group.wait().await.unwrap()[0], 5);
-    /// # });
-    /// ```
-    #[track_caller]
-    pub fn spawn<F, E>(&self, future: F)
-    where
-        F: Future<Output = Result<T, E>> + 'static,
-        E: Into<BoxError>,
-    {
-        self.inner
-            .start(future, Newcomer::new(None, Location::caller()));
-    }
-
-    /// [`spawn`](Self::spawn) with a name: for errors, logs and snapshots.
-    ///
-    /// # Panics
-    ///
-    /// With whatever the executor's own spawn function throws: tokio's, say, outside of a runtime. The task is then
-    /// lost, and fails the group as [`Error::Lost`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use failfast::{Context, LocalGroup};
-    /// # futures::executor::block_on(async {
-    /// let group = LocalGroup::<_, ()>::in_place(&Context::background());
-    /// group.spawn_named("orders", async { Err("no such user") });
-    /// assert_eq!(group.wait().await.unwrap_err().to_string(), "orders: no such user");
-    /// # });
-    /// ```
-    #[track_caller]
-    pub fn spawn_named<F, E>(&self, name: impl Into<Name>, future: F)
-    where
-        F: Future<Output = Result<T, E>> + 'static,
-        E: Into<BoxError>,
-    {
-        self.inner
-            .start(future, Newcomer::new(Some(name.into()), Location::caller()));
-    }
-
-    /// Starts a task only if that is possible at once.
-    ///
-    /// # Panics
-    ///
-    /// With whatever the executor's own spawn function throws: tokio's, say, outside of a runtime. The task is then
-    /// lost, and fails the group as [`Error::Lost`].
-    ///
-    /// # Errors
-    ///
-    /// The future, unpolled, if the [limit](Self::with_limit) is reached or the group has ended.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use failfast::{Context, LocalGroup};
-    /// # use std::num::NonZeroUsize;
-    /// # futures::executor::block_on(async {
-    /// let group = LocalGroup::in_place(&Context::background()).with_limit(NonZeroUsize::MIN);
-    /// assert!(group.try_spawn(async { Ok::<_, &str>(1) }).is_ok());
-    /// assert!(group.try_spawn(async { Ok::<_, &str>(2) }).is_err(), "one at a time");
-    /// assert_eq!(group.wait().await.unwrap(), [1]);
-    /// # });
-    /// ```
-    #[track_caller]
-    pub fn try_spawn<F, E>(&self, future: F) -> Result<(), F>
-    where
-        F: Future<Output = Result<T, E>> + 'static,
-        E: Into<BoxError>,
-    {
-        self.inner
-            .try_start(future, Newcomer::new(None, Location::caller()), false)
-    }
-
-    /// Starts a task that serves the others: it is cancelled when they are done and `wait` is called. Its
-    /// failure fails the group; it has no place among the results.
-    ///
-    /// Under [`Ending::FirstOk`] and [`Ending::Quorum`] its failure does not fail a group that has its successes.
-    ///
-    /// # Panics
-    ///
-    /// With whatever the executor's own spawn function throws: tokio's, say, outside of a runtime. The task is then
-    /// lost, and fails the group as [`Error::Lost`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use failfast::{Context, LocalGroup};
-    /// # futures::executor::block_on(async {
-    /// let group = LocalGroup::in_place(&Context::background());
-    /// group.spawn_background(async { Ok::<_, &str>(std::future::pending().await) });
-    /// group.spawn(async { Ok::<_, &str>(5) });
-    /// assert_eq!(group.wait().await.unwrap(), [5]);
-    /// # });
-    /// ```
-    #[track_caller]
-    pub fn spawn_background<F, E>(&self, future: F)
-    where
-        F: Future<Output = Result<(), E>> + 'static,
-        E: Into<BoxError>,
-    {
-        self.inner.start_background(future, Location::caller())
-    }
-}
-
-/// Making a local one without an executor.
-impl<T: 'static> TaskGroup<InPlace<LocalTask>, T, LocalTask> {
-    /// A group that needs no executor, of tasks that need not be `Send`: see [`Group::in_place`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use failfast::{Context, LocalGroup};
-    /// # futures::executor::block_on(async {
-    /// let group = LocalGroup::in_place(&Context::background());
-    /// group.spawn(async { Ok::<_, &str>(std::rc::Rc::new(5)) });
-    /// assert_eq!(*group.wait().await.unwrap()[0], 5);
-    /// # });
-    /// ```
-    #[track_caller]
-    pub fn in_place(ctx: &Context) -> Self {
-        Self::with_parent(ctx, Host::in_place(), Location::caller())
-    }
-}
-
-/// What both flavours share.
-impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
-    fn with_parent(parent: &Context, host: Host<S, M>, origin: &'static Location<'static>) -> Self {
-        let core = Core::new(parent, None, origin);
+impl<T, M> TaskGroup<T, M> {
+    /// A group under `parent`. Without a launcher its tasks are polled in place; `deadline` is the group's own.
+    pub(crate) fn open(
+        parent: &Context,
+        launcher: Option<Launcher<M>>,
+        deadline: Option<NewDeadline>,
+        origin: &'static Location<'static>,
+    ) -> Self {
+        let launch = launcher
+            .as_ref()
+            .map(|launcher| Arc::downgrade(launcher.launch()));
+        let engine = Engine::new(Finished::new::<T>(), launch, parent.clock());
+        let node = Node::new(parent, engine, deadline, origin);
         Self {
-            inner: Inner::new(host, core),
-            finished: VecDeque::new(),
+            scope: Scope::new(parent, node),
+            launcher,
             told: false,
+            over: false,
+            _types: PhantomData,
         }
     }
 
-    fn core(&self) -> &Core {
-        self.inner.front.core()
+    fn launch(&self) -> Option<&dyn Launch> {
+        Some(&**self.launcher.as_ref()?.launch())
     }
 
-    /// At most `limit` tasks run at once: [`spawn`](Group::spawn) queues what comes beyond it, in order. What
-    /// is still in the queue when the group ends is dropped unpolled.
+    fn engine(&self) -> &Engine {
+        self.scope.engine()
+    }
+
+    fn node(&self) -> &Node<Engine> {
+        self.scope.node()
+    }
+}
+
+/// Configuring, and looking at.
+impl<T, M> TaskGroup<T, M> {
+    /// At most `limit` tasks run at once: [`spawn`](Group::spawn) queues what comes beyond it, in order. What is
+    /// still in the queue when the group ends is dropped unpolled.
     ///
-    /// May be set, and changed, at any time.
+    /// May be set, and changed, at any time. Background tasks do not count, nor does a task while it waits for a
+    /// [`Fork`] of its own group, which would otherwise wait for its own slot for ever.
     ///
     /// # Panics
     ///
@@ -570,22 +291,33 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
     /// # Examples
     ///
     /// ```
-    /// # use failfast::{Context, Group};
+    /// # use failfast::{Context, InPlaceGroup};
     /// # use std::num::NonZeroUsize;
-    /// # smol::block_on(async {
-    /// let group = Group::in_place(&Context::background()).with_limit(NonZeroUsize::MIN);
+    /// let group = InPlaceGroup::new(&Context::background()).with_limit(NonZeroUsize::MIN);
     /// group.spawn(async { Ok::<_, &str>(1) });
     /// group.spawn(async { Ok::<_, &str>(2) }); // waits for the first to end
-    /// assert_eq!(group.wait().await.unwrap(), [1, 2]);
-    /// # });
+    /// assert_eq!(futures::executor::block_on(group.wait()).unwrap(), [1, 2]);
     /// ```
     pub fn with_limit(self, limit: NonZeroUsize) -> Self {
-        self.core().set_limit(limit.get());
-        self.inner.start_queued(); // a wider limit may have room for some of those who wait
+        self.engine().lock().limit.most = limit.get();
+        self.engine().serve_queue(self.node(), self.launch());
+        let next = {
+            let mut state = self.engine().lock();
+            if state.limit.is_full() {
+                None
+            } else {
+                state.limit.call_first()
+            }
+        };
+        next.into_iter().for_each(crate::unwind::wake);
         self
     }
 
-    /// How the group ends: see the table at [`TaskGroup`]. To be set before the first task is spawned.
+    /// How the group ends: see the table at [`TaskGroup`].
+    ///
+    /// # Panics
+    ///
+    /// If a task has been spawned already, because outcomes may have been judged by the ending before.
     ///
     /// # Examples
     ///
@@ -599,6 +331,7 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
     /// assert_eq!(group.wait().await.unwrap(), ["page"]);
     /// # });
     /// ```
+    #[track_caller]
     pub fn with_ending(self, ending: Ending) -> Self {
         let (needed, tolerant) = match ending {
             Ending::FailFast => (0, false),
@@ -606,12 +339,21 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
             Ending::FirstOk => (1, true),
             Ending::Quorum(needed) => (needed.get(), true),
         };
-        self.core().set_ending(needed, tolerant);
+        let spawned = {
+            let mut state = self.engine().lock();
+            state.needed = needed;
+            state.shutdown.tolerant = tolerant;
+            state.members.next > 0
+        };
+        assert!(
+            !spawned,
+            "with_ending belongs before the group's first spawn: its tasks may have been judged by another ending"
+        );
         self
     }
 
-    /// When the context ends, tasks get `grace` to finish by themselves before they are dropped. Counted
-    /// from the end, by the context's clock.
+    /// When the context ends, tasks get `grace` to finish by themselves before they are dropped. Counted from the
+    /// end, by the context's clock. Set after the end, it takes effect for the tasks that are still there.
     ///
     /// # Examples
     ///
@@ -621,52 +363,57 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
     /// # smol::block_on(async {
     /// let (group, ctx) = Group::with_context(&Context::background(), smol::spawn);
     /// let group = group.with_grace(Duration::from_secs(10));
+    /// # let (begin, begun) = futures::channel::oneshot::channel();
     /// group.spawn(async move {
+    /// #     begin.send(()).unwrap();
     ///     ctx.done().await;
     ///     smol::future::yield_now().await; // without grace it would end here
     ///     Ok::<_, &str>("tidied up")
     /// });
+    /// # begun.await.unwrap(); // a task that has not begun is not begun any more
     /// group.cancel_with("shutting down");
     /// assert_eq!(group.wait().await.unwrap(), ["tidied up"]);
     /// # });
     /// ```
     pub fn with_grace(self, grace: Duration) -> Self {
-        self.core().set_grace(grace);
+        self.engine().set_grace(self.scope.node_ref(), grace);
         self
     }
 
-    /// Bounds the wait for tasks that block their thread: `limit` after they were to be dropped, `wait`
-    /// returns [`Error::Stragglers`] with the names of those still running. Without it `wait` keeps its
-    /// promise that nothing outlives it, and waits.
+    /// Bounds the wait for tasks that block their thread: `limit` after they were to be dropped, `wait` returns
+    /// [`ErrorKind::Stragglers`](crate::ErrorKind::Stragglers) with the names of those still running. Without it
+    /// `wait` keeps its promise that nothing outlives it, and waits. Set after the end, it takes effect as well.
     ///
     /// # Examples
     ///
     /// ```
-    /// # use failfast::{Error, Group, Task};
+    /// # use failfast::{ErrorKind, Group, Task};
     /// # use std::time::Duration;
     /// # smol::block_on(async {
     /// let never_runs = |task: Task| task;
-    /// let group = Group::<_, ()>::new(never_runs).with_straggler_limit(Duration::from_millis(1));
+    /// let group = Group::<()>::new(never_runs).with_straggler_limit(Duration::from_millis(1));
     /// group.spawn_named("stuck", async { Ok::<_, &str>(()) });
     /// group.cancel_with("shutting down");
     /// let error = group.wait().await.unwrap_err();
-    /// assert!(matches!(error, Error::Stragglers { ref names, .. } if names[0] == "stuck"));
+    /// assert_eq!(error.kind(), ErrorKind::Stragglers);
+    /// assert_eq!(error.pending(), ["stuck"]);
     /// # });
     /// ```
     pub fn with_straggler_limit(self, limit: Duration) -> Self {
-        self.core().set_straggler_limit(limit);
+        self.engine()
+            .set_straggler_limit(self.scope.node_ref(), limit);
         self
     }
 
-    /// The group's context: for those of its tasks that did not get it from
-    /// [`with_context`](Group::with_context).
+    /// The group's context, for its tasks: canceled when one of them fails, when the parent ends, and when the
+    /// group ends.
     ///
     /// # Examples
     ///
     /// ```
     /// # use failfast::Group;
     /// # smol::block_on(async {
-    /// let group = Group::<_, ()>::new(smol::spawn);
+    /// let group = Group::<()>::new(smol::spawn);
     /// let ctx = group.context().clone();
     /// group.spawn(async { Err("connection refused") });
     /// assert!(group.wait().await.is_err());
@@ -674,29 +421,48 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
     /// # });
     /// ```
     pub fn context(&self) -> &Context {
-        self.core().context()
+        self.scope.context()
     }
 
-    /// Ends the group without a failure: its context is cancelled, with `cause`.
+    /// Ends the group with a reason: its context is canceled, with `cause`, and `wait` returns that as the error.
     ///
     /// # Examples
     ///
     /// ```
     /// # use failfast::Group;
     /// # smol::block_on(async {
-    /// let group = Group::<_, ()>::new(smol::spawn);
+    /// let group = Group::<()>::new(smol::spawn);
     /// group.spawn(async { Ok::<_, &str>(std::future::pending().await) });
     /// group.cancel_with("not needed any more");
     /// let error = group.wait().await.unwrap_err();
-    /// assert_eq!(error.to_string(), "context canceled: not needed any more");
+    /// assert_eq!(error.to_string(), "context canceled: not needed any more (waiting for task 0)");
     /// # });
     /// ```
     pub fn cancel_with(&self, cause: impl Into<BoxError>) {
-        let core = self.core();
-        core.cancel(Cause::given(Arc::from(cause.into()), core.origin));
+        self.scope.cancel_with(cause.into());
     }
 
-    /// A handle to spawn with, for the group's own tasks.
+    /// Ends the group without a failure: its tasks are canceled, and `wait` returns what has finished.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, InPlaceGroup};
+    /// # futures::executor::block_on(async {
+    /// let mut group = InPlaceGroup::new(&Context::background());
+    /// group.spawn(async { Ok::<_, &str>(1) });
+    /// group.spawn(async { Ok::<_, &str>(2) });
+    /// group.spawn(async { Ok::<_, &str>(std::future::pending().await) });
+    /// assert_eq!(group.next().await.unwrap().unwrap(), 1);
+    /// group.stop();
+    /// assert_eq!(group.wait().await.unwrap(), [2]);
+    /// # });
+    /// ```
+    pub fn stop(&self) {
+        self.scope.stop();
+    }
+
+    /// A handle to spawn with, for the group's own tasks, and to look at a group that is being waited for.
     ///
     /// # Examples
     ///
@@ -713,15 +479,15 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
     /// assert_eq!(group.wait().await.unwrap(), ["first", "found on the way"]);
     /// # });
     /// ```
-    pub fn handle(&self) -> GroupHandle<S, T, M> {
-        GroupHandle::new(self.inner.clone())
+    pub fn handle(&self) -> GroupHandle<T, M> {
+        GroupHandle::new(self.scope.clone())
     }
 
     /// What the group is doing: its live tasks, and the groups below it.
     ///
-    /// Costs nothing until asked for. From the first snapshot on, times are taken, at the price of a clock
-    /// reading for each spawn and each poll, so the next can tell how old each task is; to have them from
-    /// the start, take one then.
+    /// Costs nothing until asked for. From the first snapshot on, times are taken, at the price of a clock reading
+    /// for each spawn and each poll, so that the next can say how old each task is; to have them from the start,
+    /// take one then.
     ///
     /// # Examples
     ///
@@ -732,15 +498,15 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
     /// let group = Group::new(smol::spawn);
     /// group.spawn_named("orders", async { Ok::<_, std::fmt::Error>(std::future::pending::<()>().await) });
     /// let snapshot = group.snapshot();
-    /// assert_eq!(snapshot.tasks[0].name, "orders");
+    /// assert_eq!(snapshot.tasks()[0].name, "orders");
     /// println!("{snapshot}");
     /// # });
     /// ```
     pub fn snapshot(&self) -> Snapshot {
-        self.core().snapshot()
+        snapshot::of(self.scope.node_ref())
     }
 
-    /// Completes when a place is free: [`try_spawn`](Group::try_spawn) then succeeds, unless somebody else
+    /// Completes when one more task may start: [`try_spawn`](Group::try_spawn) then succeeds, unless another caller
     /// is quicker. First come, first served.
     ///
     /// # Cancel safety
@@ -749,66 +515,65 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
     ///
     /// # Errors
     ///
-    /// What ended the group, if it has ended: cancellation releases everyone who waits.
+    /// What ended the group, if it has ended: the end releases everyone who waits.
     ///
     /// # Examples
     ///
     /// ```
-    /// # use failfast::{Context, Group};
+    /// # use failfast::{Context, InPlaceGroup};
     /// # use std::num::NonZeroUsize;
-    /// # smol::block_on(async {
-    /// let group = Group::in_place(&Context::background()).with_limit(NonZeroUsize::MIN);
-    /// group.spawn(async { Ok::<_, &str>(1) });
-    /// group.ready().await.unwrap();
-    /// assert!(group.try_spawn(async { Ok::<_, &str>(2) }).is_ok());
-    /// assert_eq!(group.wait().await.unwrap(), [1, 2]);
+    /// # futures::executor::block_on(async {
+    /// let group = InPlaceGroup::new(&Context::background()).with_limit(NonZeroUsize::MIN);
+    /// for number in 0..3 {
+    ///     group.ready().await.unwrap(); // polls the task that is there
+    ///     assert!(group.try_spawn(async move { Ok::<_, &str>(number) }).is_ok());
+    /// }
+    /// assert_eq!(group.wait().await.unwrap(), [0, 1, 2]);
     /// # });
     /// ```
-    pub fn ready(&self) -> impl Future<Output = Result<(), Error>> + '_ {
-        let inner = &self.inner;
-        Ready::new(inner.front.core(), |cx| {
-            inner.front.drive(cx); // where nobody else does: a place is freed by a task that is polled
-            inner.serve_queue();
-        })
+    pub async fn ready(&self) -> Result<(), Error> {
+        Ready::of_group(self).await
     }
+}
 
-    /// Waits for all tasks, and returns their results in the order of spawning.
-    ///
-    /// Results that were taken with [`next`](Self::next) are not among them.
-    ///
-    /// A group without tasks, or whose tasks have all succeeded, is `Ok`, even if its parent has ended.
-    ///
-    /// Equivalent to: Go's `Group.Wait`, with results.
+/// Waiting.
+impl<T, M> TaskGroup<T, M> {
+    /// Waits for every task to end, and returns the results in the order of spawning.
     ///
     /// # Cancel safety
     ///
-    /// It owns the group: dropping it cancels the tasks.
+    /// Not safe: it owns the group. Dropping it cancels the tasks, and leaves nothing behind.
     ///
     /// # Errors
     ///
-    /// What ended the group: see [`Error`].
+    /// What happened first: the failure of a task, with its name, or the end of the context. It is returned when all
+    /// tasks are gone, or when the [straggler limit](Self::with_straggler_limit) has passed.
     ///
     /// # Examples
     ///
     /// ```
-    /// # use failfast::Group;
+    /// use failfast::{ErrorKind, Group};
+    ///
     /// # smol::block_on(async {
     /// let group = Group::new(smol::spawn);
-    /// group.spawn(async { smol::future::yield_now().await; Ok::<_, &str>("slow") });
-    /// group.spawn(async { Ok::<_, &str>("quick") });
-    /// assert_eq!(group.wait().await.unwrap(), ["slow", "quick"]);
+    /// group.spawn_named("profile", async { Ok::<_, std::io::Error>("Alice") });
+    /// group.spawn_named("orders", async { Err(std::io::Error::other("connection refused")) });
+    /// let error = group.wait().await.unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Task);
+    /// assert_eq!(error.to_string(), "orders: connection refused");
     /// # });
     /// ```
     pub async fn wait(mut self) -> Result<Vec<T>, Error> {
-        self.succeed().await?;
-        Ok(self.inner.take_values())
+        self.want(Wanted::Values);
+        self.join().await?;
+        self.conclude_values()
     }
 
-    /// [`wait`](Self::wait) with the tasks' names beside their results.
+    /// [`wait`](Self::wait), with the name of each task: `task 3` where it was given none.
     ///
     /// # Cancel safety
     ///
-    /// It owns the group: dropping it cancels the tasks.
+    /// As [`wait`](Self::wait).
     ///
     /// # Errors
     ///
@@ -820,28 +585,29 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
     /// # use failfast::Group;
     /// # smol::block_on(async {
     /// let group = Group::new(smol::spawn);
-    /// group.spawn_named("orders", async { Ok::<_, &str>(5) });
-    /// let (name, orders) = &group.wait_named().await.unwrap()[0];
-    /// assert_eq!((name.as_str(), *orders), ("orders", 5));
+    /// group.spawn_named("profile", async { Ok::<_, &str>("Alice") });
+    /// group.spawn(async { Ok::<_, &str>("5 orders") });
+    /// let named = group.wait_named().await.unwrap();
+    /// assert_eq!(named, [("profile".into(), "Alice"), ("task 1".into(), "5 orders")]);
     /// # });
     /// ```
     pub async fn wait_named(mut self) -> Result<Vec<(Name, T)>, Error> {
-        self.succeed().await?;
-        let core = self.core();
-        let value = |index| Some((core.name(index), self.inner.results.take(index)?));
-        Ok(core.remaining().into_iter().filter_map(value).collect())
+        self.join().await?;
+        self.conclude_named()
     }
 
-    /// Waits for all tasks, and returns what became of each, in the order of spawning: for
-    /// [`Ending::Settle`]. A task that was cancelled, or never started, has what ended the group.
+    /// Waits for every task to end, and returns each one's own outcome, in the order of spawning: with
+    /// [`Ending::Settle`], a partial answer is a normal answer.
+    ///
+    /// A task that was canceled has the group's end as its error.
     ///
     /// # Cancel safety
     ///
-    /// It owns the group: dropping it cancels the tasks.
+    /// As [`wait`](Self::wait).
     ///
     /// # Errors
     ///
-    /// [`Error::Stragglers`] only: the others are among the outcomes.
+    /// Only [`ErrorKind::Stragglers`](crate::ErrorKind::Stragglers).
     ///
     /// # Examples
     ///
@@ -850,67 +616,68 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
     ///
     /// # smol::block_on(async {
     /// let group = Group::new(smol::spawn).with_ending(Ending::Settle);
-    /// group.spawn_named("profile", async { Err("connection refused") });
-    /// group.spawn_named("orders", async { Ok::<_, &str>(5) });
-    ///
+    /// group.spawn_named("profile", async { Ok::<_, &str>("Alice") });
+    /// group.spawn_named("ads", async { Err("connection refused") });
     /// let outcomes = group.outcomes().await.unwrap();
-    /// let (name, profile) = &outcomes[0];
-    /// assert_eq!(name, "profile");
-    /// assert_eq!(profile.as_ref().unwrap_err().to_string(), "profile: connection refused");
-    /// assert_eq!(outcomes[1].1.as_ref().unwrap(), &5);
+    /// assert_eq!(outcomes[0].1.as_ref().unwrap(), &"Alice");
+    /// assert_eq!(outcomes[1].1.as_ref().unwrap_err().to_string(), "ads: connection refused");
     /// # });
     /// ```
     pub async fn outcomes(mut self) -> Result<Vec<(Name, Result<T, Error>)>, Error> {
         self.join().await?;
-        let core = self.core();
-        let ended = core.end_error();
-        let outcome = |index| match self.inner.results.take(index) {
-            Some(value) => Ok(value),
-            None => Err(core.failure(index).unwrap_or_else(|| ended.clone())),
-        };
-        Ok(core
-            .remaining()
-            .into_iter()
-            .map(|index| (core.name(index), outcome(index)))
-            .collect())
+        Ok(self.take_outcomes())
     }
 
-    /// The next result, as the tasks complete; `None` when none is left. It is freed here: a group that
-    /// lives long and is drained stays small.
+    /// Takes part in the group with a body, which the caller polls, beside the tasks: `body` usually awaits
+    /// [forks](Group::fork) and puts their results together.
     ///
-    /// A failure that ends the group comes once, when it happened; what the cancelled tasks return is not
-    /// told. If the context ended the group, that comes last. A group that returned `None` may go on.
+    /// The body's failure is a task's failure, named `body`, and its panic is contained, as a task's. If it returns an
+    /// echo of the group's end, the root cause is the error. When the group ends, the body is polled once more and
+    /// then dropped. `run` returns when every task is gone, after an early `Ok` too; the tasks' own results are
+    /// dropped.
     ///
     /// # Cancel safety
     ///
-    /// No result is lost if it is dropped.
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Errors
+    ///
+    /// What happened first, as from [`wait`](Self::wait). After [`stop`](Self::stop): the body's value if it was
+    /// through by its last poll, and otherwise kind [`Canceled`](crate::ErrorKind::Canceled).
     ///
     /// # Examples
     ///
     /// ```
-    /// use failfast::Group;
+    /// use failfast::{Context, Error, Group};
     ///
-    /// # smol::block_on(async {
-    /// let mut group = Group::new(smol::spawn);
-    /// group.spawn(async { Ok::<_, std::fmt::Error>(1) });
-    /// group.spawn(async { Ok::<_, std::fmt::Error>(2) });
-    /// let mut sum = 0;
-    /// while let Some(result) = group.next().await {
-    ///     sum += result.unwrap();
+    /// async fn profile() -> Result<String, std::io::Error> { Ok("Alice".to_owned()) }
+    /// async fn orders() -> Result<u32, std::fmt::Error> { Ok(5) }
+    ///
+    /// async fn page() -> Result<String, Error> {
+    ///     let group = Group::<()>::new(smol::spawn);
+    ///     let profile = group.fork("profile", profile());
+    ///     let orders = group.fork("orders", orders());
+    ///     group.run(async { Ok(format!("{} has {} orders", profile.await?, orders.await?)) }).await
     /// }
-    /// assert_eq!(sum, 3);
-    /// # });
+    ///
+    /// assert_eq!(smol::block_on(page()).unwrap(), "Alice has 5 orders");
     /// ```
-    pub async fn next(&mut self) -> Option<Result<T, Error>> {
-        Some(self.next_named().await?.1)
+    pub async fn run<R>(
+        mut self,
+        body: impl Future<Output = Result<R, BoxError>>,
+    ) -> Result<R, Error> {
+        self.want(Wanted::Nothing);
+        self.run_body(body).await
     }
 
-    /// [`next`](Self::next) with the task's name. What the context's end brings has the name of no task:
-    /// it is called `group`.
+    /// The next outcome, in the order of completion; `None` when nothing is left to wait for.
+    ///
+    /// In a group that ends with its first failure, only that failure is an outcome: the echoes are not. If the
+    /// context ended first, the last outcome says so. Background tasks are left running.
     ///
     /// # Cancel safety
     ///
-    /// As [`next`](Self::next).
+    /// Safe: nothing is lost.
     ///
     /// # Examples
     ///
@@ -918,114 +685,88 @@ impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
     /// # use failfast::Group;
     /// # smol::block_on(async {
     /// let mut group = Group::new(smol::spawn);
-    /// group.spawn_named("orders", async { Ok::<_, &str>(5) });
-    /// let (name, orders) = group.next_named().await.unwrap();
-    /// assert_eq!((name.as_str(), orders.unwrap()), ("orders", 5));
-    /// assert!(group.next_named().await.is_none());
+    /// group.spawn(async { smol::future::yield_now().await; Ok::<_, &str>("slow") });
+    /// while let Some(result) = group.next().await {
+    ///     assert_eq!(result.unwrap(), "slow");
+    /// }
+    /// # });
+    /// ```
+    pub async fn next(&mut self) -> Option<Result<T, Error>> {
+        let next = poll_fn(|cx| self.poll_outcome(cx)).await?;
+        Some(next.result)
+    }
+
+    /// [`next`](Self::next), with the task's name.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is lost.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::Group;
+    /// # smol::block_on(async {
+    /// let mut group = Group::new(smol::spawn);
+    /// group.spawn_named("profile", async { Ok::<_, &str>("Alice") });
+    /// let (name, result) = group.next_named().await.unwrap();
+    /// assert_eq!((name.as_str(), result.unwrap()), ("profile", "Alice"));
     /// # });
     /// ```
     pub async fn next_named(&mut self) -> Option<(Name, Result<T, Error>)> {
-        poll_fn(|cx| self.poll_next_named(cx)).await
+        let next = poll_fn(|cx| self.poll_outcome(cx)).await?;
+        let number = || Name::of_number(next.number);
+        Some((next.name.unwrap_or_else(number), next.result))
     }
 }
 
-/// The engine of waiting.
-impl<S: Spawn<M>, T, M: Flavour> TaskGroup<S, T, M> {
-    /// Waits until every task's future is gone.
-    async fn join(&mut self) -> Result<(), Error> {
-        let inner = &self.inner;
-        inner.front.joined(|| inner.serve_queue()).await
-    }
-
-    /// Waits for all, and tells what ended the group, if that was no success.
-    async fn succeed(&mut self) -> Result<(), Error> {
-        self.join().await?;
-        self.core().verdict().map_or(Ok(()), Err)
-    }
-
-    fn poll_next_named(
-        &mut self,
-        cx: &mut task::Context<'_>,
-    ) -> Poll<Option<(Name, Result<T, Error>)>> {
-        let inner = self.inner.clone();
-        inner.front.drive(cx);
-        inner.front.core().watch(cx.waker(), true);
-        inner.serve_queue();
-        let idle = inner.front.core().is_idle(); // before the look at the list: who finishes after this wakes us
-        inner.front.core().take_finished(&mut self.finished);
-        while let Some(index) = self.finished.pop_front() {
-            if let Some(result) = self.look_at(index) {
-                return Poll::Ready(Some(result));
-            }
-        }
-        match idle {
-            true => Poll::Ready(self.last_word()),
-            false => Poll::Pending,
-        }
-    }
-
-    /// The outcome of a task that has finished, if it is one to tell.
-    fn look_at(&mut self, index: u32) -> Option<(Name, Result<T, Error>)> {
-        let core = self.inner.front.core().clone();
-        let name = core.name(index);
-        let outcome = match self.inner.results.take(index) {
-            Some(value) => Some(Ok(value)),
-            None => self.look_at_failure(&core, index).map(Err),
-        };
-        self.inner.front.vacate(index);
-        Some((name, outcome?))
-    }
-
-    fn look_at_failure(&mut self, core: &Core, index: u32) -> Option<Error> {
-        let failure = core.failure(index)?;
-        if core.is_tolerant() {
-            core.forget_failure(index);
-            return Some(failure);
-        }
-        let first = core.is_first(index);
-        self.told |= first;
-        first.then_some(failure)
-    }
-
-    /// What ended the group, if nobody has been told.
-    fn last_word(&mut self) -> Option<(Name, Result<T, Error>)> {
-        if self.told || !self.core().is_flawed() {
-            return None;
-        }
-        let error = self.core().context_error()?;
-        self.told = true;
-        Some((Name::from("group"), Err(error)))
-    }
-}
-
-impl<S: Spawn<M>, T, M: Flavour> Stream for TaskGroup<S, T, M> {
+impl<T, M> Stream for TaskGroup<T, M> {
     type Item = Result<T, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
-        self.poll_next_named(cx)
-            .map(|next| next.map(|(_, result)| result))
+        let outcome = self.poll_outcome(cx);
+        outcome.map(|next| next.map(|next| next.result))
     }
 }
 
-impl<S: Spawn<M>, T, M: Flavour> Unpin for TaskGroup<S, T, M> {}
+/// Nothing of a group is pinned: tasks lie in cells of their own.
+impl<T, M> Unpin for TaskGroup<T, M> {}
 
-impl<S: Spawn<M>, T, M: Flavour> Drop for TaskGroup<S, T, M> {
+/// Nobody waits any more: cancels what still runs, and drops what is the group's to drop.
+impl<T, M> Drop for TaskGroup<T, M> {
     fn drop(&mut self) {
-        self.inner.front.abandon();
-        if Arc::get_mut(&mut self.inner).is_none() {
-            self.inner.front.drop_handles(); // else they go with it
-        }
-        self.inner.skip_queue();
-        self.inner.discard_values();
+        self.abandon();
     }
 }
 
-impl<S: Spawn<M>, T, M: Flavour> fmt::Debug for TaskGroup<S, T, M> {
+impl<T, M> fmt::Debug for TaskGroup<T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let core = self.inner.front.core();
-        f.debug_struct("Group")
-            .field("live", &core.live())
-            .field("phase", &core.phase())
+        self.scope.fmt_as("Group", f)
+    }
+}
+
+impl Scope {
+    fn cancel_with(&self, cause: BoxError) {
+        let end = End::canceled_by(cause, self.node().origin());
+        self.node_ref().mark(end).wake();
+    }
+
+    fn stop(&self) {
+        let end = End::stopped(self.node().origin());
+        self.with_node(|node| Engine::end_by_us(node, end)).wake();
+    }
+
+    fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (live, queued) = {
+            let state = self.engine().lock();
+            let queued = state.limit.queue.len();
+            (state.members.list.len() + queued, queued)
+        };
+        let phase = self.engine().phase(self.node());
+        f.debug_struct(name)
+            .field("live", &live)
+            .field("queued", &queued)
+            .field("phase", &phase)
             .finish()
     }
 }

@@ -1,28 +1,29 @@
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
-mod aggregator;
-mod clock;
-mod context;
+pub mod aggregator;
+pub mod clock;
+pub mod context;
 mod error;
-mod group;
-mod guard;
-mod slot;
+pub mod group;
+mod list;
+pub mod observe;
+pub mod policy;
 mod source;
 mod spawn;
 mod sync;
+mod unwind;
 
-pub use aggregator::{
-    Aggregator, Append, AsIs, Combine, Combined, Displayed, Host, InCaller, Joined,
-    LocalAggregator, LogFields, Many, Named, OnExecutor, Sources, TaskAggregator,
-};
-pub use clock::{Clock, ManualClock, Sleep, SystemClock, TimerError};
-pub use context::{
-    Canceller, Context, Done, GrpcTimeoutError, OnDone, from_grpc_timeout, to_grpc_timeout,
-};
-pub use error::{BoxError, Cause, ContextError, Error, Failure, Name, Names, Others, Panic};
+/// Deadlines that leave the machine.
+pub mod grpc {
+    pub use crate::context::grpc::{GrpcTimeoutError, from_grpc_timeout, to_grpc_timeout};
+}
+
+pub use aggregator::{Aggregator, LocalAggregator};
+pub use context::{Canceller, Context};
+pub use error::{BoxError, Cause, ContextError, Error, ErrorKind, Name};
 pub use group::{
-    Ending, Group, GroupHandle, InPlace, LocalGroup, Snapshot, TaskGroup, TaskSnapshot, TaskState,
+    Ending, Fork, Group, GroupHandle, InPlaceGroup, LocalGroup, LocalInPlaceGroup, LocalTask, Task,
 };
 pub use source::Source;
-pub use spawn::{Flavour, LocalTask, Spawn, Task};
+pub use spawn::Spawn;

@@ -1,20 +1,20 @@
-//! What an aggregator asks: one question, answered asynchronously.
+//! What an aggregator and the policies call: one request, answered asynchronously.
 
 use crate::context::Context;
-use crate::error::BoxError;
-use pin_project_lite::pin_project;
+use crate::error::{BoxError, Name};
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{self, Poll};
 
 /// Something that answers a request: a service, a cache, a table.
 ///
-/// Implemented for every `async fn(Context, Request) -> Result<T, E>` and every such closure. Implement it
-/// for a type of yours where the source has a state or a name of its own.
+/// Implemented for every `async fn(Context, Request) -> Result<T, E>`, for every such closure, and for aggregators.
+/// Implement it for a type of yours where the source has a state or a name of its own.
 ///
-/// The context is the call's lifetime: pass it on. A source that never looks at it is cancelled all the
-/// same, by being dropped.
+/// The context is the call's lifetime: pass it on. A source that never looks at it is canceled all the same, by
+/// being dropped.
+///
+/// An async closure that uses a capture is no source, because its future borrows from the closure. Clone what it
+/// needs: `move |ctx: Context, id: u64| { let db = db.clone(); async move { .. } }`.
 ///
 /// # Examples
 ///
@@ -42,7 +42,8 @@ use std::task::{self, Poll};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no source for requests of type `{R}`",
     label = "not an `async fn(Context, {R}) -> Result<T, E>`, nor a type that implements `Source<{R}>`",
-    note = "a closure needs its types written: `|ctx: Context, request: {R}| async move {{ .. }}`"
+    note = "a closure needs its types written: `|ctx: Context, request: {R}| async move {{ .. }}`",
+    note = "an async closure that uses a capture is no source: clone the capture in a plain closure, and move the clone into an `async move` block"
 )]
 pub trait Source<R> {
     /// What it answers.
@@ -52,8 +53,66 @@ pub trait Source<R> {
     /// The answer on its way.
     type Future: Future<Output = Result<Self::Output, Self::Error>>;
 
-    /// Asks. Called once for each aggregation, inside the task that then awaits the answer.
+    /// Asks. Called once for each aggregation or attempt, inside the task that then awaits the answer.
+    ///
+    /// # Panics
+    ///
+    /// May: it is then a panic of that task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use failfast::{Context, Source};
+    ///
+    /// async fn double(_: Context, n: u32) -> Result<u32, std::fmt::Error> {
+    ///     Ok(n * 2)
+    /// }
+    ///
+    /// # smol::block_on(async {
+    /// assert_eq!(double.fetch(Context::background(), 4).await, Ok(8));
+    /// # });
+    /// ```
     fn fetch(&self, ctx: Context, request: R) -> Self::Future;
+
+    /// Asks, under the name that the aggregator knows the source by. A policy logs its attempts under that name, and
+    /// passes it on. Equivalent to [`fetch`](Self::fetch) where it is not implemented.
+    ///
+    /// # Panics
+    ///
+    /// As `fetch`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use failfast::{Context, Name, Source};
+    /// use std::future::{Ready, ready};
+    ///
+    /// struct Named;
+    ///
+    /// impl Source<()> for Named {
+    ///     type Output = Name;
+    ///     type Error = std::convert::Infallible;
+    ///     type Future = Ready<Result<Name, Self::Error>>;
+    ///
+    ///     fn fetch(&self, ctx: Context, request: ()) -> Self::Future {
+    ///         self.fetch_as(&"anonymous".into(), ctx, request)
+    ///     }
+    ///
+    ///     fn fetch_as(&self, name: &Name, _: Context, _: ()) -> Self::Future {
+    ///         ready(Ok(name.clone()))
+    ///     }
+    /// }
+    ///
+    /// # smol::block_on(async {
+    /// let answer = Named.fetch_as(&"orders".into(), Context::background(), ()).await;
+    /// assert_eq!(answer.unwrap(), "orders");
+    /// # });
+    /// ```
+    #[inline]
+    fn fetch_as(&self, name: &Name, ctx: Context, request: R) -> Self::Future {
+        let _ = name;
+        self.fetch(ctx, request)
+    }
 }
 
 impl<R, F, A, T, E> Source<R> for F
@@ -72,42 +131,18 @@ where
     }
 }
 
-pin_project! {
-    /// A source being asked: the call itself happens in the task, so what it does, or throws, happens there.
-    #[project = CallState]
-    pub(crate) enum Call<A, R>
-    where
-        A: Source<R>,
-    {
-        Asked { question: Option<(Arc<A>, Context, R)> },
-        Answering { #[pin] answer: A::Future },
-    }
-}
-
-impl<A: Source<R>, R> Call<A, R> {
-    #[inline]
-    pub(crate) fn new(source: Arc<A>, ctx: Context, request: R) -> Self {
-        Self::Asked {
-            question: Some((source, ctx, request)),
-        }
-    }
-}
-
-impl<A: Source<R>, R> Future for Call<A, R> {
-    type Output = Result<A::Output, A::Error>;
+impl<R, A: Source<R> + ?Sized> Source<R> for Arc<A> {
+    type Output = A::Output;
+    type Error = A::Error;
+    type Future = A::Future;
 
     #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
-        if let CallState::Asked { question } = self.as_mut().project() {
-            let Some((source, ctx, request)) = question.take() else {
-                unreachable!("a call that panicked is not polled again")
-            };
-            let answer = source.fetch(ctx, request);
-            self.set(Self::Answering { answer });
-        }
-        match self.project() {
-            CallState::Answering { answer } => answer.poll(cx),
-            CallState::Asked { .. } => unreachable!("the question has just been asked"),
-        }
+    fn fetch(&self, ctx: Context, request: R) -> A::Future {
+        (**self).fetch(ctx, request)
+    }
+
+    #[inline]
+    fn fetch_as(&self, name: &Name, ctx: Context, request: R) -> A::Future {
+        (**self).fetch_as(name, ctx, request)
     }
 }

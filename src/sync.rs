@@ -13,20 +13,9 @@ pub(crate) use primitives::MutexGuard;
 
 #[cfg(failfast_loom)]
 pub(crate) use loom::cell::UnsafeCell;
-use std::sync::PoisonError;
+use std::sync::{PoisonError, TryLockError};
 
-/// What is in an atomic that nobody else can reach. The model checker does not see what std's `Arc` orders, so
-/// there it takes a step of its own, which sees the latest.
-#[inline]
-pub(crate) fn sole(word: &mut atomic::AtomicU8) -> u8 {
-    #[cfg(failfast_loom)]
-    return word.fetch_or(0, atomic::Ordering::AcqRel);
-    #[cfg(not(failfast_loom))]
-    *word.get_mut()
-}
-
-/// A lock that ignores poisoning: what it guards is left consistent before any
-/// foreign code runs, so a panic elsewhere is no reason to refuse it.
+/// A lock that ignores poisoning, because what it guards is left consistent before any foreign code runs.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(primitives::Mutex<T>);
 
@@ -41,67 +30,43 @@ impl<T> Mutex<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// `None` if another thread holds the lock.
+    #[inline]
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     #[inline]
     pub(crate) fn get_mut(&mut self) -> &mut T {
         self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// std's, with the model checker's face, which sees every access.
+/// std's cell with the interface of the model checker's, which sees every access.
 #[cfg(not(failfast_loom))]
+#[repr(transparent)]
 pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 
 #[cfg(not(failfast_loom))]
 impl<T> UnsafeCell<T> {
     #[inline]
-    pub(crate) fn new(value: T) -> Self {
+    pub(crate) const fn new(value: T) -> Self {
         Self(std::cell::UnsafeCell::new(value))
     }
 
-    /// To read what is in it.
+    /// For reading.
     #[inline]
     pub(crate) fn with<R>(&self, look: impl FnOnce(*const T) -> R) -> R {
         look(self.0.get())
     }
 
-    /// To write to it.
+    /// For writing.
     #[inline]
     pub(crate) fn with_mut<R>(&self, change: impl FnOnce(*mut T) -> R) -> R {
         change(self.0.get())
-    }
-}
-
-/// Keeps what every thread writes out of the cache lines of what every thread reads.
-///
-/// By room on both sides, not by alignment: allocators take long to align.
-#[repr(C)]
-pub(crate) struct Apart<T> {
-    before: Room,
-    value: T,
-    after: Room,
-}
-
-/// A cache line that nobody uses.
-pub(crate) type Room = [std::mem::MaybeUninit<u8>; 64];
-
-pub(crate) const ROOM: Room = [const { std::mem::MaybeUninit::uninit() }; 64];
-
-impl<T> Apart<T> {
-    #[inline]
-    pub(crate) const fn new(value: T) -> Self {
-        Self {
-            before: ROOM,
-            value,
-            after: ROOM,
-        }
-    }
-}
-
-impl<T> std::ops::Deref for Apart<T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        &self.value
     }
 }

@@ -1,29 +1,47 @@
-//! What contexts cost in memory, counted by the allocator; a binary, and a test, of its own for that.
+//! What contexts and groups cost in memory, counted by the allocator; a binary, and a test, of its own for that.
 
-use failfast::{Context, Group, ManualClock};
+use failfast::clock::ManualClock;
+use failfast::{Context, Group, InPlaceGroup, LocalInPlaceGroup, Spawn, Task};
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::future::Future;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::{Future, pending, poll_fn, ready};
+use std::num::NonZeroUsize;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering::SeqCst};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::task;
 use std::time::Duration;
 
 struct Counting;
 
-static LIVE: AtomicIsize = AtomicIsize::new(0);
-static CALLS: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// Of this thread alone: the test harness allocates on its own.
+    static LIVE: Cell<isize> = const { Cell::new(0) };
+    static CALLS: Cell<usize> = const { Cell::new(0) };
+}
+
+fn live() -> isize {
+    LIVE.get()
+}
+
+fn count(bytes: isize) {
+    // A thread that is going away allocates and frees without being counted.
+    let _ = LIVE.try_with(|live| live.set(live.get() + bytes));
+}
 
 // SAFETY: forwards to the system's allocator, and counts.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        CALLS.fetch_add(1, SeqCst);
-        LIVE.fetch_add(layout.size() as isize, SeqCst);
+        let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
+        count(layout.size() as isize);
         // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size() as isize, SeqCst);
+        count(-(layout.size() as isize));
         // SAFETY: the caller keeps the contract of `dealloc`.
         unsafe { System.dealloc(memory, layout) }
     }
@@ -36,15 +54,15 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// What `act` left behind, in bytes.
 fn grown(act: impl FnOnce()) -> isize {
-    let before = LIVE.load(SeqCst);
+    let before = live();
     act();
-    LIVE.load(SeqCst) - before
+    live() - before
 }
 
 fn allocations(act: impl FnOnce()) -> usize {
-    let before = CALLS.load(SeqCst);
+    let before = CALLS.get();
     act();
-    CALLS.load(SeqCst) - before
+    CALLS.get() - before
 }
 
 /// A waiter that comes and goes.
@@ -92,8 +110,21 @@ fn short_lives(parent: &Context, clock: &ManualClock, round: u32) {
     }
 }
 
+/// One test after another: what they have in common, such as a thread-local, is grown once.
 #[test]
 fn memory_follows_the_living() {
+    contexts();
+    results_taken_with_next();
+    group_that_is_waited_for_is_fed_by_a_handle();
+    group_in_place_is_fed_by_a_task_of_its_own();
+    background_tasks_come_and_go();
+    forks_come_and_go();
+    items_come_and_go_at_a_limit();
+    finished_tasks_with_large_futures();
+    finished_tasks_with_large_futures_in_place();
+}
+
+fn contexts() {
     // "Ended children unlink: a million short children under one long-lived parent leave nothing."
     let clock = ManualClock::new();
     let root = Context::background().with_clock(clock.clone());
@@ -118,20 +149,6 @@ fn memory_follows_the_living() {
     assert_eq!(allocations(|| drop(root.with_value(1_u8))), 1);
     assert_eq!(allocations(|| drop(parent.done())), 0);
 
-    // "`next` gives results as they complete and frees them", and their places.
-    let mut group = Group::in_place(&root);
-    let mut come_and_go = |rounds: u32| {
-        for round in 0..rounds {
-            group.spawn(std::future::ready(Ok::<_, std::fmt::Error>(round)));
-            let mut cx = task::Context::from_waker(task::Waker::noop());
-            assert!(pin!(group.next()).poll(&mut cx).is_ready());
-        }
-    };
-    come_and_go(1_000);
-    let left = grown(|| come_and_go(100_000));
-    assert_eq!(left, 0, "bytes that a hundred thousand tasks left");
-    drop(group);
-
     // A peak is given back: ten thousand at once, waited for, and linked to, then ended.
     let whole = grown(|| {
         let crowd: Vec<_> = (0..10_000)
@@ -145,4 +162,268 @@ fn memory_follows_the_living() {
         drop((keep, parent, root, clock, canceller));
     });
     assert!(whole <= 0, "{whole} bytes left");
+}
+
+fn noop<F: Future>(future: Pin<&mut F>) -> task::Poll<F::Output> {
+    future.poll(&mut task::Context::from_waker(task::Waker::noop()))
+}
+
+/// "`next` gives results as they complete and frees them", and whatever else was kept of their tasks.
+fn results_taken_with_next() {
+    let mut group = InPlaceGroup::new(&Context::background());
+    let mut come_and_go = |rounds: u32| {
+        for round in 0..rounds {
+            group.spawn(ready(Ok::<_, Infallible>(round)));
+            assert!(noop(pin!(group.next())).is_ready());
+        }
+    };
+    come_and_go(1_000);
+    let left = grown(|| come_and_go(100_000));
+    assert_eq!(left, 0, "bytes that a hundred thousand tasks left");
+}
+
+/// An executor that is driven by hand, and has room for so many tasks.
+#[derive(Clone)]
+struct Manual(Arc<Mutex<VecDeque<Task>>>);
+
+impl Manual {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(VecDeque::with_capacity(16))))
+    }
+
+    /// Polls each task once, and keeps those that are not through.
+    fn turn(&self) {
+        let many = self.0.lock().unwrap().len();
+        for _ in 0..many {
+            let task = self.0.lock().unwrap().pop_front();
+            let mut task = task.expect("it was there");
+            if noop(Pin::new(&mut task)).is_pending() {
+                self.0.lock().unwrap().push_back(task);
+            }
+        }
+    }
+}
+
+impl Spawn for Manual {
+    type Handle = Box<u64>; // one that is dropped, and allocates
+
+    fn spawn(&self, task: Task) -> Self::Handle {
+        self.0.lock().unwrap().push_back(task);
+        Box::new(0)
+    }
+}
+
+const MANY: u32 = 1_000_000;
+
+/// "A server may keep one group for months with `wait` pending, while its listener's task lives, spawn through a
+/// handle, and stay flat."
+fn group_that_is_waited_for_is_fed_by_a_handle() {
+    let executor = Manual::new();
+    let group = Group::<()>::new(executor.clone());
+    let handle = group.handle();
+    group.spawn(pending::<Result<(), Infallible>>()); // the listener
+    let mut wait = Box::pin(group.wait());
+    assert!(noop(wait.as_mut()).is_pending());
+    let feed = |rounds: u32| {
+        for round in 0..rounds {
+            let spawned = match round % 2 {
+                0 => handle.spawn(ready(Ok::<_, Infallible>(()))).is_ok(),
+                _ => handle
+                    .spawn_named("a connection", ready(Ok::<_, Infallible>(())))
+                    .is_ok(),
+            };
+            assert!(spawned);
+            executor.turn();
+        }
+    };
+    feed(1_000);
+    let left = grown(|| feed(MANY));
+    assert_eq!(left, 0, "bytes that a million tasks left");
+    assert!(noop(wait.as_mut()).is_pending());
+    handle.stop();
+    executor.turn();
+    assert_eq!(
+        noop(wait.as_mut()).map(|result| result.is_ok()),
+        task::Poll::Ready(true)
+    );
+}
+
+/// "So may an in-place group whose tasks spawn."
+fn group_in_place_is_fed_by_a_task_of_its_own() {
+    let rounds = Rc::new(Cell::new(0_u32));
+    let group = LocalInPlaceGroup::<()>::new(&Context::background());
+    let (handle, count) = (group.handle(), rounds.clone());
+    group.spawn(poll_fn(move |cx| {
+        for _ in 0..10 {
+            assert!(handle.spawn(ready(Ok::<_, Infallible>(()))).is_ok());
+        }
+        count.set(count.get() + 10);
+        cx.waker().wake_by_ref();
+        task::Poll::<Result<(), Infallible>>::Pending
+    }));
+    let mut wait = Box::pin(group.wait());
+    let mut feed = |until: u32| {
+        while rounds.get() < until {
+            assert!(noop(wait.as_mut()).is_pending());
+        }
+    };
+    feed(10_000);
+    // Where it stops, some may not have been polled yet: no more at one time than at another, but for a turn.
+    let left = grown(|| feed(MANY));
+    assert!(
+        left.abs() <= 64 * 1024,
+        "{left} bytes that a million tasks left"
+    );
+    let more = grown(|| feed(2 * MANY));
+    assert!(
+        more.abs() <= 64 * 1024,
+        "{more} bytes that a million more left"
+    );
+}
+
+/// "A background task nothing at all", whatever `T`, and whether or not somebody waits.
+fn background_tasks_come_and_go() {
+    for waited in [false, true] {
+        let executor = Manual::new();
+        let group = Group::<[u64; 8]>::new(executor.clone());
+        let handle = group.handle();
+        group.spawn(pending::<Result<[u64; 8], Infallible>>());
+        let mut wait = None;
+        let mut kept = Some(group);
+        if waited {
+            let pending = wait.insert(Box::pin(kept.take().expect("it is there").wait()));
+            assert!(noop(pending.as_mut()).is_pending());
+        }
+        let feed = |rounds: u32| {
+            for _ in 0..rounds {
+                assert!(
+                    handle
+                        .spawn_background(ready(Ok::<_, Infallible>(())))
+                        .is_ok()
+                );
+                executor.turn();
+            }
+        };
+        feed(1_000);
+        let left = grown(|| feed(MANY));
+        assert_eq!(
+            left, 0,
+            "bytes that a million background tasks left, waited for: {waited}"
+        );
+    }
+}
+
+/// A fork's answer goes with the fork; the group keeps none of it.
+fn forks_come_and_go() {
+    let executor = Manual::new();
+    let group = Group::<u64>::new(executor.clone());
+    let handle = group.handle();
+    let mut wait = Box::pin(group.wait());
+    assert!(handle.spawn(pending::<Result<u64, Infallible>>()).is_ok());
+    let mut feed = |rounds: u32| {
+        for round in 0..rounds {
+            let fork = handle.fork("fork", ready(Ok::<_, Infallible>(round)));
+            if round % 3 == 0 {
+                drop(fork);
+                executor.turn();
+                continue;
+            }
+            executor.turn();
+            assert!(noop(pin!(fork)).is_ready());
+            assert!(noop(wait.as_mut()).is_pending());
+        }
+    };
+    feed(1_000);
+    let left = grown(|| feed(MANY / 10));
+    assert_eq!(left, 0, "bytes that a hundred thousand forks left");
+}
+
+/// `try_for_each` at a limit: a million items, and no more kept than run.
+fn items_come_and_go_at_a_limit() {
+    let (warm, last) = (Cell::new(0), Cell::new(0));
+    let items = (0..MANY).inspect(|item| match item {
+        10_000 => warm.set(live()),
+        999_000 => last.set(live()),
+        _ => {}
+    });
+    let group = InPlaceGroup::<u32>::new(&Context::background()).with_limit(EIGHT);
+    let each = group.try_for_each(items, |item| async move {
+        let mut yielded = item % 3 == 0;
+        poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            match std::mem::replace(&mut yielded, true) {
+                true => task::Poll::Ready(()),
+                false => task::Poll::Pending,
+            }
+        })
+        .await;
+        Ok::<_, Infallible>(item)
+    });
+    let mut each = Box::pin(each);
+    while noop(each.as_mut()).is_pending() {}
+    assert_ne!((warm.get(), last.get()), (0, 0));
+    let left: isize = last.get() - warm.get();
+    // At two moments up to eight tasks differ.
+    assert!(
+        left.abs() <= 8 * 1024,
+        "{left} bytes that a million items left"
+    );
+}
+
+const EIGHT: NonZeroUsize = NonZeroUsize::new(8).unwrap();
+
+/// A future of 8 KiB that ends in its first poll.
+async fn large(number: u32) -> Result<u32, Infallible> {
+    let room = [number; 2048];
+    ready(()).await;
+    Ok(std::hint::black_box(&room)[7])
+}
+
+/// What a finished task may keep beyond its result.
+const BEYOND: usize = 64;
+const TASKS: usize = 10_000;
+
+/// Once and for all tasks of a group: what grows in steps may have grown for one more.
+const ONCE: usize = 4 * 1024;
+
+fn assert_few(kept: isize) {
+    let most = TASKS * (size_of::<u32>() + BEYOND) + ONCE;
+    assert!(
+        kept <= most as isize,
+        "{} bytes a finished task",
+        kept / TASKS as isize
+    );
+}
+
+/// "A finished task keeps at most `size_of::<T>()` and 64 bytes …, whatever its future's size".
+fn finished_tasks_with_large_futures() {
+    assert!(size_of_val(&large(1)) >= 8 * 1024);
+    let executor = Manual::new();
+    let group = Group::<u32>::new(executor.clone());
+    let kept = grown(|| {
+        for number in 0..TASKS as u32 {
+            group.spawn(large(number));
+            executor.turn();
+        }
+    });
+    assert_few(kept);
+    let results = noop(pin!(group.wait()));
+    assert!(
+        matches!(results, task::Poll::Ready(Ok(all)) if all.len() == TASKS && all[9_999] == 9_999)
+    );
+}
+
+fn finished_tasks_with_large_futures_in_place() {
+    let group = InPlaceGroup::<u32>::new(&Context::background());
+    let handle = group.handle();
+    group.spawn(pending::<Result<u32, Infallible>>());
+    let mut wait = Box::pin(group.wait());
+    assert!(noop(wait.as_mut()).is_pending());
+    let kept = grown(|| {
+        for number in 0..TASKS as u32 {
+            assert!(handle.spawn(large(number)).is_ok());
+            assert!(noop(wait.as_mut()).is_pending());
+        }
+    });
+    assert_few(kept);
 }

@@ -1,12 +1,13 @@
 //! What kills futures-timer's only thread, or keeps any from starting, harms no
 //! sleep of ours. It does harm the process, so each case has one of its own.
 
-use failfast::{Clock, SystemClock, TimerError};
+use failfast::clock::{Clock, SystemClock, TimerError};
 use std::env;
 use std::future::Future;
 use std::pin::Pin;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{self, Receiver};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
@@ -20,6 +21,7 @@ const INSIDE: &str = "FAILFAST_TEST_INSIDE";
 /// Runs the test `name` in a process of its own.
 fn alone(name: &str, variables: &[(&str, &str)], case: fn()) {
     if env::var_os(INSIDE).is_some() {
+        watch_over_this_process();
         return case();
     }
     let output = Command::new(env::current_exe().unwrap())
@@ -36,6 +38,15 @@ fn alone(name: &str, variables: &[(&str, &str)], case: fn()) {
         output.status.success() && out.contains("1 passed"),
         "{out}\n{err}"
     );
+}
+
+/// Ends the process if the case hangs. (One case has no thread to spare for this.)
+fn watch_over_this_process() {
+    let _ = thread::Builder::new().spawn(|| {
+        thread::sleep(GENEROUS * 6);
+        eprintln!("hangs");
+        std::process::abort();
+    });
 }
 
 struct Bomb;
@@ -160,7 +171,40 @@ fn no_thread_can_be_started() {
     );
 }
 
-/// The child waits for a sleep of its own and says so by its exit code.
+/// Runs `case` in a forked child, which ends by a signal if it hangs, and says how that went.
+#[cfg(unix)]
+fn in_child(case: impl FnOnce()) -> libc::pid_t {
+    // SAFETY: the child uses only what these tests are about, and then leaves.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        child_runs(case);
+    }
+    child
+}
+
+#[cfg(unix)]
+fn child_runs(case: impl FnOnce()) -> ! {
+    // SAFETY: asks for a signal.
+    unsafe { libc::alarm(30) };
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(case));
+    // SAFETY: ends the process at once.
+    unsafe { libc::_exit(i32::from(outcome.is_err())) }
+}
+
+#[cfg(unix)]
+fn ended_well(child: libc::pid_t) {
+    let mut status = -1;
+    // SAFETY: `status` outlives the call.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert_eq!(status, 0, "the child's sleeps fire");
+}
+
+#[cfg(unix)]
+fn arm_and_drop(after: Duration) {
+    let mut sleep = SystemClock.sleep_until(SystemClock.now() + after);
+    assert!(poll(&mut sleep, Waker::noop()).is_pending());
+}
+
 #[cfg(unix)]
 #[test]
 fn forked_while_a_sleep_is_armed() {
@@ -168,20 +212,106 @@ fn forked_while_a_sleep_is_armed() {
         let (told, waker) = telling();
         let mut parents = SystemClock.sleep_until(SystemClock.now() + LATER);
         assert!(poll(&mut parents, &waker).is_pending());
-        // SAFETY: the child uses only what this test is about, and then leaves.
-        let child = unsafe { libc::fork() };
-        if child == 0 {
-            let outcome = std::panic::catch_unwind(|| {
-                fires(LATER * 2);
-                fires(SOON);
-            });
-            // SAFETY: ends the process at once.
-            unsafe { libc::_exit(i32::from(outcome.is_err())) };
-        }
-        let mut status = -1;
-        // SAFETY: `status` outlives the call.
-        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-        assert_eq!(status, 0, "the child's sleeps fire");
+        ended_well(in_child(|| {
+            fires(LATER * 2);
+            fires(SOON);
+        }));
         told.recv_timeout(GENEROUS).expect("and the parent's does");
+    });
+}
+
+/// An alarm that was set for a sleep that is gone again rings in the parent only.
+#[cfg(unix)]
+#[test]
+fn forked_after_sleeps_were_withdrawn() {
+    alone("forked_after_sleeps_were_withdrawn", &[], || {
+        arm_and_drop(Duration::from_millis(10));
+        arm_and_drop(Duration::from_millis(60));
+        ended_well(in_child(|| fires(Duration::from_millis(30))));
+        ended_well(in_child(|| fires(LATER)));
+        thread::sleep(Duration::from_millis(100));
+        ended_well(in_child(|| fires(Duration::from_millis(30))));
+        for _ in 0..5 {
+            (0..3).for_each(|_| arm_and_drop(LATER));
+            ended_well(in_child(|| fires(SOON)));
+            // Covered by the alarm that the parent has set for its own.
+            ended_well(in_child(|| fires(LATER)));
+        }
+    });
+}
+
+/// The C library doesn't learn of such a child; its process id tells.
+#[cfg(target_os = "linux")]
+#[test]
+fn forked_by_a_bare_system_call() {
+    alone("forked_by_a_bare_system_call", &[], || {
+        arm_and_drop(Duration::from_millis(10));
+        // SAFETY: as `fork`; the arguments ask for a child that shares nothing.
+        let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+        if child == 0 {
+            child_runs(|| fires(SOON));
+        }
+        ended_well(libc::pid_t::try_from(child).expect("a process id"));
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn forked_twice() {
+    alone("forked_twice", &[], || {
+        arm_and_drop(LATER);
+        ended_well(in_child(|| {
+            arm_and_drop(LATER);
+            ended_well(in_child(|| fires(SOON)));
+            fires(SOON);
+        }));
+        fires(SOON);
+    });
+}
+
+/// Who waited with the parent is woken in the child as soon as that uses the clock, and arms again.
+#[cfg(unix)]
+#[test]
+fn forked_with_a_sleep_that_goes_on_in_the_child() {
+    alone("forked_with_a_sleep_that_goes_on_in_the_child", &[], || {
+        let (told, waker) = telling();
+        let deadline = SystemClock.now() + LATER;
+        let mut sleep = SystemClock.sleep_until(deadline);
+        assert!(poll(&mut sleep, &waker).is_pending());
+        let mut dropped = SystemClock.sleep_until(deadline);
+        assert!(poll(&mut dropped, &waker).is_pending());
+        ended_well(in_child(|| {
+            drop(dropped);
+            fires(SOON);
+            told.recv_timeout(GENEROUS).expect("woken to arm again");
+            while poll(&mut sleep, &waker).is_pending() {
+                told.recv_timeout(GENEROUS).expect("and when it is due");
+            }
+            assert!(SystemClock.now() >= deadline);
+        }));
+    });
+}
+
+/// Another thread may hold any of the locks at the moment of the fork.
+#[cfg(unix)]
+#[test]
+fn forked_while_other_threads_arm_and_drop() {
+    alone("forked_while_other_threads_arm_and_drop", &[], || {
+        static OVER: AtomicBool = AtomicBool::new(false);
+        let busy = || {
+            while !OVER.load(SeqCst) {
+                let mut rings = SystemClock.sleep_until(SystemClock.now() + SOON / 50);
+                let _ = poll(&mut rings, Waker::noop());
+                arm_and_drop(GENEROUS);
+            }
+        };
+        let threads: Vec<_> = (0..4).map(|_| thread::spawn(busy)).collect();
+        for _ in 0..30 {
+            ended_well(in_child(|| fires(SOON)));
+        }
+        OVER.store(true, SeqCst);
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().expect("no panic"));
     });
 }

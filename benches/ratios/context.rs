@@ -5,14 +5,14 @@ use std::hint::black_box;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use failfast::{Canceller, Context, Done};
+use failfast::context::Done;
+use failfast::{Canceller, Context};
 use futures_timer::Delay;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Lane, Race};
+use crate::harness::{Lane, Race, goal, on_threads, span};
 use crate::work::{DEADLINE, poll_once};
 
 const LIVE: usize = 100_000;
@@ -69,14 +69,14 @@ fn clone() -> Race {
 }
 
 fn is_done(threads: usize) -> Race {
-    let (ours, target) = (fresh(), (threads == 8).then_some(2.0));
+    let (ours, target) = (fresh(), (threads == 8).then_some(goal(2.0, 2.0)));
     let ours = asked::<MANY>("failfast", threads, move || ours.0.is_done());
     Race::new(
         format!("is_done, threads: {threads}"),
         (threads * MANY, "call"),
         ours,
     )
-    .against(atomic_load(threads).aim(target))
+    .against(atomic_load(threads).must(target))
 }
 
 /// Nobody waits for it, so nothing but the clock can tell that its deadline has passed.
@@ -137,30 +137,6 @@ fn asked<const CALLS: usize>(
     })
 }
 
-fn on_threads<R: Send>(threads: usize, work: impl Fn() -> R + Sync) -> Vec<R> {
-    thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().expect("asking does not panic"))
-            .collect()
-    })
-}
-
-fn span(times: &[(Instant, Instant)]) -> Duration {
-    let first = times
-        .iter()
-        .map(|(start, _)| start)
-        .min()
-        .expect("a thread at least");
-    let last = times
-        .iter()
-        .map(|(_, end)| end)
-        .max()
-        .expect("a thread at least");
-    *last - *first
-}
-
 fn cancel(waiters: usize) -> Race {
     // A single wake is too short for the clock: many contexts then, one after the other.
     let contexts = (1000 / waiters).max(1);
@@ -211,7 +187,9 @@ fn deadline() -> Race {
         (1, "deadline"),
         ours,
     )
-    .against(Lane::tight("a futures-timer Delay of its own", || armed(DEADLINE)).aim(0.15))
+    .against(
+        Lane::tight("a futures-timer Delay of its own", || armed(DEADLINE)).must(goal(0.35, 0.15)),
+    )
 }
 
 fn deadline_among_many() -> Race {

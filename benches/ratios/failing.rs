@@ -11,7 +11,7 @@ use futures::channel::oneshot;
 use futures::stream::{FuturesUnordered, StreamExt, TryStreamExt};
 use tokio::task::JoinSet;
 
-use crate::harness::Race;
+use crate::harness::{Race, goal};
 use crate::hosts::{Drive, Host, Smol, Tokio};
 use crate::work::{Outcome, all_hang, hang, poll_once};
 
@@ -38,7 +38,7 @@ fn title(name: &str, n: usize) -> String {
 }
 
 fn on_tokio(name: &str, host: Tokio, n: usize) -> Race {
-    let target = (n == 4096).then_some(0.75);
+    let goal = (n == 4096).then_some(goal(0.85, 0.75));
     Race::new(
         title(name, n),
         (n, "task"),
@@ -46,7 +46,7 @@ fn on_tokio(name: &str, host: Tokio, n: usize) -> Race {
     )
     .against(
         host.stopwatch("JoinSet shutdown", move || shutdown(n))
-            .aim(target),
+            .must(goal),
     )
     .against(host.stopwatch("JoinSet abort_all and join", move || abort_all(n)))
 }

@@ -7,7 +7,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use zksync_concurrency::{ctx, scope};
 
-use crate::harness::{Lane, Race};
+use crate::floor;
+use crate::harness::{Goal, Lane, Race, goal};
 use crate::hosts::{AsyncStd, Drive, Host, Local, Outside, Smol, Tokio};
 use crate::work::{DEADLINE, Outcome, in_time, work};
 
@@ -17,111 +18,108 @@ pub(crate) fn races() -> Vec<Race> {
     let mut races = Vec::new();
     let (smol, smol_2) = (Smol::one_thread(), Smol::two_threads());
     let (tokio, tokio_2) = (Tokio::current_thread(), Tokio::two_threads());
-    let outside = Outside::new();
     for n in SIZES {
-        races.push(in_place_too(race("smol", smol, n, one_thread(n)), smol, n));
-        races.push(race("smol, 2 threads", smol_2, n, two_threads(n)));
+        races.push(tokio_peers(race("tokio", tokio, n, on_tokio(n)), tokio, n));
+        races.push(in_place_too(race("smol", smol, n, on_smol(n)), smol, n));
         races.push(local_race("smol LocalExecutor", n));
-        races.push(tokio_peers(
-            race("tokio", tokio, n, one_thread(n)),
-            tokio,
-            n,
-        ));
-        races.push(tokio_peers(
-            race("tokio, 2 threads", tokio_2, n, two_threads(n)),
-            tokio_2,
-            n,
-        ));
+        races.push(race("smol, 2 threads", smol_2, n, two_threads(n)));
+        let race_2 = race("tokio, 2 threads", tokio_2, n, two_threads(n));
+        races.push(tokio_2_peers(race_2, tokio_2, n));
         races.push(race("async-std", AsyncStd, n, None));
     }
-    races.push(race(
-        "smol, the caller on a thread outside",
-        outside,
-        2,
-        None,
-    ));
+    let title = "smol, the caller on a thread outside";
+    races.push(race(title, Outside::new(), 2, None));
     races
 }
 
-fn one_thread(n: usize) -> Option<f64> {
+/// Against a bare spawn and join, on one thread.
+fn on_tokio(n: usize) -> Option<Goal> {
+    Some(match n {
+        2 => goal(1.60, 1.25),
+        16 => goal(1.30, 1.17),
+        _ => goal(1.25, 1.17),
+    })
+}
+
+fn on_smol(n: usize) -> Option<Goal> {
+    Some(match n {
+        2 => goal(1.90, 1.45),
+        16 => goal(1.55, 1.40),
+        _ => goal(1.45, 1.40),
+    })
+}
+
+fn two_threads(n: usize) -> Option<Goal> {
+    (n == 256).then_some(goal(1.35, 1.20))
+}
+
+fn against_tokens(n: usize) -> Option<Goal> {
     match n {
-        2 => Some(1.30),
-        256 | 4096 => Some(1.10),
+        2 => Some(goal(0.80, 0.62)),
+        16 => Some(goal(0.65, 0.55)),
         _ => None,
     }
 }
 
-fn two_threads(n: usize) -> Option<f64> {
-    (n == 256).then_some(1.20)
+fn against_join_set(n: usize) -> Option<Goal> {
+    (n >= 256).then_some(goal(0.88, 0.80))
 }
 
-fn race<H: Host>(name: &str, host: H, n: usize, target: Option<f64>) -> Race {
-    judge(
-        name,
-        host.lane("failfast", move || ours(host, n)),
-        host,
-        n,
-        target,
-    )
+fn against_scope(n: usize) -> Option<Goal> {
+    match n {
+        2 => Some(goal(0.60, 0.50)),
+        256 => Some(goal(1.00, 0.93)),
+        _ => None,
+    }
+}
+
+fn race<H: Host>(name: &str, host: H, n: usize, goal: Option<Goal>) -> Race {
+    let judged = host.lane("failfast", move || ours(host, n));
+    judge(name, judged, host, n, goal)
 }
 
 fn local_race(name: &str, n: usize) -> Race {
-    judge(
-        name,
-        Local.local_lane("failfast LocalGroup", move || ours_local(n)),
-        Local,
-        n,
-        one_thread(n),
-    )
+    let judged = Local.local_lane("failfast LocalGroup", move || ours_local(n));
+    judge(name, judged, Local, n, on_smol(n))
 }
 
-fn judge<H: Host>(name: &str, judged: Lane, host: H, n: usize, target: Option<f64>) -> Race {
+fn judge<H: Host>(name: &str, judged: Lane, host: H, n: usize, goal: Option<Goal>) -> Race {
+    let bare = host.lane("bare spawn and join", move || bare(host, n));
     Race::new(format!("fan-out of {n} on {name}"), (n, "task"), judged)
-        .against(
-            host.lane("bare spawn and join", move || bare(host, n))
-                .aim(target),
-        )
+        .against(bare.must(goal))
+        .against(host.lane("the floor: a box a task", move || floor::fan_out(host, n)))
         .against(host.lane("by hand: spawn, try_join, select", move || by_hand(host, n)))
 }
 
 fn in_place_too<H: Host>(race: Race, host: H, n: usize) -> Race {
+    let concurrency = move || concurrency(n);
     race.against(host.lane("try_join_all, select (doesn't spawn)", move || unspawned(n)))
-        .against(
-            host.lane("futures-concurrency, select (doesn't spawn)", move || {
-                concurrency(n)
-            }),
-        )
+        .against(host.lane("futures-concurrency, select (doesn't spawn)", concurrency))
 }
 
-fn tokio_peers(mut race: Race, host: Tokio, n: usize) -> Race {
-    let half = (n >= 16).then_some(0.50);
-    race = race
-        .against(
-            host.lane("JoinSet + CancellationToken + timeout", move || {
-                join_set(n, observed)
-            })
-            .aim(half),
-        )
-        .against(
-            host.lane("JoinSet + timeout, tokens passed but unused", move || {
-                join_set(n, carried)
-            }),
-        );
-    match n {
-        2 => race.against(
-            host.lane("zksync_concurrency scope", move || scope(n))
-                .aim(0.45),
-        ),
-        256 => race.against(
-            host.lane("zksync_concurrency scope", move || scope(n))
-                .aim(0.85),
-        ),
-        _ => race,
-    }
+fn tokio_peers(race: Race, host: Tokio, n: usize) -> Race {
+    let scope = host.lane("zksync_concurrency scope", move || scope(n));
+    race.against(with_tokens(host, n).must(against_tokens(n)))
+        .against(without_tokens(host, n).must(against_join_set(n)))
+        .against(scope.must(against_scope(n)))
+}
+
+fn tokio_2_peers(race: Race, host: Tokio, n: usize) -> Race {
+    let goal = (n == 256).then_some(goal(0.65, 0.50));
+    race.against(with_tokens(host, n).must(goal))
+        .against(without_tokens(host, n))
+}
+
+fn with_tokens(host: Tokio, n: usize) -> Lane {
+    host.lane("JoinSet + CancellationToken + timeout", move || tokens(n))
+}
+
+fn without_tokens(host: Tokio, n: usize) -> Lane {
+    host.lane("JoinSet + timeout", move || join_set(n))
 }
 
 /// A group with a deadline, and a context that travels with each task.
-async fn ours<H: Host>(host: H, n: usize) -> Vec<usize> {
+pub(crate) async fn ours<H: Host>(host: H, n: usize) -> Vec<usize> {
     let parent = Context::background().with_timeout(DEADLINE);
     let (group, ctx) = Group::with_context(&parent, move |task| host.spawn(task));
     (0..n).for_each(|answer| group.spawn(heedless(ctx.clone(), answer)));
@@ -142,7 +140,7 @@ async fn heedless(ctx: Context, answer: usize) -> Outcome {
 }
 
 /// No deadline, no cancellation: what the executor itself costs.
-async fn bare<H: Host>(host: H, n: usize) -> Vec<usize> {
+pub(crate) async fn bare<H: Host>(host: H, n: usize) -> Vec<usize> {
     let tasks: Vec<_> = (0..n).map(|answer| host.spawn(work(answer))).collect();
     let mut answers = Vec::with_capacity(n);
     for task in tasks {
@@ -164,14 +162,22 @@ async fn concurrency(n: usize) -> Vec<usize> {
     in_time(tasks.try_join()).await
 }
 
-async fn join_set<F>(n: usize, task: impl Fn(CancellationToken, usize) -> F) -> Vec<usize>
+async fn tokens(n: usize) -> Vec<usize> {
+    let token = CancellationToken::new();
+    collected(n, |answer| observed(token.clone(), answer)).await
+}
+
+pub(crate) async fn join_set(n: usize) -> Vec<usize> {
+    collected(n, work).await
+}
+
+async fn collected<F>(n: usize, task: impl Fn(usize) -> F) -> Vec<usize>
 where
     F: Future<Output = Outcome> + Send + 'static,
 {
-    let token = CancellationToken::new();
     let mut set = JoinSet::new();
     for at in 0..n {
-        let task = task(token.clone(), at);
+        let task = task(at);
         set.spawn(async move { (at, task.await) });
     }
     tokio::time::timeout(DEADLINE, in_order(set, n))
@@ -185,12 +191,6 @@ async fn observed(token: CancellationToken, answer: usize) -> Outcome {
         .run_until_cancelled_owned(work(answer))
         .await
         .expect("nobody cancels")
-}
-
-/// The task ignores its token: only aborting would end it.
-async fn carried(token: CancellationToken, answer: usize) -> Outcome {
-    let _token = token;
-    work(answer).await
 }
 
 async fn in_order(mut set: JoinSet<(usize, Outcome)>, n: usize) -> Vec<usize> {

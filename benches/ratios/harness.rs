@@ -2,19 +2,31 @@
 //!
 //! Why not criterion or divan: what we ask is a ratio, and on a busy machine a ratio of two figures taken
 //! seconds apart is mostly noise. Both measure one benchmark to its end before they start the next. Here the
-//! lanes of a race take turns, a few milliseconds each, so whatever slows the machine slows all of them.
+//! lanes of a race take turns, a millisecond each, so whatever slows the machine slows all of them.
 
 use std::hint::black_box;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Runs so many iterations and says how long they took: only what is to be measured, not what prepares it.
 type Run = Box<dyn FnMut(u64) -> Duration>;
 
+/// What a figure must be at most, and what it had better be.
+#[derive(Clone, Copy)]
+pub(crate) struct Goal {
+    pub(crate) must: f64,
+    pub(crate) aim: f64,
+}
+
+pub(crate) const fn goal(must: f64, aim: f64) -> Goal {
+    Goal { must, aim }
+}
+
 /// One contestant in a race.
 pub(crate) struct Lane {
     pub(crate) name: String,
-    /// What the first lane's time over this one's is to reach at most.
-    pub(crate) target: Option<f64>,
+    /// What the first lane's figure over this one's is to reach.
+    pub(crate) goal: Option<Goal>,
     run: Run,
 }
 
@@ -22,7 +34,7 @@ impl Lane {
     pub(crate) fn new(name: &str, run: impl FnMut(u64) -> Duration + 'static) -> Self {
         Self {
             name: name.to_owned(),
-            target: None,
+            goal: None,
             run: Box::new(run),
         }
     }
@@ -57,9 +69,9 @@ impl Lane {
         })
     }
 
-    /// Sets the figure to reach, if there is one for this case.
-    pub(crate) fn aim(mut self, target: impl Into<Option<f64>>) -> Self {
-        self.target = target.into();
+    /// Sets the figures to reach, if there are any for this case.
+    pub(crate) fn must(mut self, goal: impl Into<Option<Goal>>) -> Self {
+        self.goal = goal.into();
         self
     }
 
@@ -109,8 +121,8 @@ impl Race {
         self
     }
 
-    pub(crate) fn has_target(&self) -> bool {
-        self.lanes.iter().any(|lane| lane.target.is_some())
+    pub(crate) fn has_goal(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.goal.is_some())
     }
 
     /// Runs the lanes in turns, there and back, so that no lane always follows the same neighbour.
@@ -157,13 +169,15 @@ impl Pace {
         self.round * self.rounds as u32 * 4
     }
 
+    /// Rounds shorter than a time slice: on a busy machine most of them are not interrupted, and the median is
+    /// one of those.
     pub(crate) const FULL: Self = Self {
-        rounds: 101,
-        round: Duration::from_millis(5),
+        rounds: 501,
+        round: Duration::from_millis(1),
     };
     pub(crate) const QUICK: Self = Self {
-        rounds: 9,
-        round: Duration::from_millis(2),
+        rounds: 31,
+        round: Duration::from_micros(500),
     };
     /// Each lane a few times: does it run at all?
     pub(crate) const SMOKE: Self = Self {
@@ -206,4 +220,55 @@ impl Samples {
         sorted.sort_by(f64::total_cmp);
         sorted[((sorted.len() - 1) as f64 * part).round() as usize]
     }
+}
+
+/// What `work` gives on so many threads at once, each on a core of its own while there are enough.
+pub(crate) fn on_threads<R: Send>(threads: usize, work: impl Fn() -> R + Sync) -> Vec<R> {
+    let work = &work;
+    let on_core = |core| {
+        move || {
+            pin(core);
+            work()
+        }
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads)
+            .map(|core| scope.spawn(on_core(core)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("the work does not panic"))
+            .collect()
+    })
+}
+
+/// Keeps the thread on that core. Else the kernel starts threads on one core, and moves them apart only after
+/// milliseconds, when the round is over.
+#[cfg(target_os = "linux")]
+fn pin(core: usize) {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    // SAFETY: a set of zeros is an empty one, and the core is within it.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(core % cores, &mut set);
+        libc::sched_setaffinity(0, size_of_val(&set), &set);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pin(_core: usize) {}
+
+/// From the first that began to the last that ended.
+pub(crate) fn span(times: &[(Instant, Instant)]) -> Duration {
+    let first = times
+        .iter()
+        .map(|(start, _)| start)
+        .min()
+        .expect("a thread at least");
+    let last = times
+        .iter()
+        .map(|(_, end)| end)
+        .max()
+        .expect("a thread at least");
+    *last - *first
 }

@@ -45,6 +45,11 @@ pub(crate) trait Host: Drive {
         self,
         future: impl Future<Output = T> + Send + 'static,
     ) -> Self::Join<T>;
+
+    /// Lets the task run on without its handle.
+    fn detach<T: Send + 'static>(join: Self::Join<T>) {
+        drop(join);
+    }
 }
 
 async fn timed<F: Future>(iterations: u64, once: impl Fn() -> F) -> Duration {
@@ -104,6 +109,10 @@ impl Host for Smol {
     ) -> Self::Join<T> {
         self.0.spawn(future)
     }
+
+    fn detach<T: Send + 'static>(join: Self::Join<T>) {
+        join.detach();
+    }
 }
 
 /// A smol executor with one thread of its own, and a caller who blocks on another one.
@@ -130,6 +139,10 @@ impl Host for Outside {
         future: impl Future<Output = T> + Send + 'static,
     ) -> Self::Join<T> {
         self.0.spawn(future)
+    }
+
+    fn detach<T: Send + 'static>(join: Self::Join<T>) {
+        join.detach();
     }
 }
 
@@ -173,6 +186,10 @@ impl Host for Local {
         future: impl Future<Output = T> + Send + 'static,
     ) -> Self::Join<T> {
         Self::executor().spawn(future)
+    }
+
+    fn detach<T: Send + 'static>(join: Self::Join<T>) {
+        join.detach();
     }
 }
 

@@ -1,19 +1,29 @@
 //! Everybody beside us, on the same work, in one run: `cargo bench --bench ratios`.
 //!
 //! `-- --quick` measures for some seconds only, `-- --targets` only what has a figure to reach, and any other
-//! word is a filter: `-- "fan-out of 2 on"`. With `-- --instructions` valgrind counts instead of the clock;
-//! name a race or two, for that takes seconds a lane. The table is markdown. Nothing here ever fails: how
-//! fast we are is for people to judge, on their own machine.
+//! word is a filter: `-- "fan-out of 2 on"`. The tables are markdown. Nothing here ever fails: how fast we are is
+//! for people to judge, on their own machine.
+//!
+//! Three flags ask for other figures. `-- --instructions` prints the exact ones, which valgrind counts; with a
+//! filter, it counts the instructions of those races, seconds a lane. `-- --atomics` tells whose atomic
+//! read-modify-writes were executed, and wants `CARGO_PROFILE_BENCH_DEBUG=line-tables-only`, for most are inlined.
+//! `-- --linear` asks whether a task among a million costs what one of ten thousand does.
 
+mod atomics;
 mod context;
 mod dashboard;
+mod exact;
 mod failing;
 mod fanout;
+mod floor;
 mod harness;
 mod hosts;
 mod in_place;
 mod instructions;
+mod linear;
 mod report;
+mod requests;
+mod valgrind;
 mod work;
 
 use std::{env, io};
@@ -24,18 +34,35 @@ use report::Report;
 fn main() {
     let args: Vec<String> = env::args().skip(1).collect();
     match args.split_first() {
-        Some((flag, lane)) if flag == instructions::CHILD => instructions::run_lane(races(), lane),
-        _ => compare(&Options::parse(args)),
+        Some((flag, lane)) if flag == valgrind::CHILD => valgrind::run_lane(races(), lane),
+        _ => measure(&Options::parse(args)),
+    }
+}
+
+fn measure(options: &Options) {
+    match options.what {
+        What::Linear => linear::print(options.pace),
+        What::Atomics => told(atomics::print()),
+        What::Instructions if options.filters.is_empty() => told(exact::print()),
+        _ => compare(options),
+    }
+}
+
+fn told(done: io::Result<()>) {
+    if let Err(error) = done {
+        eprintln!("valgrind and binutils are needed for this: {error}");
     }
 }
 
 fn compare(options: &Options) {
-    let mut report = Report::new(if options.instructions {
-        "instructions"
-    } else {
-        "ns"
+    let mut report = Report::new(match options.what {
+        What::Instructions => "instructions",
+        _ => "ns",
     });
-    for mut race in races().filter(|race| options.wants(race)) {
+    for mut race in races()
+        .skip(exact::races().len())
+        .filter(|race| options.wants(race))
+    {
         eprintln!("{}", race.title);
         match options.measure(&mut race) {
             Ok(samples) => report.add(&race, &samples),
@@ -46,20 +73,31 @@ fn compare(options: &Options) {
 }
 
 fn races() -> impl Iterator<Item = Race> {
+    // The exact ones first, and each topic made when its turn comes: the others start threads.
     let topics = [
+        exact::races,
         fanout::races,
         failing::races,
         context::races,
         dashboard::races,
         in_place::races,
+        requests::races,
     ];
     topics.into_iter().flat_map(|races| races())
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum What {
+    Time,
+    Instructions,
+    Atomics,
+    Linear,
 }
 
 struct Options {
     pace: Pace,
     targets: bool,
-    instructions: bool,
+    what: What,
     filters: Vec<String>,
 }
 
@@ -76,19 +114,24 @@ impl Options {
         Self {
             pace,
             targets: has("--targets"),
-            instructions: has("--instructions"),
+            what: match () {
+                () if has("--instructions") => What::Instructions,
+                () if has("--atomics") => What::Atomics,
+                () if has("--linear") => What::Linear,
+                () => What::Time,
+            },
             filters,
         }
     }
 
     fn wants(&self, race: &Race) -> bool {
         let named = |filter: &String| race.title.contains(filter.as_str());
-        (!self.targets || race.has_target())
+        (!self.targets || race.has_goal())
             && (self.filters.is_empty() || self.filters.iter().any(named))
     }
 
     fn measure(&self, race: &mut Race) -> io::Result<Vec<Samples>> {
-        if self.instructions {
+        if self.what == What::Instructions {
             instructions::count(race)
         } else {
             Ok(race.run(self.pace))

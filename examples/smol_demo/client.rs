@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 
-use failfast::{Context, to_grpc_timeout};
+use failfast::Context;
+use failfast::grpc::to_grpc_timeout;
 use futures::future::{self, Either};
 use http_body_util::BodyExt as _;
 use hyper::client::conn::http1::{self, SendRequest};

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
-use failfast::{Aggregator, Context};
+use failfast::{Aggregator, BoxError, Context};
 use futures::future;
 use smol::Timer;
 use smol::future::FutureExt as _;
@@ -37,8 +37,6 @@ use crate::services::{Script, Service};
 const TIMELINE_WIDTH: usize = 60;
 /// How long the services may take to see their clients off.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-
-type BoxError = Box<dyn Error + Send + Sync>;
 
 fn main() -> ExitCode {
     let options = Options::parse();

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
-use failfast::{Context, ContextError, GrpcTimeoutError, from_grpc_timeout};
+use failfast::grpc::{GrpcTimeoutError, from_grpc_timeout};
+use failfast::{Context, ContextError};
 use futures::{Stream, StreamExt as _, stream};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;

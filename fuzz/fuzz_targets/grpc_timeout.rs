@@ -2,7 +2,7 @@
 //! written is read again.
 #![no_main]
 
-use failfast::{from_grpc_timeout, to_grpc_timeout};
+use failfast::grpc::{from_grpc_timeout, to_grpc_timeout};
 use libfuzzer_sys::fuzz_target;
 
 /// At most 8 digits, at least one, and one of the six units.

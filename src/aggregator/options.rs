@@ -1,30 +1,49 @@
 //! What the caller may care about; each with a default.
 
-use crate::error::Name;
-use crate::group::Core;
-use log::Log;
+use crate::context::{Context, NewDeadline};
+use crate::error::{BoxError, Error, Name, Standing};
+use crate::group::TaskGroup;
+use log::{Level, Log};
+use std::error::Error as StdError;
+use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long an aggregation may take if nobody says.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Which level a failure is logged at.
+type LevelOf = dyn Fn(&Error) -> Level + Send + Sync;
+
 #[derive(Clone)]
 pub(super) struct Options {
-    pub(super) name: Name,
-    pub(super) timeout: Duration,
+    timeout: Timeout,
     pub(super) logger: Option<Arc<dyn Log>>,
+    pub(super) level: Option<Arc<LevelOf>>,
+    pub(super) limit: Option<NonZeroUsize>,
     pub(super) grace: Option<Duration>,
     pub(super) straggler_limit: Option<Duration>,
 }
 
+/// The cause of the end when the aggregator's own timeout passes: whose it was, and how long.
+#[derive(Clone)]
+struct Timeout(Arc<Allowed>);
+
+#[derive(Clone)]
+struct Allowed {
+    name: Name,
+    timeout: Duration,
+}
+
 impl Default for Options {
     fn default() -> Self {
-        let name = Name::from("aggregation");
+        let (name, timeout) = (Name::from("aggregation"), TIMEOUT);
         Self {
-            name,
-            timeout: TIMEOUT,
+            timeout: Timeout(Arc::new(Allowed { name, timeout })),
             logger: None,
+            level: None,
+            limit: None,
             grace: None,
             straggler_limit: None,
         }
@@ -32,45 +51,67 @@ impl Default for Options {
 }
 
 impl Options {
+    pub(super) fn name(&self) -> &Name {
+        &self.timeout.0.name
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout.0.timeout
+    }
+
+    pub(super) fn set_name(&mut self, name: Name) {
+        Arc::make_mut(&mut self.timeout.0).name = name;
+    }
+
+    pub(super) fn set_timeout(&mut self, timeout: Duration) {
+        Arc::make_mut(&mut self.timeout.0).timeout = timeout;
+    }
+
+    /// The deadline of an aggregation that begins now.
+    pub(super) fn deadline(&self, ctx: &Context) -> Option<NewDeadline> {
+        NewDeadline::after_standing(ctx, self.timeout(), self.timeout.0.clone())
+    }
+
+    /// Whether `error` is that this aggregator's timeout passed. The caller's own deadline is none of it, nor is
+    /// the timeout of another aggregator around this one, even if it has the same name.
+    pub(super) fn is_own_timeout(&self, error: &Error) -> bool {
+        let cause = error.cause().filter(|_| error.is_deadline_exceeded());
+        let timeout = cause.and_then(|cause| cause.downcast_ref::<Timeout>());
+        timeout.is_some_and(|timeout| Arc::ptr_eq(&timeout.0, &self.timeout.0))
+    }
+
     #[inline]
-    pub(super) fn apply(&self, core: &Core) {
+    pub(super) fn apply<M>(&self, mut group: TaskGroup<(), M>) -> TaskGroup<(), M> {
+        if let Some(limit) = self.limit {
+            group = group.with_limit(limit);
+        }
         if let Some(grace) = self.grace {
-            core.set_grace(grace);
+            group = group.with_grace(grace);
         }
         if let Some(limit) = self.straggler_limit {
-            core.set_straggler_limit(limit);
+            group = group.with_straggler_limit(limit);
         }
+        group
     }
 }
 
-/// Fields that every log record of a request is to carry: its correlation. Travels as a value of the
-/// context.
-///
-/// # Examples
-///
-/// ```
-/// use failfast::{Context, LogFields};
-///
-/// let ctx = Context::background().with_value(LogFields::new().with("request", "af31"));
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct LogFields(Vec<(String, String)>);
-
-impl LogFields {
-    /// No fields.
-    pub const fn new() -> Self {
-        Self(Vec::new())
-    }
-
-    /// These fields and one more.
-    pub fn with(mut self, key: impl Into<String>, value: impl ToString) -> Self {
-        self.0.push((key.into(), value.to_string()));
-        self
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()))
+impl Standing for Allowed {
+    fn reason(self: Arc<Self>) -> BoxError {
+        Timeout(self).into()
     }
 }
+
+impl fmt::Display for Timeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Allowed { name, timeout } = &*self.0;
+        write!(f, "{name}'s timeout of {timeout:?}")
+    }
+}
+
+impl fmt::Debug for Timeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Timeout({self})")
+    }
+}
+
+impl StdError for Timeout {}

@@ -1,67 +1,92 @@
-//! The threads that run wakers, so that the one that keeps the time needn't.
+//! The threads that run foreign code, so that the one that keeps the time, or one
+//! that holds locks of an executor's, needn't.
 //!
-//! A waker is foreign code: it may poll a whole task, block, or panic. One
-//! thread runs them in order. While more are waiting, a spare one watches it,
-//! and steps in where the first is stuck.
+//! A waker may poll a whole task, block, or panic. One thread runs the jobs in
+//! order. While more are waiting, a spare one watches it, and steps in where the
+//! first is stuck.
 //!
-//! 1. Each thread is either busy with a waker or spare, and counted so.
-//! 2. While wakers wait, a spare thread watches, or none can be had.
-//! 3. A spare thread leaves only when no waker waits.
+//! 1. Each thread is either busy with a job or spare, and counted so.
+//! 2. While jobs wait, a spare thread watches, or no more can be had. Then the
+//!    busy ones take what waits as they get through; if there are none at all,
+//!    whoever brought the job runs it.
+//! 3. A spare thread leaves only when no job waits.
+//!
+//! A forked child has a dispatcher of its own: `system.rs`, invariant 5.
 
-use super::foreign;
+use crate::unwind;
 use std::collections::VecDeque;
-use std::process;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
-/// How long a waker may take before the next ones get another thread.
+/// How long a job may take before the next ones get another thread.
 const PATIENCE: Duration = Duration::from_millis(1);
 
 /// How long a thread waits for more to do.
 const IDLE: Duration = Duration::from_secs(5);
+
+/// At most so many threads: more are not started for jobs that block.
+const MOST: usize = 64;
+
+/// So few places in the queue are not worth giving back.
+const SMALL: usize = 64;
+
+/// Foreign code that nobody waits for.
+pub(super) enum Job {
+    Wake(Waker),
+    Call(Box<dyn FnOnce() + Send>),
+}
+
+impl Job {
+    fn run(self) {
+        match self {
+            Job::Wake(waker) => unwind::wake(waker),
+            Job::Call(work) => unwind::shield("a callback", work),
+        }
+    }
+}
 
 pub(super) struct Dispatcher {
     queue: Mutex<Queue>,
     arrived: Condvar,
 }
 
+#[derive(Default)]
 struct Queue {
-    waiting: VecDeque<Waker>,
+    waiting: VecDeque<Job>,
     busy: usize,
     spare: usize,
-    /// How many wakers were ever taken: whether a busy thread gets on.
+    /// How many jobs were ever taken: whether a busy thread gets on.
     taken: u64,
-    /// A forked child has none of its parent's threads.
-    process: u32,
 }
 
 impl Dispatcher {
     pub(super) fn new() -> Self {
         Dispatcher {
-            queue: Mutex::new(Queue {
-                waiting: VecDeque::new(),
-                busy: 0,
-                spare: 0,
-                taken: 0,
-                process: process::id(),
-            }),
+            queue: Mutex::default(),
             arrived: Condvar::new(),
         }
     }
 
     /// Sees to it that `wakers` are woken, by this thread only if there is no
-    /// other way.
+    /// other.
     pub(super) fn hand_over(&'static self, wakers: Vec<Waker>) {
-        if wakers.is_empty() {
+        self.run(wakers.into_iter().map(Job::Wake));
+    }
+
+    /// Sees to it that `jobs` are run, by this thread only if there is no
+    /// other. Never waits for one.
+    pub(super) fn run(&'static self, jobs: impl ExactSizeIterator<Item = Job>) {
+        if jobs.len() == 0 {
             return;
         }
         let mut queue = self.lock();
-        queue.notice_fork();
-        queue.waiting.extend(wakers);
-        if !self.provide_spare(queue) {
-            self.wake_here();
+        let watched = !queue.waiting.is_empty() && queue.spare > 0;
+        queue.waiting.extend(jobs);
+        // Invariant 2: who watches what waits watches these, too.
+        if !watched && !self.provide_spare(queue) {
+            self.run_here();
         }
     }
 
@@ -69,19 +94,19 @@ impl Dispatcher {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps invariant 2. False if no thread can be had.
+    /// Keeps invariant 2. False if there is no thread at all.
     fn provide_spare(&'static self, mut queue: MutexGuard<'_, Queue>) -> bool {
         if queue.spare > 0 {
+            drop(queue);
             self.arrived.notify_one();
+            return true;
+        }
+        if queue.busy >= MOST {
             return true;
         }
         queue.spare += 1;
         drop(queue);
-        let started = self.start();
-        if !started {
-            self.lock().spare -= 1;
-        }
-        started
+        self.start() || self.lock().renounce()
     }
 
     fn start(&'static self) -> bool {
@@ -89,13 +114,13 @@ impl Dispatcher {
         thread.spawn(|| self.serve()).is_ok()
     }
 
-    fn wake_here(&self) {
-        while let Some(waker) = self.take() {
-            foreign::wake(waker);
+    fn run_here(&self) {
+        while let Some(job) = self.take() {
+            job.run();
         }
     }
 
-    fn take(&self) -> Option<Waker> {
+    fn take(&self) -> Option<Job> {
         self.lock().take()
     }
 
@@ -106,7 +131,7 @@ impl Dispatcher {
         }
     }
 
-    fn work(&'static self, first: Waker) {
+    fn work(&'static self, first: Job) {
         let queue = self.lock();
         if !queue.waiting.is_empty() {
             // Should no thread be had, the rest has to wait for this one.
@@ -115,14 +140,14 @@ impl Dispatcher {
             drop(queue);
         }
         let mut next = Some(first);
-        while let Some(waker) = next {
-            foreign::wake(waker);
+        while let Some(job) = next {
+            job.run();
             next = self.lock().go_on();
         }
     }
 
     /// `None` when there was nothing to do for long.
-    fn wait_for_turn(&self) -> Option<Waker> {
+    fn wait_for_turn(&self) -> Option<Job> {
         let mut queue = self.lock();
         loop {
             queue = self.wait_for_work(queue);
@@ -136,8 +161,8 @@ impl Dispatcher {
             if queue.is_getting_on(taken) {
                 continue;
             }
-            if let Some(waker) = queue.begin() {
-                return Some(waker);
+            if let Some(job) = queue.begin() {
+                return Some(job);
             }
         }
     }
@@ -157,22 +182,22 @@ impl Dispatcher {
 }
 
 impl Queue {
-    /// Whether wakers wait for busy threads that have taken none since `taken`.
+    /// Whether jobs wait for busy threads that have taken none since `taken`.
     fn is_stuck(&self, taken: u64) -> bool {
         self.busy > 0 && self.taken == taken && !self.waiting.is_empty()
     }
 
-    /// Whether busy threads have taken a waker since `taken`.
+    /// Whether busy threads have taken a job since `taken`.
     fn is_getting_on(&self, taken: u64) -> bool {
         self.busy > 0 && self.taken != taken
     }
 
     /// Makes a spare thread a busy one, if there is work.
-    fn begin(&mut self) -> Option<Waker> {
-        let waker = self.take()?;
+    fn begin(&mut self) -> Option<Job> {
+        let job = self.take()?;
         self.spare -= 1;
         self.busy += 1;
-        Some(waker)
+        Some(job)
     }
 
     /// A spare thread leaves.
@@ -181,27 +206,32 @@ impl Queue {
     }
 
     /// More for a busy thread, or else it is a spare one from now on.
-    fn go_on(&mut self) -> Option<Waker> {
-        let waker = self.take();
-        if waker.is_none() {
+    fn go_on(&mut self) -> Option<Job> {
+        let job = self.take();
+        if job.is_none() {
             self.busy -= 1;
             self.spare += 1;
         }
-        waker
+        job
     }
 
-    fn take(&mut self) -> Option<Waker> {
-        let waker = self.waiting.pop_front()?;
+    fn take(&mut self) -> Option<Job> {
+        let job = self.waiting.pop_front()?;
         self.taken += 1;
-        Some(waker)
+        self.shrink();
+        Some(job)
     }
 
-    fn notice_fork(&mut self) {
-        let process = process::id();
-        if self.process != process {
-            self.process = process;
-            self.busy = 0;
-            self.spare = 0;
+    /// No thread could be started. Whether there is another.
+    fn renounce(&mut self) -> bool {
+        self.spare -= 1;
+        self.spare + self.busy > 0
+    }
+
+    fn shrink(&mut self) {
+        let capacity = self.waiting.capacity();
+        if capacity > SMALL && self.waiting.len() < capacity / 4 {
+            self.waiting.shrink_to(capacity / 2);
         }
     }
 }
@@ -209,6 +239,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
     use std::sync::Arc;
     use std::sync::mpsc::{self, Receiver, Sender};
     use std::task::Wake;
@@ -283,11 +314,12 @@ mod tests {
 
     fn queue(busy: usize, spare: usize, waiting: usize) -> Queue {
         Queue {
-            waiting: (0..waiting).map(|_| Waker::noop().clone()).collect(),
+            waiting: (0..waiting)
+                .map(|_| Job::Wake(Waker::noop().clone()))
+                .collect(),
             busy,
             spare,
             taken: 7,
-            process: process::id(),
         }
     }
 
@@ -318,14 +350,66 @@ mod tests {
     }
 
     #[test]
-    fn a_forked_child_has_no_threads() {
-        let mut queue = queue(3, 2, 1);
-        queue.notice_fork();
-        assert_eq!((queue.busy, queue.spare), (3, 2));
-        queue.process = 0; // nobody's, that can fork
-        queue.notice_fork();
-        assert_eq!((queue.busy, queue.spare), (0, 0));
-        queue.notice_fork();
-        assert_eq!((queue.process, queue.waiting.len()), (process::id(), 1));
+    fn no_more_threads_than_the_most_however_many_block() {
+        let dispatcher = dispatcher();
+        let (blocks, told): (Vec<_>, _) = ((0..MOST + 5).map(|_| blocking()).collect(), telling());
+        let (releases, mut wakers): (Vec<_>, Vec<_>) = blocks.into_iter().unzip();
+        wakers.push(told.1);
+        dispatcher.hand_over(wakers);
+        while dispatcher.lock().busy < MOST {
+            thread::yield_now();
+        }
+        assert_eq!(dispatcher.lock().spare, 0);
+        dispatcher.hand_over(vec![Waker::noop().clone()]);
+        assert!(told.0.try_recv().is_err(), "nobody is left to run it");
+        drop(releases);
+        told.0.recv_timeout(GENEROUS).unwrap();
+        assert_eq!(at_rest(dispatcher), MOST);
+    }
+
+    #[test]
+    fn ten_thousand_calls_start_a_handful_of_threads() {
+        let dispatcher = dispatcher();
+        let (sender, told) = mpsc::channel();
+        for _ in 0..10_000 {
+            let sender = sender.clone();
+            let tell = move || sender.send(thread::current().id()).unwrap();
+            dispatcher.run([Job::Call(Box::new(tell))].into_iter());
+        }
+        drop(sender);
+        let threads: HashSet<ThreadId> = told.iter().collect();
+        assert!(!threads.contains(&thread::current().id()));
+        let started = at_rest(dispatcher);
+        assert!(threads.len() <= started && started <= 5, "{started}");
+        assert!(dispatcher.lock().waiting.capacity() <= SMALL * 2);
+    }
+
+    #[test]
+    fn a_call_returns_while_its_job_is_stuck() {
+        let dispatcher = dispatcher();
+        let (release, gate) = mpsc::channel::<()>();
+        let (done, told) = mpsc::channel();
+        let stuck = move || done.send(gate.recv_timeout(GENEROUS)).unwrap();
+        dispatcher.run([Job::Call(Box::new(stuck))].into_iter());
+        release.send(()).unwrap();
+        assert_eq!(told.recv_timeout(GENEROUS), Ok(Ok(())));
+    }
+
+    #[test]
+    fn a_job_that_panics_takes_no_thread_along() {
+        let (dispatcher, (told, waker)) = (dispatcher(), telling());
+        dispatcher.run([Job::Call(Box::new(|| panic!("job")))].into_iter());
+        dispatcher.hand_over(vec![waker]);
+        told.recv_timeout(GENEROUS).unwrap();
+        at_rest(dispatcher);
+    }
+
+    #[test]
+    fn without_a_thread_who_is_left_takes_over() {
+        let mut queue = queue(0, 1, 1);
+        assert!(!queue.renounce(), "the caller");
+        queue.busy = 1;
+        queue.spare = 1;
+        assert!(queue.renounce(), "the busy one");
     }
 }

@@ -1,11 +1,9 @@
 //! What a clock knows about one armed sleep. All of it is read and written
 //! under that clock's lock, so registering can't miss firing.
 
-use super::TimerError;
+use super::sleep::{Outcome, TimerError};
 use std::mem;
 use std::task::{Poll, Waker};
-
-pub(super) type Outcome = Result<(), TimerError>;
 
 pub(super) enum Entry {
     /// Its deadline is to come, and then this one is woken.

@@ -2,8 +2,8 @@
 //!
 //! A 4-ary heap of deadlines over a slab of values. Any entry is removed in
 //! O(log n); the two commonest moves, adding the latest deadline of all and
-//! removing what was added last, take O(1). Nothing is allocated as long as
-//! there are no more entries than there once were.
+//! removing what was added last, take O(1). Memory follows the number of
+//! entries: both parts shrink when most entries are gone.
 //!
 //! 1. `slots[node.slot].position` is the index of `node` in `order`.
 //! 2. A slot whose entry was popped stays taken, at no position, until its key
@@ -11,7 +11,8 @@
 //! 3. No node is due before its parent. Equal deadlines are due in the order of
 //!    their insertion.
 
-use std::time::Instant;
+use super::slab::Slab;
+use super::time::Instant;
 
 /// Children of a node: wider than a binary heap, so shallower, and siblings
 /// share cache lines.
@@ -20,8 +21,8 @@ const ARITY: usize = 4;
 /// Where an entry is once it has been popped.
 const NOWHERE: usize = usize::MAX;
 
-/// An empty heap gives back its memory if it once held more entries than this.
-const KEPT_EMPTY: usize = 1024;
+/// So few nodes are not worth giving back their memory.
+const SMALL: usize = 64;
 
 /// The right to ask about one entry and to remove it. There is one a slot.
 #[derive(Debug)]
@@ -40,13 +41,12 @@ struct Node {
 
 struct Slot<T> {
     position: usize,
-    value: Option<T>,
+    value: T,
 }
 
 pub(super) struct Heap<T> {
     order: Vec<Node>,
-    slots: Vec<Slot<T>>,
-    free: Vec<usize>,
+    slots: Slab<Slot<T>>,
     sequence: u64,
 }
 
@@ -54,8 +54,7 @@ impl<T> Heap<T> {
     pub(super) const fn new() -> Self {
         Heap {
             order: Vec::new(),
-            slots: Vec::new(),
-            free: Vec::new(),
+            slots: Slab::new(),
             sequence: 0,
         }
     }
@@ -70,26 +69,28 @@ impl<T> Heap<T> {
         self.order.first().map(|node| node.due.deadline)
     }
 
+    #[inline]
     pub(super) fn insert(&mut self, deadline: Instant, value: T) -> Key {
-        let slot = self.take_slot(value);
+        let position = self.order.len();
+        let slot = self.slots.insert(Slot { position, value });
         let due = Due {
             deadline,
             sequence: self.sequence,
         };
         self.sequence += 1;
         self.order.push(Node { due, slot });
-        self.rise(self.order.len() - 1);
+        self.rise(position);
         Key(slot)
     }
 
     #[inline]
     pub(super) fn get(&self, key: &Key) -> &T {
-        self.slots[key.0].value.as_ref().expect(TAKEN)
+        &self.slots.get(key.0).value
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, key: &Key) -> &mut T {
-        self.slots[key.0].value.as_mut().expect(TAKEN)
+        &mut self.slots.get_mut(key.0).value
     }
 
     /// Takes the earliest entry out of the order. Its value stays with its key
@@ -97,49 +98,40 @@ impl<T> Heap<T> {
     pub(super) fn pop(&mut self) -> Option<&mut T> {
         let slot = self.order.first()?.slot;
         self.take_out(0);
-        self.slots[slot].position = NOWHERE;
-        self.slots[slot].value.as_mut()
+        let slot = self.slots.get_mut(slot);
+        slot.position = NOWHERE;
+        Some(&mut slot.value)
     }
 
+    #[inline]
     pub(super) fn remove(&mut self, key: Key) -> T {
-        let slot = &mut self.slots[key.0];
-        let value = slot.value.take().expect(TAKEN);
-        let position = slot.position;
-        self.free.push(key.0);
+        let Slot { position, value } = self.slots.remove(key.0);
         if position != NOWHERE {
             self.take_out(position);
         }
-        self.give_back_memory();
         value
     }
 
-    fn take_slot(&mut self, value: T) -> usize {
-        let taken = Slot {
-            position: NOWHERE,
-            value: Some(value),
-        };
-        if let Some(slot) = self.free.pop() {
-            self.slots[slot] = taken;
-            return slot;
-        }
-        self.slots.push(taken);
-        self.slots.len() - 1
-    }
-
-    fn give_back_memory(&mut self) {
-        if self.slots.len() > KEPT_EMPTY && self.free.len() == self.slots.len() {
-            *self = Heap::new();
-        }
-    }
-
+    #[inline]
     fn take_out(&mut self, position: usize) {
         self.order.swap_remove(position);
         if position < self.order.len() {
             self.sink(position);
             self.rise(position);
         }
+        self.shrink();
     }
 
+    #[inline]
+    fn shrink(&mut self) {
+        let capacity = self.order.capacity();
+        if capacity > SMALL && self.order.len() < capacity / 4 {
+            self.order.shrink_to(capacity / 2);
+        }
+    }
+
+    /// The caller has noted the position that it begins at.
+    #[inline]
     fn rise(&mut self, mut position: usize) {
         while position > 0 {
             let parent = (position - 1) / ARITY;
@@ -148,9 +140,9 @@ impl<T> Heap<T> {
             }
             self.order.swap(parent, position);
             self.note(position);
+            self.note(parent);
             position = parent;
         }
-        self.note(position);
     }
 
     fn sink(&mut self, mut position: usize) {
@@ -174,14 +166,13 @@ impl<T> Heap<T> {
     /// Keeps invariant 1.
     #[inline]
     fn note(&mut self, position: usize) {
-        self.slots[self.order[position].slot].position = position;
+        self.slots.get_mut(self.order[position].slot).position = position;
     }
 }
 
-const TAKEN: &str = "a key belongs to a slot that is taken";
-
 #[cfg(test)]
 mod tests {
+    use super::super::slab::PAGE;
     use super::*;
     use std::collections::BTreeMap;
     use std::time::Duration;
@@ -198,7 +189,7 @@ mod tests {
         let earliest = model.due.keys().next().map(|due| due.0);
         assert_eq!(heap.earliest(), earliest);
         for (position, node) in heap.order.iter().enumerate() {
-            assert_eq!(heap.slots[node.slot].position, position, "invariant 1");
+            assert_eq!(heap.slots.get(node.slot).position, position, "invariant 1");
         }
     }
 
@@ -249,37 +240,58 @@ mod tests {
         assert_eq!(heap.remove(other), "second");
     }
 
+    /// Whatever the number, all come out in order or by their keys, and the memory of a crowd goes with it.
     #[test]
-    fn slots_are_used_again() {
-        let mut heap = Heap::new();
-        for round in 0..100 {
-            let keys: Vec<Key> = (0..10)
-                .map(|_| heap.insert(Instant::now(), round))
+    fn every_size_around_the_thresholds() {
+        let start = Instant::now();
+        for size in [
+            0, 1, 2, 3, 12, 13, 29, 31, 32, 33, 63, 64, 65, 127, 129, 255, 257, 1000, 4096,
+        ] {
+            let mut heap = Heap::new();
+            let at = |index: u64| start + Duration::from_micros(index * 7919 % 1000);
+            let mut keys: Vec<_> = (0..size)
+                .map(|index| heap.insert(at(index), index))
                 .collect();
-            for key in keys {
-                assert_eq!(heap.remove(key), round);
+            let (mut popped, mut before) = (0, start);
+            while popped < size / 2 {
+                let due = heap.earliest().expect("more are left");
+                assert!(due >= before);
+                before = due;
+                heap.pop().expect("the earliest");
+                popped += 1;
             }
+            fastrand::Rng::with_seed(size).shuffle(&mut keys);
+            for key in keys {
+                heap.remove(key);
+            }
+            assert_eq!((heap.len(), heap.earliest()), (0, None));
+            assert!(heap.order.capacity() <= SMALL * 2 && heap.slots.capacity() <= 3 * PAGE);
         }
-        assert_eq!(heap.slots.len(), 10);
     }
 
     #[test]
-    fn a_crowd_gone_gives_back_its_memory() {
-        let mut heap = Heap::new();
-        let keys: Vec<Key> = (0..KEPT_EMPTY * 2)
-            .map(|_| heap.insert(Instant::now(), ()))
-            .collect();
-        keys.into_iter().for_each(|key| heap.remove(key));
-        assert_eq!(heap.slots.capacity() + heap.free.capacity(), 0);
-    }
-
-    #[test]
-    fn a_few_gone_leave_their_memory_to_those_who_come() {
-        let mut heap = Heap::new();
-        let keys: Vec<Key> = (0..KEPT_EMPTY)
-            .map(|_| heap.insert(Instant::now(), ()))
-            .collect();
-        keys.into_iter().for_each(|key| heap.remove(key));
-        assert_eq!(heap.slots.len(), KEPT_EMPTY);
+    fn a_peak_gives_back_its_memory_while_one_stays() {
+        for stays in [0, 50_000, 99_999] {
+            let mut heap = Heap::new();
+            let start = Instant::now();
+            let mut keys: Vec<Key> = (0..100_000)
+                .map(|value| heap.insert(start, value))
+                .collect();
+            let stayed = keys.swap_remove(stays);
+            for key in keys {
+                heap.remove(key);
+            }
+            assert!(
+                heap.order.capacity() <= SMALL * 2,
+                "{}",
+                heap.order.capacity()
+            );
+            assert!(
+                heap.slots.capacity() <= 3 * PAGE,
+                "{}",
+                heap.slots.capacity()
+            );
+            assert_eq!(heap.remove(stayed), stays);
+        }
     }
 }

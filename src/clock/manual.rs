@@ -4,14 +4,17 @@
 //! 2. When a waker runs, the lock is free and `now` is at least its deadline.
 //! 3. Sleeps end in the order of their deadlines, equal ones as they were armed.
 
-use super::entry::{Entry, Outcome};
+use super::entry::Entry;
 use super::heap::{Heap, Key};
-use super::{Clock, Sleep, foreign};
+use super::sleep::Outcome;
+use super::time::Instant;
+use super::{Clock, Sleep};
 use crate::sync::Mutex;
+use crate::unwind;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A clock for tests: its time passes only when it is told to.
 ///
@@ -28,7 +31,7 @@ use std::time::{Duration, Instant};
 /// # Examples
 ///
 /// ```
-/// use failfast::{Clock, ManualClock};
+/// use failfast::clock::{Clock, ManualClock};
 /// use futures::FutureExt;
 /// use std::time::Duration;
 ///
@@ -56,7 +59,7 @@ impl ManualClock {
     /// # Examples
     ///
     /// ```
-    /// let clock = failfast::ManualClock::new();
+    /// let clock = failfast::clock::ManualClock::new();
     /// assert_eq!(clock.now(), clock.now());
     /// ```
     #[must_use]
@@ -76,7 +79,7 @@ impl ManualClock {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// let clock = failfast::ManualClock::new();
+    /// let clock = failfast::clock::ManualClock::new();
     /// let before = clock.now();
     /// clock.advance(Duration::from_millis(5));
     /// assert_eq!(clock.now() - before, Duration::from_millis(5));
@@ -96,7 +99,7 @@ impl ManualClock {
     /// # Examples
     ///
     /// ```
-    /// # use failfast::{Clock, ManualClock};
+    /// # use failfast::clock::{Clock, ManualClock};
     /// # use futures::FutureExt;
     /// # use std::time::Duration;
     /// let clock = ManualClock::new();
@@ -117,7 +120,7 @@ impl ManualClock {
     /// # Examples
     ///
     /// ```
-    /// # use failfast::{Clock, ManualClock};
+    /// # use failfast::clock::{Clock, ManualClock};
     /// # use futures::FutureExt;
     /// # use std::time::Duration;
     /// let clock = ManualClock::new();
@@ -142,7 +145,7 @@ impl ManualClock {
     /// # Examples
     ///
     /// ```
-    /// # use failfast::{Clock, ManualClock};
+    /// # use failfast::clock::{Clock, ManualClock};
     /// # use futures::FutureExt;
     /// # use std::time::Duration;
     /// let clock = ManualClock::new();
@@ -160,7 +163,7 @@ impl ManualClock {
 
     fn advance_until(&self, target: Instant) {
         while let Some(woken) = self.step(target) {
-            woken.into_iter().for_each(foreign::wake);
+            woken.into_iter().for_each(unwind::wake);
         }
     }
 
@@ -232,6 +235,7 @@ impl ManualSleep {
         if self.deadline <= state.now {
             // The waker is foreign: not dropped under the lock.
             drop(state);
+            unwind::discard(waker);
             return Poll::Ready(Ok(()));
         }
         self.key = Some(state.heap.insert(self.deadline, Entry::Waiting(waker)));
@@ -250,7 +254,7 @@ impl ManualSleep {
         let answer = entry.answer(&waker);
         let stale = entry.register(waker);
         drop(state);
-        drop(stale);
+        unwind::discard(stale);
         answer.unwrap_or(Poll::Pending)
     }
 }
@@ -259,7 +263,7 @@ impl Drop for ManualSleep {
     fn drop(&mut self) {
         if let Some(key) = self.key.take() {
             let entry = self.clock.shared.lock().heap.remove(key);
-            drop(entry);
+            unwind::discard(entry);
         }
     }
 }

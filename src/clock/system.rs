@@ -1,39 +1,50 @@
 //! Real time: one timer for the whole process, one alarm for all its sleeps.
 //!
 //! Most deadlines never come. So arming a sleep is a push under a lock, and
-//! dropping it a removal; only a deadline earlier than all others has to set an
-//! alarm, which costs a thread switch.
+//! dropping it a removal; only a deadline earlier than all others of its shard
+//! has to see to the alarm, and only one earlier than all others has to set it,
+//! which costs a thread switch. Each thread arms in a shard of its own, as far
+//! as there are enough, so that two threads share nothing on this path.
 //!
 //! ```text
-//! sleeps      ──┬───────┬──┬─────────┬──▶      one heap
-//! alarm         ▲       ┆  ┆         ┆         one Delay, for the earliest
-//! it rings      ╰─ take what is due, set the next ▲, hand the wakers over
+//! shard 0       ──┬───────┬──────────┬──▶      a heap and a lock each
+//! shard 1       ──┆────┬──┆──┬───────┆──▶
+//! alarm           ▲    ┆  ┆  ┆       ┆         one Delay, for the earliest
+//! it rings        ╰─ take what is due, set the next ▲, hand the wakers over
 //! ```
 //!
-//! 1. While the lock is free, the alarm is set for the earliest deadline or for
-//!    an earlier moment, or some thread is on its way to set it or to look. It
-//!    may ring for nothing.
-//! 2. No foreign code runs under the lock: wakers are cloned, woken and dropped
-//!    while it is free. futures-timer isn't called under it either.
+//! 1. The alarm is set for the earliest promise of any shard (`shard.rs`) or
+//!    for an earlier moment, or some thread is on its way to set it or to look.
+//!    It may ring for nothing.
+//! 2. No thread holds two locks. futures-timer is called under none.
 //! 3. The thread that rings never runs a foreign waker, unless no other thread
 //!    can be had.
-//! 4. A sleep ends under the lock, and its waker is registered under the lock:
-//!    one of the two sees the other.
-//! 5. If futures-timer's thread dies, it wakes all who wait for it while it
+//! 4. If futures-timer's thread dies, it wakes all who wait for it while it
 //!    unwinds, us too, and fails all who come later: each leads to a thread of
 //!    our own.
+//! 5. A forked child makes a timer of its own (`fork.rs`), and neither locks
+//!    nor drops anything of its parent's: another thread may have held that
+//!    lock. It wakes who waited with its parent, so that they arm again.
+//! 6. Nothing of the user's is polled here, so no timer is polled inside its own
+//!    poll.
 
 use super::alarm::{Alarm, Errand};
 use super::dispatch::Dispatcher;
-use super::entry::{Entry, Outcome};
-use super::heap::{Heap, Key};
-use super::{Clock, Sleep, TimerError, foreign};
+use super::fork::{OfProcess, PerProcess};
+use super::heap::Key;
+use super::shard::Shard;
+use super::sleep::{Outcome, TimerError};
+use super::time::Instant;
+use super::{Clock, Sleep};
+use crate::unwind;
 use futures_timer::Delay;
+use std::cell::Cell;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{self, Poll, Wake, Waker};
 use std::thread;
-use std::time::Instant;
+use std::time::Duration;
 
 /// Real time, on any executor: the default clock.
 ///
@@ -47,8 +58,13 @@ use std::time::Instant;
 /// sleep from ending. If futures-timer's only thread is dead, because some
 /// waker of another crate panicked on it, a thread of our own keeps the time.
 ///
-/// A forked child notices that its parent's timer is gone as soon as it arms a
-/// sleep with a deadline earlier than any other or later than all so far.
+/// # Forked processes
+///
+/// Every sleep that a forked child polls fires there, kept by a thread of the
+/// child's own; those that it inherited are woken when the child first uses
+/// this clock, and arm again. (If the parent had never used this clock, but
+/// another of its crates had used futures-timer, then a sleep in the child
+/// relies on a thread that is gone: nobody can see that.)
 ///
 /// # Errors
 ///
@@ -57,12 +73,13 @@ use std::time::Instant;
 /// # Examples
 ///
 /// ```
-/// use failfast::{Clock, SystemClock};
+/// use failfast::clock::{Clock, SystemClock};
 /// use std::time::Duration;
 ///
 /// let deadline = SystemClock.now() + Duration::from_millis(1);
 /// smol::block_on(SystemClock.sleep_until(deadline))?;
-/// # Ok::<(), failfast::TimerError>(())
+/// assert!(SystemClock.now() >= deadline);
+/// # Ok::<(), failfast::clock::TimerError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
@@ -77,14 +94,21 @@ impl Clock for SystemClock {
     fn sleep_until(&self, deadline: Instant) -> Sleep {
         Sleep::system(SystemSleep {
             deadline,
-            key: None,
+            armed: None,
         })
     }
 }
 
 pub(super) struct SystemSleep {
     deadline: Instant,
-    key: Option<Key>,
+    armed: Option<Armed>,
+}
+
+/// Where a sleep is armed.
+struct Armed {
+    timer: &'static OfProcess<Timer>,
+    shard: usize,
+    key: Key,
 }
 
 impl SystemSleep {
@@ -94,11 +118,19 @@ impl SystemSleep {
 
     #[inline]
     pub(super) fn poll(&mut self, waker: &Waker) -> Poll<Outcome> {
-        if let Some(key) = &self.key {
-            return TIMER.check(key, waker);
+        match &self.armed {
+            // Invariant 5: what a parent armed is armed again.
+            Some(armed) if armed.timer.is_ours() => {
+                armed.timer.shards[armed.shard].check(&armed.key, waker)
+            }
+            _ => self.arm(waker),
         }
-        self.key = TIMER.arm(self.deadline, waker.clone());
-        match self.key {
+    }
+
+    #[inline]
+    fn arm(&mut self, waker: &Waker) -> Poll<Outcome> {
+        self.armed = arm(self.deadline, waker.clone());
+        match self.armed {
             Some(_) => Poll::Pending,
             None => Poll::Ready(Ok(())),
         }
@@ -108,133 +140,131 @@ impl SystemSleep {
 impl Drop for SystemSleep {
     #[inline]
     fn drop(&mut self) {
-        if let Some(key) = self.key.take() {
-            TIMER.disarm(key);
+        match self.armed.take() {
+            Some(armed) if armed.timer.is_ours() => {
+                armed.timer.shards[armed.shard].disarm(armed.key);
+            }
+            _ => {}
         }
     }
 }
 
-static TIMER: LazyLock<Timer> = LazyLock::new(Timer::new);
+/// A power of two. A ringing alarm looks at each, at 20 ns or so.
+const SHARDS: usize = 16;
 
-/// What futures-timer wakes.
-static RING: LazyLock<Waker> = LazyLock::new(|| Waker::from(Arc::new(Ring)));
+static TIMER: PerProcess<Timer> = PerProcess::new();
 
 struct Timer {
-    state: Mutex<State>,
-    /// For our own thread: there is an earlier deadline.
+    shards: [Shard; SHARDS],
+    alarm: Mutex<Alarm>,
+    /// For our own thread: the alarm is set for an earlier moment.
     changed: Condvar,
     dispatcher: Dispatcher,
 }
 
-struct State {
-    heap: Heap<Entry>,
-    alarm: Alarm,
+/// This process's timer.
+#[inline]
+fn timer() -> &'static OfProcess<Timer> {
+    TIMER.get(Timer::new, Timer::inherit)
 }
 
-/// Arming, asking and disarming: the fast paths.
+/// The same, also after a fork that nobody saw. Costs a system call.
+fn timer_checked() -> &'static OfProcess<Timer> {
+    loop {
+        let timer = timer();
+        if timer.check() {
+            return timer;
+        }
+    }
+}
+
+/// The threads that run foreign code for this process.
+pub(super) fn dispatcher() -> &'static Dispatcher {
+    let timer: &'static Timer = timer_checked();
+    &timer.dispatcher
+}
+
+/// This thread's shard. Threads take turns.
+#[inline]
+fn own_shard() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static OWN: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+    OWN.with(|own| {
+        let shard = (own.get()).unwrap_or_else(|| NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS);
+        own.set(Some(shard));
+        shard
+    })
+}
+
+/// `None` if the deadline is past.
+#[inline]
+fn arm(deadline: Instant, waker: Waker) -> Option<Armed> {
+    let (timer, shard) = (timer(), own_shard());
+    match timer.shards[shard].arm_trusting(deadline, waker) {
+        Ok(key) => Some(Armed { timer, shard, key }),
+        Err(waker) => arm_with_care(deadline, waker, shard),
+    }
+}
+
+#[cold]
+fn arm_with_care(deadline: Instant, waker: Waker, shard: usize) -> Option<Armed> {
+    let now = Instant::now();
+    if deadline <= now {
+        unwind::discard(waker);
+        return None;
+    }
+    let timer = timer_checked();
+    let key = timer.shards[shard].arm(deadline, waker, timer.sees_forks());
+    let errand = timer.alarm().rely(deadline, now);
+    Timer::run(timer, errand);
+    Some(Armed { timer, shard, key })
+}
+
 impl Timer {
-    fn new() -> Self {
+    fn new(forked: bool) -> Self {
         Timer {
-            state: Mutex::new(State {
-                heap: Heap::new(),
-                alarm: Alarm::new(),
-            }),
+            shards: std::array::from_fn(|_| Shard::new()),
+            alarm: Mutex::new(Alarm::new(forked)),
             changed: Condvar::new(),
             dispatcher: Dispatcher::new(),
         }
     }
 
-    #[inline]
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// `None` if the deadline is past.
-    #[inline]
-    fn arm(&'static self, deadline: Instant, waker: Waker) -> Option<Key> {
-        let mut state = self.lock();
-        if state.alarm.covers(deadline) {
-            return Some(state.heap.insert(deadline, Entry::Waiting(waker)));
+    /// Invariant 5.
+    fn inherit(&'static self, parents: &'static Timer) {
+        let mut wakers = Vec::new();
+        for shard in &parents.shards {
+            shard.bequeath(&mut wakers);
         }
-        drop(state);
-        self.arm_with_care(deadline, waker)
+        self.dispatcher.hand_over(wakers);
     }
 
-    #[cold]
-    fn arm_with_care(&'static self, deadline: Instant, waker: Waker) -> Option<Key> {
-        if deadline <= Instant::now() {
-            return None;
-        }
-        let (key, errand) = self.lock().arm(deadline, waker);
-        self.run(errand);
-        Some(key)
-    }
-
-    #[inline]
-    fn check(&self, key: &Key, waker: &Waker) -> Poll<Outcome> {
-        let answer = self.lock().heap.get(key).answer(waker);
-        answer.unwrap_or_else(|| self.register(key, waker))
-    }
-
-    fn register(&self, key: &Key, waker: &Waker) -> Poll<Outcome> {
-        let waker = waker.clone();
-        let mut state = self.lock();
-        let entry = state.heap.get_mut(key);
-        let answer = entry.answer(&waker);
-        let stale = entry.register(waker);
-        // Invariant 2: a waker's drop is foreign code.
-        drop(state);
-        drop(stale);
-        answer.unwrap_or(Poll::Pending)
-    }
-
-    #[inline]
-    fn disarm(&self, key: Key) {
-        let entry = self.lock().heap.remove(key);
-        // Invariant 2: the lock is free again.
-        drop(entry);
-    }
-}
-
-impl State {
-    fn arm(&mut self, deadline: Instant, waker: Waker) -> (Key, Option<Errand>) {
-        let key = self.heap.insert(deadline, Entry::Waiting(waker));
-        let earliest = self.heap.earliest().unwrap_or(deadline);
-        (key, self.alarm.rely(deadline, earliest))
-    }
-
-    fn take_due(&mut self, now: Instant) -> Vec<Waker> {
-        let mut due = Vec::new();
-        while self.heap.earliest().is_some_and(|deadline| deadline <= now) {
-            due.extend(self.heap.pop().and_then(|entry| entry.end(Ok(()))));
-        }
-        due
-    }
-
-    fn fail_all(&mut self, error: &TimerError) -> Vec<Waker> {
-        let mut failed = Vec::new();
-        while let Some(entry) = self.heap.pop() {
-            failed.extend(entry.end(Err(error.clone())));
-        }
-        failed
+    fn alarm(&self) -> MutexGuard<'_, Alarm> {
+        self.alarm.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Ringing, and setting the alarm anew.
 impl Timer {
-    /// Ends what is due. The lock is free while wakers are handed over.
     fn ring(&'static self) -> Option<Errand> {
         let now = Instant::now();
-        let mut state = self.lock();
-        let due = state.take_due(now);
-        let earliest = state.heap.earliest();
-        let errand = state.alarm.rang(earliest, now);
-        drop(state);
+        let rang = self.alarm().rang(now);
+        rang.then(|| self.look(now)).flatten()
+    }
+
+    /// Ends what is due, and sets the alarm for what is left.
+    fn look(&'static self, now: Instant) -> Option<Errand> {
+        let mut due = Vec::new();
+        let looks = self.shards.iter().map(|shard| shard.end_due(now, &mut due));
+        let earliest = looks.flatten().min();
+        let errand = earliest.and_then(|at| self.alarm().rely(at, now));
         self.dispatcher.hand_over(due);
         errand
     }
 
-    /// Runs an errand, and those it leads to. The lock is free.
+    /// Runs an errand, and those it leads to. No lock is held.
     fn run(&'static self, mut errand: Option<Errand>) {
         while let Some(next) = errand {
             errand = match next {
@@ -246,37 +276,41 @@ impl Timer {
     }
 
     fn set_delay(&'static self, at: Instant, generation: u64) -> Option<Errand> {
-        match foreign::run(|| delay_until(at)) {
+        match unwind::contain(|| self.delay_until(at)) {
             Ok((delay, Poll::Pending)) => self.keep(delay, generation),
             Ok((_, Poll::Ready(()))) => self.ring(),
-            // Invariant 5: `timer has gone away`.
-            Err(_) => self.leave_futures_timer(),
+            // Invariant 4: `timer has gone away`.
+            Err(payload) => {
+                unwind::discard(payload);
+                self.leave_futures_timer()
+            }
         }
     }
 
     fn keep(&self, delay: Delay, generation: u64) -> Option<Errand> {
-        let useless = self.lock().alarm.keep(delay, generation);
+        let useless = self.alarm().keep(delay, generation);
         drop(useless);
         None
     }
 
     fn leave_futures_timer(&self) -> Option<Errand> {
-        let (delay, errand) = self.lock().alarm.leave_futures_timer();
+        let (delay, errand) = self.alarm().leave_futures_timer();
         drop(delay);
         errand
     }
+
+    /// A `Delay` is made anew each time: a reset of one that fired would not notice
+    /// that its thread is dead.
+    fn delay_until(&'static self, at: Instant) -> (Delay, Poll<()>) {
+        let mut delay = Delay::new(at.saturating_duration_since(Instant::now()));
+        let ring = Waker::from(Arc::new(Ring(self)));
+        let polled = Future::poll(Pin::new(&mut delay), &mut task::Context::from_waker(&ring));
+        (delay, polled)
+    }
 }
 
-/// A `Delay` is made anew each time: a reset of one that fired would not notice
-/// that its thread is dead.
-fn delay_until(at: Instant) -> (Delay, Poll<()>) {
-    let mut delay = Delay::new(at.saturating_duration_since(Instant::now()));
-    let mut context = task::Context::from_waker(&RING);
-    let polled = Future::poll(Pin::new(&mut delay), &mut context);
-    (delay, polled)
-}
-
-struct Ring;
+/// What futures-timer wakes.
+struct Ring(&'static Timer);
 
 impl Wake for Ring {
     fn wake(self: Arc<Self>) {
@@ -284,15 +318,15 @@ impl Wake for Ring {
     }
 
     /// Called on futures-timer's thread; also while that thread unwinds, and
-    /// never again afterwards (invariant 5). Nothing may escape: it would kill
+    /// never again afterwards (invariant 4). Nothing may escape: it would kill
     /// that thread.
     fn wake_by_ref(self: &Arc<Self>) {
-        let _ = foreign::run(|| {
+        unwind::shield("the timer", || {
             let errand = match thread::panicking() {
-                true => TIMER.leave_futures_timer(),
-                false => TIMER.ring(),
+                true => self.0.leave_futures_timer(),
+                false => self.0.ring(),
             };
-            TIMER.run(errand);
+            self.0.run(errand);
         });
     }
 }
@@ -306,7 +340,7 @@ impl Timer {
 
     fn start_thread(&'static self) -> Option<Errand> {
         let thread = thread::Builder::new().name("failfast-clock".to_owned());
-        if let Err(error) = thread.spawn(|| TIMER.keep_time()) {
+        if let Err(error) = thread.spawn(|| self.keep_time()) {
             self.fail_all(&TimerError::new(format!(
                 "no thread could be started to keep the time: {error}"
             )));
@@ -315,49 +349,48 @@ impl Timer {
     }
 
     fn fail_all(&'static self, error: &TimerError) {
-        let mut state = self.lock();
-        state.alarm.no_thread();
-        let failed = state.fail_all(error);
-        drop(state);
+        self.alarm().no_thread();
+        let mut failed = Vec::new();
+        for shard in &self.shards {
+            shard.fail_all(error, &mut failed);
+        }
         self.dispatcher.hand_over(failed);
     }
 
     fn keep_time(&'static self) -> ! {
-        let mut state = self.lock();
         loop {
-            let due = state.take_due(Instant::now());
-            let earliest = state.heap.earliest();
-            state.alarm.rings_at(earliest);
-            state = match due.is_empty() {
-                true => self.wait(state, earliest),
-                false => self.hand_over(state, due),
-            };
+            self.wait_for_ring();
+            let errand = self.look(Instant::now());
+            self.run(errand);
         }
     }
 
-    fn hand_over(
-        &'static self,
-        state: MutexGuard<'static, State>,
-        due: Vec<Waker>,
-    ) -> MutexGuard<'static, State> {
-        drop(state);
-        self.dispatcher.hand_over(due);
-        self.lock()
+    fn wait_for_ring(&self) {
+        let mut alarm = self.alarm();
+        loop {
+            let now = Instant::now();
+            if alarm.rang(now) {
+                return;
+            }
+            let left = alarm.rings_at().map(|at| at.saturating_duration_since(now));
+            alarm = self.wait(alarm, left);
+        }
     }
 
-    fn wait(
-        &'static self,
-        state: MutexGuard<'static, State>,
-        until: Option<Instant>,
-    ) -> MutexGuard<'static, State> {
-        let Some(until) = until else {
-            return self
+    fn wait<'a>(
+        &self,
+        alarm: MutexGuard<'a, Alarm>,
+        left: Option<Duration>,
+    ) -> MutexGuard<'a, Alarm> {
+        match left {
+            None => self
                 .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        };
-        let patience = until.saturating_duration_since(Instant::now());
-        let woken = self.changed.wait_timeout(state, patience);
-        woken.unwrap_or_else(PoisonError::into_inner).0
+                .wait(alarm)
+                .unwrap_or_else(PoisonError::into_inner),
+            Some(left) => {
+                let woken = self.changed.wait_timeout(alarm, left);
+                woken.unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
     }
 }

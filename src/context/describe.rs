@@ -1,8 +1,9 @@
 //! `Debug` of a context: the chain of its layers, as Go's `String` prints it.
 
 use super::Context;
-use super::life::{Layer, Life};
+use super::node::NodeRef;
 use super::values::{self, Label};
+use crate::error::ContextErrorKind;
 use std::fmt::{self, Write};
 
 impl fmt::Debug for Context {
@@ -15,11 +16,11 @@ impl fmt::Debug for Context {
     }
 }
 
-/// The layers of both chains, lifetimes and values, in the order in which they were put on.
+/// The layers of both chains, nodes and values, in the order in which they were put on.
 fn layers(ctx: &Context) -> Vec<(u32, String)> {
-    let lives = std::iter::successors(ctx.life.as_ref(), |life| life.parent());
-    let mut layers: Vec<_> = lives
-        .map(|life| (life.depth, life_layer(ctx, life)))
+    let nodes = std::iter::successors(ctx.node.as_ref(), |node| above(node));
+    let mut layers: Vec<_> = nodes
+        .map(|node| (node.base().depth, node_layer(ctx, node)))
         .collect();
     let values = values::layers(&ctx.values);
     layers.extend(values.filter_map(|layer| Some((layer.depth, value_layer(layer.label)?))));
@@ -27,26 +28,33 @@ fn layers(ctx: &Context) -> Vec<(u32, String)> {
     layers
 }
 
-fn life_layer(ctx: &Context, life: &std::sync::Arc<Life>) -> String {
-    let mut text = String::from(match life.layer {
-        Layer::Cancel => "with_cancel",
-        Layer::Deadline => "with_deadline",
-        Layer::Linked => "linked",
-        Layer::Group => "group",
-    });
+/// A linked context shows nothing of what it is linked to.
+fn above(node: &NodeRef) -> Option<&NodeRef> {
+    let parent = node.base().parent.as_ref();
+    parent.filter(|_| node.kind.layer() != "linked")
+}
+
+fn node_layer(ctx: &Context, node: &NodeRef) -> String {
+    let layer = node.kind.layer();
+    let mut text = String::from(layer);
     // Writing to a string can't fail.
-    let _ = match (life.end_state(), life.timers.earliest()) {
-        (Some(end), _) => write!(text, "({})", end.error),
-        (None, Some(deadline)) if life.layer != Layer::Cancel => {
-            write!(
-                text,
-                "({:?} left)",
-                deadline.saturating_duration_since(ctx.clock().now())
-            )
+    let _ = match (node.end_by_clock(), node.deadline()) {
+        (Some(end), _) => write!(text, "({})", words(end.kind())),
+        (None, Some(deadline)) if layer != "with_cancel" => {
+            let left = deadline.saturating_duration_since(ctx.clock().now());
+            write!(text, "({left:?} left)")
         }
         (None, _) => Ok(()),
     };
     text
+}
+
+/// Go's.
+fn words(kind: ContextErrorKind) -> &'static str {
+    match kind {
+        ContextErrorKind::DeadlineExceeded => "context deadline exceeded",
+        ContextErrorKind::Canceled => "context canceled",
+    }
 }
 
 fn value_layer(label: Label) -> Option<String> {

@@ -1,19 +1,18 @@
-//! Waiting for a context's end: as a future, around a future, or with a callback.
+//! Waiting for a context's end: as a future, or with a callback.
 
-use super::Context;
-use super::life::Life;
-use super::tree::{Callback, Key, Watcher};
-use crate::error::ContextError;
-use crate::guard;
+use super::links::{Callback, Content, Entry, Waiter};
+use super::node::NodeRef;
+use super::walk::call;
+use crate::error::End;
 use crate::sync::Mutex;
-use pin_project_lite::pin_project;
+use crate::unwind;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
 
-/// Completes when its context ends: see [`Context::done`].
+/// Completes when its context ends: see [`Context::done`](crate::Context::done).
 ///
 /// # Cancel safety
 ///
@@ -32,112 +31,86 @@ use std::task::{self, Poll};
 /// ```
 #[must_use = "a future does nothing until it is awaited"]
 pub struct Done {
-    life: Option<Arc<Life>>,
-    registered: Option<Key>,
+    /// `None`: its context never ends.
+    waiter: Option<Waiter>,
 }
 
 impl Done {
-    pub(super) fn new(life: Option<Arc<Life>>) -> Self {
+    pub(super) fn new(node: Option<NodeRef>) -> Self {
         Self {
-            life,
-            registered: None,
+            waiter: node.map(Waiter::new),
         }
     }
+
+    /// The end, if there is one by the clock.
+    pub(super) fn end(&self) -> Option<Arc<End>> {
+        self.waiter.as_ref()?.node().end_by_clock()
+    }
+
+    /// Sees to it that the task is woken at the end. True if that has come. Asks no clock but by arming a timer.
+    pub(super) fn wait(&mut self, cx: &mut task::Context<'_>) -> bool {
+        let Some(waiter) = &mut self.waiter else {
+            return false;
+        };
+        if !waiter.is_registered() {
+            return !register(waiter, cx);
+        }
+        !waiter.renew(cx.waker()) || waiter.node().poll_due(Some(cx))
+    }
+}
+
+/// False if the end has come.
+fn register(waiter: &mut Waiter, cx: &mut task::Context<'_>) -> bool {
+    let waker = cx.waker().clone();
+    // First, because arming a timer may show that the deadline has passed.
+    waiter.node().base().watch(Some(cx));
+    let registered = waiter.register(waker);
+    if !registered {
+        waiter.node().unwatch();
+    }
+    registered
 }
 
 impl Future for Done {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
-        let Self {
-            life: Some(life),
-            registered,
-        } = &mut *self
-        else {
+        let Some(waiter) = &self.waiter else {
             return Poll::Pending;
         };
-        if life.is_done() || !wait(life, registered, cx) {
+        if waiter.node().is_done() || self.wait(cx) {
             return Poll::Ready(());
         }
         Poll::Pending
     }
 }
 
-/// Sees to it that the task is woken at the end. False if that has come.
-fn wait(life: &Arc<Life>, registered: &mut Option<Key>, cx: &task::Context<'_>) -> bool {
-    if let Some(key) = *registered {
-        return life.rewatch(key, cx.waker());
-    }
-    match life.watch(Watcher::Task(cx.waker().clone())) {
-        Ok(key) => *registered = Some(key),
-        Err(_) => return false,
-    }
-    !life.has_ended() // arming the timer may have shown that it is time
-}
-
 impl Drop for Done {
     fn drop(&mut self) {
-        if let (Some(life), Some(key)) = (&self.life, self.registered) {
-            guard::discard(life.unwatch(key));
+        let Some(waiter) = &mut self.waiter else {
+            return;
+        };
+        if let Some(waker) = waiter.remove() {
+            unwind::discard(waker);
+            waiter.node().unwatch(); // else the end has taken it, and watches no longer
         }
     }
 }
 
 impl fmt::Debug for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let done = self.life.as_ref().is_some_and(|life| life.has_ended());
+        let waiter = self.waiter.as_ref();
+        let done = waiter.is_some_and(|waiter| waiter.node().is_marked());
         f.debug_struct("Done").field("done", &done).finish()
     }
 }
 
-pin_project! {
-    /// `future`, until the context ends.
-    pub(super) struct Run<F> {
-        #[pin]
-        future: Option<F>,
-        ctx: Context,
-        done: Done,
-    }
-}
-
-impl<F> Run<F> {
-    pub(super) fn new(ctx: Context, future: F) -> Self {
-        Self {
-            future: Some(future),
-            done: ctx.done(),
-            ctx,
-        }
-    }
-}
-
-impl<F: Future> Future for Run<F> {
-    type Output = Result<F::Output, ContextError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        if let Some(error) = this.ctx.err() {
-            this.future.set(None);
-            return Poll::Ready(Err(error));
-        }
-        let Some(future) = this.future.as_mut().as_pin_mut() else {
-            unreachable!("`run` was polled after it had completed")
-        };
-        if let Poll::Ready(output) = future.poll(cx) {
-            this.future.set(None);
-            return Poll::Ready(Ok(output));
-        }
-        // Only now is there something to wait for: what completes at once registers nothing.
-        match Pin::new(this.done).poll(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(()) => {
-                this.future.set(None);
-                Poll::Ready(Err(this.ctx.err().unwrap_or(ContextError::Canceled)))
-            }
-        }
-    }
-}
-
-/// A callback for a context's end: see [`Context::on_done`]. Dropping it leaves the callback in place.
+/// A callback for a context's end: see [`Context::on_done`](crate::Context::on_done). Dropping it leaves the callback in
+/// place.
+///
+/// It keeps the context, so that the callback can be stopped. Once it is dropped, and all other handles are, the
+/// callback waits for what can still end the context: its deadline, its parent, or the contexts that it is linked to.
+/// If nothing can, the callback is dropped.
 ///
 /// # Examples
 ///
@@ -158,7 +131,7 @@ pub struct OnDone {
 /// Where the callback is.
 enum Place {
     /// With a context that can end.
-    Registered(Arc<Life>, Key),
+    Registered(NodeRef, Arc<Entry>),
     /// Here: its context never ends.
     Kept(Callback),
     /// Called, or stopped.
@@ -166,18 +139,18 @@ enum Place {
 }
 
 impl OnDone {
-    pub(super) fn new(life: Option<Arc<Life>>, callback: Callback) -> Self {
-        let place = match life {
+    pub(super) fn new(node: Option<NodeRef>, callback: Callback) -> Self {
+        let place = match node {
             None => Place::Kept(callback),
-            Some(life) => register(life, callback),
+            Some(node) => register_callback(node, callback),
         };
         Self {
             place: Mutex::new(place),
         }
     }
 
-    /// Takes the callback back. True once, and only if that prevented the call; false if the callback has
-    /// been called, is being called, or has been stopped before.
+    /// Takes the callback back. True once, and only if that prevented the call; false if the callback has been called,
+    /// is being called, or has been stopped before.
     ///
     /// # Examples
     ///
@@ -191,34 +164,51 @@ impl OnDone {
     /// ```
     pub fn stop(&self) -> bool {
         let place = std::mem::replace(&mut *self.place.lock(), Place::Gone);
-        let prevented = match place {
-            Place::Gone => None,
-            Place::Kept(callback) => Some(Watcher::Callback(callback)),
-            Place::Registered(life, key) => life.unwatch(key),
-        };
-        let stopped = prevented.is_some();
-        guard::discard(prevented);
-        stopped
+        match place {
+            Place::Gone => false,
+            Place::Kept(callback) => {
+                unwind::discard(callback);
+                true
+            }
+            Place::Registered(node, entry) => {
+                let content = node.base().remove_shared(&entry);
+                let stopped = content.is_some();
+                if stopped {
+                    node.unwatch();
+                }
+                unwind::discard(content);
+                stopped
+            }
+        }
     }
 }
 
-fn register(life: Arc<Life>, callback: Callback) -> Place {
-    life.is_done(); // a deadline that is past counts, even if its timer is late
-    match life.watch(Watcher::Callback(callback)) {
-        Ok(key) => Place::Registered(life, key),
-        Err(watcher) => {
-            if let Watcher::Callback(callback) = watcher {
-                guard::shield("an on_done callback", callback);
+fn register_callback(node: NodeRef, callback: Callback) -> Place {
+    node.is_done(); // a deadline that has passed counts, even if its timer is late
+    node.watch();
+    match node.base().add_shared(Content::Callback(callback)) {
+        Ok(entry) => Place::Registered(node, entry),
+        Err(content) => {
+            node.unwatch();
+            if let Content::Callback(callback) = content {
+                call(callback);
             }
             Place::Gone
         }
     }
 }
 
+impl Drop for OnDone {
+    fn drop(&mut self) {
+        let place = std::mem::replace(self.place.get_mut(), Place::Gone);
+        unwind::discard(place); // a callback of a context that never ends is foreign
+    }
+}
+
 impl fmt::Debug for OnDone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let waits = match &*self.place.lock() {
-            Place::Registered(life, _) => !life.has_ended(),
+            Place::Registered(node, _) => !node.is_marked(),
             Place::Kept(_) => true,
             Place::Gone => false,
         };

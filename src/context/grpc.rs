@@ -26,7 +26,7 @@ const MOST: u128 = 99_999_999;
 /// # Examples
 ///
 /// ```
-/// use failfast::{Context, to_grpc_timeout};
+/// use failfast::{Context, grpc::to_grpc_timeout};
 /// use std::time::Duration;
 ///
 /// assert_eq!(to_grpc_timeout(Duration::from_secs(1)), "1000000u");
@@ -54,14 +54,14 @@ pub fn to_grpc_timeout(remaining: Duration) -> String {
 /// # Examples
 ///
 /// ```
-/// use failfast::{Context, from_grpc_timeout};
+/// use failfast::{Context, grpc::from_grpc_timeout};
 /// use std::time::Duration;
 ///
 /// assert_eq!(from_grpc_timeout("250m"), Ok(Duration::from_millis(250)));
 /// assert!(from_grpc_timeout("soon").is_err());
 ///
 /// // A service takes over its caller's deadline:
-/// # fn serve(header: &str) -> Result<(), failfast::GrpcTimeoutError> {
+/// # fn serve(header: &str) -> Result<(), failfast::grpc::GrpcTimeoutError> {
 /// let ctx = Context::background().with_timeout(from_grpc_timeout(header)?);
 /// # Ok(()) }
 /// # serve("1S").unwrap();

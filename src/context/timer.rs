@@ -1,410 +1,318 @@
-//! The deadlines of a life: which can fire, which clock they go by, and the one timer behind each.
+//! The timer behind a deadline: armed while somebody waits, driven by the clock's own wake-up.
 //!
-//! A deadline belongs to the life it was set on. Every descendant waits on that life's one timer, which is
-//! armed while anybody in the subtree waits (`Life`, invariant 8), and driven by the clock's own wake-up:
-//! no task and no thread is spent on it.
+//! # Invariants
+//!
+//! 1. The timer is armed while `wanted` is above zero, and dropped when that becomes zero or the node has ended. Whoever
+//!    changes that has the turn, or leaves a note for who has.
+//! 2. The clock's code runs in the turn, outside of every lock, and contained: a panic ends the node, and nothing else.
+//! 3. A wake-up that comes from inside of the timer's own poll only sets `due`. The timer is not polled again in that
+//!    call stack, because some timers (tokio's, when a task has spent its budget) would do the same for ever. It is
+//!    polled again by the next [`poll_due`](super::Node::poll_due), or by a nudge of the system's timer a moment later.
+//! 4. A wake-up from elsewhere sets `due` and drives: if the clock says that the deadline has passed, the node ends,
+//!    else the timer is polled again.
+//! 5. A waker of the timer's holds the node, and `Weak::as_ptr` of the node's weak reference to itself is where it is.
+#![allow(
+    unsafe_code,
+    reason = "a waker that is the node itself costs no allocation"
+)]
 
-use super::life::{End, Life};
-use crate::clock::{Clock, Sleep, SystemClock};
-use crate::error::{Cause, ContextError};
-use crate::guard;
-use crate::slot::Slot;
-use crate::sync::atomic::{AtomicIsize, AtomicU32, Ordering};
-use futures::task::{ArcWake, waker_ref};
-use std::error::Error as StdError;
+use super::deadline::{ClockPanicked, Own};
+use super::let_go::let_go;
+use super::node::{Base, NodeRef};
+use super::turn::{Held, Turn};
+use crate::clock::{Sleep, nudge};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::unwind;
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{self, Poll};
-use std::time::{Duration, Instant};
+use std::task::{self, Poll, RawWaker, RawWakerVTable, Waker};
+use std::time::Duration;
 
-/// A deadline of a life's own.
-pub(super) struct Deadline {
-    pub(super) at: Instant,
-    pub(super) clock: ClockRef,
-    pub(super) cause: Option<Arc<dyn StdError + Send + Sync>>,
+/// How long after a timer woke itself it is polled again, if nobody else does.
+const NUDGE: Duration = Duration::from_millis(1);
+
+pub(super) struct Timer {
+    turn: Turn<Option<Sleep>>,
+    /// The clock has something to tell.
+    due: AtomicBool,
+    /// It woke itself inside of its own poll (invariant 3).
+    woke_itself: AtomicBool,
+    /// A nudge is under way.
+    nudged: AtomicBool,
 }
 
-/// The clock a context goes by; the default costs no reference count.
-#[derive(Clone, Default)]
-pub(crate) struct ClockRef(Option<Arc<dyn Clock>>);
-
-/// Every deadline that can end a life, its ancestors' among them.
-#[derive(Default)]
-pub(super) struct Timers {
-    /// Its own, unless an ancestor's is known to come first.
-    pub(super) own: Option<Deadline>,
-    above: Above,
-    earliest: Option<Instant>,
-    /// How many in the subtree wait for the own deadline. Who is released before he has been counted makes
-    /// it negative for that long.
-    wanted: AtomicIsize,
-    timer: Timer,
-    /// How many contexts a linked one has.
-    pub(super) sources: usize,
-}
-
-/// The lives above whose deadlines can end this one.
-#[derive(Clone, Default)]
-enum Above {
-    #[default]
-    None,
-    One(Arc<Life>),
-    Many(Arc<[Arc<Life>]>),
-}
-
-/// The clock's timer, while one is armed. Whoever drives it takes it out, so that the clock's code runs
-/// unlocked; who comes meanwhile leaves a note.
-#[derive(Default)]
-struct Timer {
-    sleep: Slot<Sleep>,
-    /// 0: nobody drives it. Else 1 more than the notes that were left for who does.
-    notes: AtomicU32,
-}
-
-impl ClockRef {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self(Some(clock))
-    }
-
-    #[inline]
-    pub(crate) fn now(&self) -> Instant {
-        match &self.0 {
-            None => SystemClock.now(),
-            Some(clock) => clock.now(),
-        }
-    }
-
-    pub(crate) fn sleep_until(&self, deadline: Instant) -> Sleep {
-        match &self.0 {
-            None => SystemClock.sleep_until(deadline),
-            Some(clock) => clock.sleep_until(deadline),
-        }
-    }
-
-    /// When `timeout` will have passed; `None` if that is beyond what an `Instant` can tell: never.
-    pub(crate) fn after(&self, timeout: Duration) -> Option<Instant> {
-        self.now().checked_add(timeout)
-    }
-
-    pub(crate) fn is_past(&self, deadline: Instant) -> bool {
-        self.now() >= deadline
-    }
-
-    fn is(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
-            (None, None) => true,
-            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-            _ => false,
-        }
-    }
-}
-
-impl Above {
-    fn as_slice(&self) -> &[Arc<Life>] {
-        match self {
-            Self::None => &[],
-            Self::One(life) => std::slice::from_ref(life),
-            Self::Many(lives) => lives,
-        }
-    }
-
-    fn of(mut lives: Vec<Arc<Life>>) -> Self {
-        match lives.len() {
-            // `Many` would do for these two as well; it costs an allocation.
-            0 => Self::None,
-            1 => lives.pop().map_or(Self::None, Self::One),
-            _ => Self::Many(lives.into()),
-        }
-    }
-}
-
-impl Timers {
-    pub(super) fn new(own: Option<Deadline>, parent: Option<&Arc<Life>>) -> Self {
-        let above = parent.map_or(Above::None, |parent| parent.timers.for_child(parent));
-        match own {
-            None => Self {
-                earliest: earliest(&above),
-                above,
-                ..Self::default()
-            },
-            Some(own) => Self::with_own(own, above),
-        }
-    }
-
-    /// Of two deadlines by the same clock only the earlier can fire, and its timer is enough. By different
-    /// clocks either may.
-    fn with_own(own: Deadline, above: Above) -> Self {
-        let comparable = above
-            .as_slice()
-            .iter()
-            .all(|life| life.timers.goes_by(&own.clock));
-        let before = earliest(&above);
-        let first = before.is_none_or(|before| own.at < before);
-        match (comparable, first) {
-            (true, true) => Self {
-                earliest: Some(own.at),
-                own: Some(own),
-                ..Self::default()
-            },
-            (true, false) => Self {
-                earliest: before,
-                above,
-                ..Self::default()
-            },
-            (false, _) => {
-                let earliest = before.map_or(own.at, |before| before.min(own.at));
-                Self {
-                    earliest: Some(earliest),
-                    own: Some(own),
-                    above,
-                    ..Self::default()
-                }
-            }
-        }
-    }
-
-    /// Those of a life that is linked to `sources`: all of theirs, each once.
-    pub(super) fn of_all(sources: &[Arc<Life>]) -> Self {
-        let mut lives: Vec<Arc<Life>> = Vec::new();
-        for source in sources {
-            for life in source.timers.for_child(source).as_slice() {
-                if !lives.iter().any(|known| Arc::ptr_eq(known, life)) {
-                    lives.push(life.clone());
-                }
-            }
-        }
-        let above = Above::of(lives);
+impl Timer {
+    pub(super) fn new() -> Self {
         Self {
-            earliest: earliest(&above),
-            above,
-            sources: sources.len(),
-            ..Self::default()
+            turn: Turn::new(None),
+            due: AtomicBool::new(false),
+            woke_itself: AtomicBool::new(false),
+            nudged: AtomicBool::new(false),
         }
     }
 
-    /// What a child of `life` has above it.
-    fn for_child(&self, life: &Arc<Life>) -> Above {
-        match &self.own {
-            None => self.above.clone(),
-            // The common case, which the next would do as well, with a list.
-            Some(_) if self.above.as_slice().is_empty() => Above::One(life.clone()),
-            Some(_) => Above::of(
-                self.above
-                    .as_slice()
-                    .iter()
-                    .chain([life])
-                    .cloned()
-                    .collect(),
-            ),
-        }
-    }
-
-    fn goes_by(&self, clock: &ClockRef) -> bool {
-        self.own.as_ref().is_none_or(|own| own.clock.is(clock))
-    }
-
-    pub(super) fn earliest(&self) -> Option<Instant> {
-        self.earliest
-    }
-
-    /// Where there is none, no clock need be asked; if one were, it would have nothing to tell.
     #[inline]
-    pub(super) fn any(&self) -> bool {
-        self.earliest.is_some()
+    fn is_due(&self) -> bool {
+        self.due.load(Ordering::Acquire)
     }
 
-    /// The life whose deadline has passed, the first if several have: `life` itself or one above it. One
-    /// reading of the clock, unless several clocks are involved.
-    #[inline]
-    pub(super) fn past<'a>(&'a self, life: &'a Arc<Life>) -> Option<&'a Arc<Life>> {
-        match (&self.own, self.above.as_slice()) {
-            // The common case, which the next would do as well.
-            (Some(own), []) => own.is_past().then_some(life),
-            _ => self
-                .all_past(life)
-                .min_by_key(|owner| owner.timers.own.as_ref().map(|own| own.at)),
+    /// Relaxed: it is set on the thread that has the turn, which looks afterwards.
+    fn take_woke_itself(&self) -> bool {
+        let woke = self.woke_itself.load(Ordering::Relaxed);
+        if woke {
+            self.woke_itself.store(false, Ordering::Relaxed);
         }
-    }
-
-    /// All lives whose deadlines have passed: `life` itself and those above it.
-    pub(super) fn all_past<'a>(
-        &'a self,
-        life: &'a Arc<Life>,
-    ) -> impl Iterator<Item = &'a Arc<Life>> {
-        let own = self.own.is_some().then_some(life);
-        let mut read: Option<(&ClockRef, Instant)> = None;
-        own.into_iter()
-            .chain(self.above.as_slice())
-            .filter(move |owner| {
-                let Some(Deadline { at, clock, .. }) = &owner.timers.own else {
-                    return false;
-                };
-                let (_, now) = *match &mut read {
-                    Some(known) if known.0.is(clock) => known,
-                    other => other.insert((clock, clock.now())),
-                };
-                now >= *at
-            })
-    }
-
-    /// Hands the lives above to `held` where nobody else may hold them: a linked life that has ended has no
-    /// links to its sources any more.
-    pub(super) fn let_go(&mut self, held: &mut Vec<Arc<Life>>) {
-        if self.sources > 0 {
-            held.extend_from_slice(self.above.as_slice());
-        }
-        self.above = Above::None;
-    }
-
-    /// `count` who waited for the deadlines above wait for others now.
-    pub(super) fn unwant_above(&self, count: usize) {
-        self.above
-            .as_slice()
-            .iter()
-            .for_each(|owner| owner.unwant(count));
+        woke
     }
 }
 
-fn earliest(above: &Above) -> Option<Instant> {
-    above
-        .as_slice()
-        .iter()
-        .filter_map(|life| life.timers.own.as_ref().map(|own| own.at))
-        .min()
-}
-
-impl Deadline {
-    pub(super) fn is_past(&self) -> bool {
-        self.clock.is_past(self.at)
-    }
-}
-
-impl Life {
-    /// `count` more wait for the end of this life: the timers of its deadlines must be armed.
-    pub(crate) fn want_timers(self: &Arc<Self>, count: usize) {
-        self.for_each_timer(|owner| owner.want(count));
-    }
-
-    /// `count` wait no longer.
-    pub(crate) fn unwant_timers(self: &Arc<Self>, count: usize) {
-        if count == 0 {
+/// Watching a node, which is waiting for its deadlines.
+impl Base {
+    /// See [`Node::watch`](super::Node::watch). `cx` is that of a future that waits: if a timer wakes itself in its own poll, the future's
+    /// task is woken, so that it comes again.
+    pub(super) fn watch(&self, mut cx: Option<&mut task::Context<'_>>) {
+        if !self.has_deadline() {
             return;
         }
-        self.for_each_timer(|owner| owner.unwant(count));
-    }
-
-    /// Drives only who must be: to drive without need would do no harm.
-    fn want(self: &Arc<Self>, count: usize) {
-        let count = count as isize;
-        let before = self.timers.wanted.fetch_add(count, Ordering::AcqRel);
-        if before <= 0 && before + count > 0 {
-            self.drive();
+        if let Some(owner) = self.sole_owner() {
+            return owner.want(cx);
+        }
+        for owner in self.owners() {
+            owner.want(cx.as_deref_mut());
         }
     }
 
-    /// The same.
-    fn unwant(self: &Arc<Self>, count: usize) {
-        let count = count as isize;
-        let before = self.timers.wanted.fetch_sub(count, Ordering::AcqRel);
-        if before > 0 && before <= count {
-            self.drive();
+    fn want(&self, cx: Option<&mut task::Context<'_>>) {
+        let timer = self.timer();
+        if let Some(turn) = timer.and_then(|timer| timer.turn.want()) {
+            self.drive(turn, cx);
         }
     }
 
-    fn for_each_timer(self: &Arc<Self>, act: impl Fn(&Arc<Life>)) {
-        if self.timers.own.is_some() {
-            act(self);
-        }
-        self.timers.above.as_slice().iter().for_each(act);
-    }
-
-    /// The life has ended: nobody waits for its deadline any more.
-    pub(super) fn stop_timer(self: &Arc<Self>) {
-        // With nobody waiting it is stopped already: by whoever was the last to leave. That is so whenever all
-        // who were released have been counted; this is for who should count himself late, or never.
-        if self.timers.own.is_some() && self.timers.wanted.load(Ordering::Acquire) > 0 {
-            self.drive();
-        }
-    }
-
-    /// Brings the timer to where it should be: armed and polled while somebody waits, gone otherwise.
-    ///
-    /// The clock's code runs here, and nowhere else, outside every lock. One drives at a time; who comes
-    /// meanwhile (the timer's wake-up, say, from inside its own poll) has the driver go round once more.
-    fn drive(self: &Arc<Self>) {
-        let Timer { sleep, notes } = &self.timers.timer;
-        if notes.fetch_add(1, Ordering::AcqRel) > 0 {
+    /// `count` watch no longer.
+    pub(super) fn unwatch(&self, count: usize) {
+        if !self.has_deadline() {
             return;
         }
-        let mut seen = 1;
-        loop {
-            if let Some(armed) = self.advance(sleep.take()) {
-                #[allow(unsafe_code, reason = "see `slot`")]
-                // SAFETY: it has just been emptied, and the one who drives alone fills it.
-                unsafe {
-                    sleep.put(armed);
-                }
-            }
-            match notes.compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return,
-                Err(more) => seen = more,
-            }
+        if let Some(owner) = self.sole_owner() {
+            return owner.unwant(count);
+        }
+        for owner in self.owners() {
+            owner.unwant(count);
         }
     }
 
-    fn advance(self: &Arc<Self>, sleep: Option<Sleep>) -> Option<Sleep> {
-        let deadline = self.timers.own.as_ref()?;
-        if self.has_ended() || self.timers.wanted.load(Ordering::Acquire) <= 0 {
-            guard::discard(sleep);
-            return None;
+    /// `count` registrations of a node that is being dropped watch the owners above no longer.
+    pub(super) fn unwatch_above(&self, count: usize) {
+        for owner in self.owners_above() {
+            owner.unwant(count);
         }
-        let polled = guard::contain(|| {
-            let mut sleep = sleep.unwrap_or_else(|| deadline.clock.sleep_until(deadline.at));
-            let waker = waker_ref(self);
-            let poll = Pin::new(&mut sleep).poll(&mut task::Context::from_waker(&waker));
-            (sleep, poll)
-        });
-        match polled {
-            Ok((sleep, Poll::Pending)) => return Some(sleep),
-            Ok((sleep, Poll::Ready(Ok(())))) => {
-                guard::discard(sleep);
+    }
+
+    fn unwant(&self, count: usize) {
+        let timer = self.timer();
+        if let Some(turn) = timer.and_then(|timer| timer.turn.unwant(count)) {
+            self.drive(turn, None);
+        }
+    }
+
+    /// See [`Node::poll_due`](super::Node::poll_due).
+    pub(super) fn poll_due(&self, cx: Option<&mut task::Context<'_>>) -> bool {
+        if self.is_marked() {
+            return true;
+        }
+        self.has_deadline() && self.is_due() && self.poll_timers(cx)
+    }
+
+    #[inline]
+    fn is_due(&self) -> bool {
+        if let Some(owner) = self.sole_owner() {
+            return owner.timer().is_some_and(Timer::is_due);
+        }
+        self.owners()
+            .any(|owner| owner.timer().is_some_and(Timer::is_due))
+    }
+
+    #[cold]
+    fn poll_timers(&self, mut cx: Option<&mut task::Context<'_>>) -> bool {
+        if self.expire_if_past() {
+            return true;
+        }
+        for owner in self.owners() {
+            let timer = owner.timer().filter(|timer| timer.is_due());
+            if let Some(turn) = timer.and_then(|timer| timer.turn.claim()) {
+                owner.drive(turn, cx.as_deref_mut());
+            }
+        }
+        self.is_marked()
+    }
+
+    /// After the end, under no lock: `count` registrations that the end took watch no longer, and the timer goes.
+    pub(super) fn settle(&self, count: usize) {
+        if count > 0 {
+            self.unwatch(count);
+        }
+        let timer = self.timer().filter(|timer| timer.turn.wanted() > 0);
+        if let Some(turn) = timer.and_then(|timer| timer.turn.claim()) {
+            self.drive(turn, None);
+        }
+        self.release_cause();
+    }
+
+    fn timer(&self) -> Option<&Timer> {
+        self.own.as_ref().map(|own| &own.timer)
+    }
+}
+
+/// Driving the timer.
+impl Base {
+    /// Brings the timer to where it should be (invariant 1).
+    fn drive(&self, turn: Held<'_, Option<Sleep>>, cx: Option<&mut task::Context<'_>>) {
+        turn.work(|sleep| self.step(sleep));
+        let timer = self.timer();
+        if timer.is_some_and(Timer::take_woke_itself) && !self.is_marked() {
+            self.come_again(cx);
+        }
+    }
+
+    fn step(&self, sleep: &mut Option<Sleep>) {
+        let Some(own) = &self.own else { return };
+        let due = own.timer.is_due();
+        if due {
+            // A wake-up that comes after this leaves a note as well.
+            own.timer.due.store(false, Ordering::Release);
+        }
+        if self.is_marked() || own.timer.turn.wanted() == 0 {
+            return unwind::discard(sleep.take());
+        }
+        match self.look(own, due, sleep) {
+            Ok(Poll::Pending) => {}
+            Ok(Poll::Ready(())) => {
+                unwind::discard(sleep.take());
                 self.expire();
             }
-            Ok((sleep, Poll::Ready(Err(broken)))) => {
-                guard::discard(sleep);
-                self.end_without_timer(Arc::new(broken));
-            }
-            Err(payload) => {
-                let message = crate::error::message_of(&*payload).to_owned();
-                guard::discard(payload);
-                self.end_without_timer(Arc::new(ClockPanicked(message)));
+            Err(why) => {
+                unwind::discard(sleep.take());
+                self.fail(why);
             }
         }
-        None
     }
 
-    /// A deadline that can't fire must not become a wait without end: it ends now, and says why.
-    fn end_without_timer(self: &Arc<Self>, why: Arc<dyn StdError + Send + Sync>) {
-        self.end(End {
-            error: ContextError::Canceled,
-            cause: Cause::given(why.clone(), self.origin),
-            at: None,
+    /// Whether the deadline has passed. `due`: the clock has woken us, so it may tell without the timer.
+    fn look(
+        &self,
+        own: &Own,
+        due: bool,
+        sleep: &mut Option<Sleep>,
+    ) -> Result<Poll<()>, crate::error::BoxError> {
+        if due && own.clock.read().map_err(ClockPanicked)? >= own.at {
+            return Ok(Poll::Ready(()));
+        }
+        if sleep.as_ref().is_some_and(|sleep| !sleep.belongs_here()) {
+            // A timer that is bound to another thread: the next `poll_due` over there polls it.
+            own.timer.due.store(true, Ordering::Release);
+            return Ok(Poll::Pending);
+        }
+        let polled = unwind::contain_text(|| {
+            let sleep = sleep.get_or_insert_with(|| own.clock.sleep_until(own.at));
+            let waker = self.borrowed_waker();
+            Pin::new(sleep).poll(&mut task::Context::from_waker(&waker))
         });
-        guard::shield("a logger", || {
-            log::error!("a context's deadline can't be kept, so the context has ended: {why}");
-        });
+        match polled.map_err(ClockPanicked)? {
+            Poll::Pending => Ok(Poll::Pending),
+            Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
+            Poll::Ready(Err(broken)) => Err(broken.into()),
+        }
+    }
+
+    /// The clock woke us.
+    fn wake_timer(&self) {
+        let Some(timer) = self.timer() else { return };
+        // `claim` releases it to whoever has the turn, and gets the note.
+        timer.due.store(true, Ordering::Release);
+        if timer.turn.is_mine() {
+            return timer.woke_itself.store(true, Ordering::Relaxed); // invariant 3
+        }
+        if let Some(turn) = timer.turn.claim() {
+            self.drive(turn, None);
+        }
+    }
+
+    /// Invariant 3: somebody polls the timer again, after this call stack has gone.
+    #[cold]
+    fn come_again(&self, cx: Option<&mut task::Context<'_>>) {
+        if let Some(cx) = cx {
+            unwind::shield("a waker", || cx.waker().wake_by_ref());
+        }
+        // The task may never come: the nudge does.
+        let timer = self.timer();
+        if timer.is_some_and(|timer| !timer.nudged.swap(true, Ordering::AcqRel)) {
+            let node = self.upgrade();
+            nudge(NUDGE, move || {
+                node.iter().for_each(|node| node.base().nudged())
+            });
+        }
+    }
+
+    fn nudged(&self) {
+        let Some(timer) = self.timer() else { return };
+        timer.nudged.store(false, Ordering::Release);
+        if timer.is_due() {
+            unwind::shield("a context's timer", || self.wake_timer());
+        }
     }
 }
 
-/// The clock that was to keep a deadline panicked.
-#[derive(Debug, thiserror::Error)]
-#[error("the context's clock panicked: {0}")]
-struct ClockPanicked(String);
-
-/// The clock's wake-up: on its thread, so nothing may be thrown there.
-impl ArcWake for Life {
-    fn wake_by_ref(life: &Arc<Self>) {
-        guard::shield("a context's timer", || life.drive());
+/// The node as the waker of its own timer (invariant 5).
+impl Base {
+    fn borrowed_waker(&self) -> ManuallyDrop<Waker> {
+        let base: *const Base = self;
+        // SAFETY: the functions keep to invariant 5. This waker is never dropped, and the node outlives
+        // it, so it needs none of its own.
+        ManuallyDrop::new(unsafe { Waker::from_raw(RawWaker::new(base.cast(), &WAKER)) })
     }
+}
+
+static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
+
+/// The reference that a waker holds.
+///
+/// # Safety
+///
+/// `data` is that of a waker of [`Node::borrowed_waker`]'s, or of a clone of it, which is alive.
+unsafe fn held(data: *const ()) -> ManuallyDrop<NodeRef> {
+    // SAFETY: the waker keeps the node alive.
+    let base = unsafe { &*data.cast::<Base>() };
+    let Some(me) = base.me() else {
+        unreachable!("a node with a timer knows itself")
+    };
+    // SAFETY: the waker holds a reference, or borrows one; `ManuallyDrop` leaves it so.
+    ManuallyDrop::new(unsafe { Arc::from_raw(me.as_ptr()) })
+}
+
+unsafe fn clone(data: *const ()) -> RawWaker {
+    // SAFETY: called with a waker's data. The clone keeps the reference made here.
+    let node = unsafe { held(data) };
+    std::mem::forget(Arc::clone(&node));
+    RawWaker::new(data, &WAKER)
+}
+
+unsafe fn wake(data: *const ()) {
+    // SAFETY: called with a waker's data, and the waker's own reference is dropped here.
+    let node = ManuallyDrop::into_inner(unsafe { held(data) });
+    unwind::shield("a context's timer", || node.base().wake_timer());
+    let_go(node);
+}
+
+unsafe fn wake_by_ref(data: *const ()) {
+    // SAFETY: called with a waker's data.
+    let node = unsafe { held(data) };
+    unwind::shield("a context's timer", || node.base().wake_timer());
+}
+
+unsafe fn drop_waker(data: *const ()) {
+    // SAFETY: called with a waker's data, and the waker's own reference is dropped here.
+    let_go(ManuallyDrop::into_inner(unsafe { held(data) }));
 }

@@ -1,13 +1,16 @@
 //! What travels with a call besides its lifetime: typed values, the nearest wins.
 
-use super::timer::ClockRef;
-use std::any::Any;
+use super::deadline::ClockRef;
+use crate::unwind;
+use std::any::{Any, type_name};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// One value and the way to those set before it. One allocation each.
-pub(super) struct Value<V: ?Sized = dyn Any + Send + Sync> {
+pub(super) struct Value<V: ?Sized = dyn Carried> {
     before: Before,
+    /// The clock at this layer, so that it need not be looked for.
+    clock: ClockRef,
     pub(super) depth: u32,
     /// For `Debug`.
     pub(super) label: Label,
@@ -32,24 +35,49 @@ pub(super) enum Label {
     Linked,
 }
 
+/// A value of the user's, as the list sees it.
+pub(super) trait Carried: Send + Sync {
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// Contains what the value's destructor throws, because others may have to be dropped while it unwinds.
+struct Contained<T>(Option<T>);
+
+impl<T: Send + Sync + 'static> Carried for Contained<T> {
+    fn as_any(&self) -> &dyn Any {
+        match &self.0 {
+            Some(value) => value,
+            None => &(),
+        }
+    }
+}
+
+impl<T> Drop for Contained<T> {
+    fn drop(&mut self) {
+        unwind::discard(self.0.take());
+    }
+}
+
 /// The layers that carry nothing for users.
 struct Marker;
 
+impl Carried for Marker {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
 pub(super) fn with<T: Send + Sync + 'static>(before: &Values, depth: u32, value: T) -> Values {
-    push(
-        before,
-        depth,
-        Label::Value(std::any::type_name::<T>()),
-        value,
-    )
+    let label = Label::Value(type_name::<T>());
+    push(before, clock(before), depth, label, Contained(Some(value)))
 }
 
 pub(super) fn with_clock(before: &Values, depth: u32, clock: ClockRef) -> Values {
-    push(before, depth, Label::Clock, clock)
+    push(before, clock, depth, Label::Clock, Marker)
 }
 
 pub(super) fn without_cancel(before: &Values, depth: u32) -> Values {
-    push(before, depth, Label::WithoutCancel, Marker)
+    push(before, clock(before), depth, Label::WithoutCancel, Marker)
 }
 
 /// All the values of several contexts; the first context that has one wins.
@@ -58,18 +86,27 @@ pub(super) fn merged(mut sources: Vec<Values>, depth: u32) -> Values {
     if sources.len() < 2 {
         return sources.pop().flatten();
     }
-    let before = Before::Several(sources.into());
+    let clocks = sources.iter().map(clock);
+    let clock = clocks.into_iter().find(ClockRef::is_custom);
     Some(Arc::new(Value {
-        before,
+        before: Before::Several(sources.into()),
+        clock: clock.unwrap_or_default(),
         depth,
         label: Label::Linked,
         value: Marker,
     }))
 }
 
-fn push<T: Send + Sync + 'static>(before: &Values, depth: u32, label: Label, value: T) -> Values {
+fn push<V: Carried + 'static>(
+    before: &Values,
+    clock: ClockRef,
+    depth: u32,
+    label: Label,
+    value: V,
+) -> Values {
     Some(Arc::new(Value {
         before: Before::One(before.clone()),
+        clock,
         depth,
         label,
         value,
@@ -78,18 +115,26 @@ fn push<T: Send + Sync + 'static>(before: &Values, depth: u32, label: Label, val
 
 /// The nearest value of type `T`.
 pub(super) fn find<T: 'static>(values: &Values) -> Option<&T> {
-    layers(values).find_map(|layer| layer.value.downcast_ref())
+    layers(values).find_map(|layer| layer.value.as_any().downcast_ref())
 }
 
+/// The nearest clock.
 pub(super) fn clock(values: &Values) -> ClockRef {
+    values
+        .as_ref()
+        .map_or_else(ClockRef::default, |layer| layer.clock.clone())
+}
+
+/// Looks at the nearest clock, and touches no count.
+pub(super) fn with_clock_of<R>(values: &Values, look: impl FnOnce(&ClockRef) -> R) -> R {
     match values {
-        None => ClockRef::default(),
-        Some(_) => find::<ClockRef>(values).cloned().unwrap_or_default(),
+        Some(layer) => look(&layer.clock),
+        None => look(&ClockRef::default()),
     }
 }
 
-/// All layers, the nearest first; without recursion, however deep. Where links meet again (contexts linked
-/// that were linked before), what lies behind is looked through once.
+/// All layers, the nearest first; without recursion, however deep. Where links meet again (contexts linked that were
+/// linked before), what lies behind is looked through once.
 pub(super) fn layers(values: &Values) -> impl Iterator<Item = &Value> {
     let mut next = values.as_deref();
     let mut others = Vec::new(); // these two allocate only where contexts were linked

@@ -1,37 +1,200 @@
 //! How a context ended, and why.
 
-use super::{chain, fmt_chain};
+use super::chain::{self, Tail};
+use super::end::End;
+use super::payload::Payload;
+use super::{Error, plain};
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::panic::Location;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-/// Which way a context ended. Displays as Go's `context` does.
+/// Which way a context ended, and why: what [`Context::check`](crate::Context::check), `err` and `run` return.
+///
+/// Displays Go's words, and behind them the cause where there is one (`context canceled: profile: connection
+/// refused`), so that a plain `?` loses nothing. Where nobody gave a reason, the cause is this error itself, and
+/// is displayed once.
+///
+/// One word wide and cheap to clone: a counted pointer to the record that was made by the context's end. Two are
+/// equal if their [`kind`](Self::kind)s are, whatever their causes.
+///
+/// As it quotes its cause, its [`source`](StdError::source) is the *source of* the cause, so that a report which
+/// prints the whole chain says each text once. The cause itself: [`cause`](Self::cause).
 ///
 /// # Examples
 ///
 /// ```
-/// use failfast::ContextError;
+/// use failfast::Context;
 ///
-/// assert_eq!(ContextError::Canceled.to_string(), "context canceled");
-/// assert_eq!(ContextError::DeadlineExceeded.to_string(), "context deadline exceeded");
+/// let (ctx, canceller) = Context::background().with_cancel();
+/// canceller.cancel_with("client went away");
+///
+/// let ended = ctx.check().unwrap_err();
+/// assert!(ended.is_canceled());
+/// assert_eq!(ended.to_string(), "context canceled: client went away");
+/// assert_eq!(ended.cause().to_string(), "client went away");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum ContextError {
-    /// Somebody cancelled it, or an ancestor.
-    #[error("context canceled")]
+// Transparent, because a plain cause is lent as the `ContextError` that it is: see `plain`.
+#[derive(Clone)]
+#[repr(transparent)]
+pub struct ContextError(Cause);
+
+/// The ways in which a context ends.
+///
+/// # Examples
+///
+/// ```
+/// use failfast::Context;
+/// use failfast::context::ContextErrorKind;
+/// use std::time::Duration;
+///
+/// let late = Context::background().with_timeout(Duration::ZERO);
+/// assert_eq!(late.err().unwrap().kind(), ContextErrorKind::DeadlineExceeded);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ContextErrorKind {
+    /// Somebody canceled it or an ancestor of it, or the group whose context it is has finished.
     Canceled,
     /// Its deadline passed, or an ancestor's.
-    #[error("context deadline exceeded")]
     DeadlineExceeded,
 }
 
-/// Why a context ended: what was given to `cancel_with` or `with_timeout_cause`, the failure of a group's
-/// task, or the plain [`ContextError`] where nobody gave a reason.
+impl ContextErrorKind {
+    /// Go's words.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Canceled => "context canceled",
+            Self::DeadlineExceeded => "context deadline exceeded",
+        }
+    }
+}
+
+impl ContextError {
+    pub(super) fn of(record: Arc<Record>) -> Self {
+        Self(Cause(record))
+    }
+
+    pub(super) fn of_cause(cause: Cause) -> Self {
+        Self(cause)
+    }
+
+    pub(super) fn into_record(self) -> Arc<Record> {
+        self.0.0
+    }
+
+    pub(super) fn record(&self) -> &Arc<Record> {
+        &self.0.0
+    }
+
+    /// Which way the context ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use failfast::Context;
+    /// use failfast::context::ContextErrorKind;
+    ///
+    /// let (ctx, canceller) = Context::background().with_cancel();
+    /// canceller.cancel();
+    /// assert_eq!(ctx.err().unwrap().kind(), ContextErrorKind::Canceled);
+    /// ```
+    #[must_use]
+    pub fn kind(&self) -> ContextErrorKind {
+        self.record().kind
+    }
+
+    /// Why the context ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use failfast::Context;
+    /// use std::time::Duration;
+    ///
+    /// let late = Context::background().with_timeout_cause(Duration::ZERO, "the page's budget");
+    /// assert_eq!(late.err().unwrap().cause().to_string(), "the page's budget");
+    /// ```
+    #[must_use]
+    pub fn cause(&self) -> &Cause {
+        &self.0
+    }
+
+    /// Whether the context was canceled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use failfast::Context;
+    ///
+    /// let (ctx, canceller) = Context::background().with_cancel();
+    /// canceller.cancel();
+    /// assert!(ctx.err().unwrap().is_canceled());
+    /// ```
+    #[must_use]
+    pub fn is_canceled(&self) -> bool {
+        self.kind() == ContextErrorKind::Canceled
+    }
+
+    /// Whether a deadline passed: the context's own, or an ancestor's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use failfast::Context;
+    /// use std::time::Duration;
+    ///
+    /// let late = Context::background().with_timeout(Duration::ZERO);
+    /// assert!(late.err().unwrap().is_deadline_exceeded());
+    /// ```
+    #[must_use]
+    pub fn is_deadline_exceeded(&self) -> bool {
+        self.kind() == ContextErrorKind::DeadlineExceeded
+    }
+
+    /// Writes Go's words, without what they quote.
+    pub(super) fn write_head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind().words())?;
+        f.write_str(if self.0.is_plain() { "" } else { ": " })
+    }
+}
+
+impl PartialEq for ContextError {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind() == other.kind()
+    }
+}
+
+impl Eq for ContextError {}
+
+/// The alternate form (`{error:#}`) goes on to the root, and tells where the context that ended was made.
+impl fmt::Display for ContextError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        chain::write(self, f)
+    }
+}
+
+impl fmt::Debug for ContextError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ContextError({self:#})")
+    }
+}
+
+impl StdError for ContextError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        chain::source_behind(self)
+    }
+}
+
+/// Why a context ended: what was given to `cancel_with` or `with_timeout_cause`, the failure of a group's task, or
+/// the plain [`ContextError`] where nobody gave a reason.
 ///
-/// Displays as the reason alone. The alternate form (`{cause:#}`) names every hop, for the person who asks
-/// "which timeout was it?": the reason and its sources, where in the program the context that ended was
-/// made, and through which linked context the end came.
+/// Displays as the reason alone. The alternate form (`{cause:#}`) goes on to the root, and tells where in the
+/// program the context that ended was made, for the person who asks "which timeout was it?".
+///
+/// As it quotes the reason, its [`source`](StdError::source) is the *source of* the reason. The reason itself:
+/// [`as_error`](Self::as_error).
 ///
 /// # Examples
 ///
@@ -47,78 +210,70 @@ pub enum ContextError {
 /// assert!(format!("{cause:#}").starts_with("client went away (context made at "));
 /// ```
 #[derive(Clone)]
-pub struct Cause {
-    reason: Reason,
+#[repr(transparent)]
+pub struct Cause(Arc<Record>);
+
+/// All there is to know about an end. Held by its [`End`], and by every `Cause` and `ContextError` in users' hands.
+pub(super) struct Record {
+    pub(super) kind: ContextErrorKind,
     /// Where the context that ended of itself was made.
-    origin: &'static Location<'static>,
-    /// The linked contexts that the end came through, the nearest last.
-    hops: Option<Arc<Hop>>,
+    pub(super) origin: &'static Location<'static>,
+    /// The end that this is the record of. Weak, because the end holds the record.
+    pub(super) home: Weak<End>,
+    pub(super) reason: Reason,
 }
 
-#[derive(Clone)]
-enum Reason {
-    Plain(ContextError),
-    Given(Arc<dyn StdError + Send + Sync>),
+pub(super) enum Reason {
+    /// Nobody gave one.
+    Plain,
+    /// Somebody gave one.
+    Given(Arc<Payload>),
+    /// A task of the group failed. It is a twin of the group's error without its `others`, because one of those
+    /// may well hold this record: it would hold itself.
+    Failure(Error),
+    /// All that is left of a reason that `downcast` has moved out, or one of our own.
+    Text(Text),
 }
 
-struct Hop {
-    /// Which of the linked contexts it was, counted from 0, and of how many.
-    number: usize,
-    of: usize,
-    linked_at: &'static Location<'static>,
-    before: Option<Arc<Hop>>,
+/// A reason that is nothing but text.
+#[derive(Debug)]
+pub(super) struct Text {
+    text: Cow<'static, str>,
+    /// Whether the text names the place where the context was made.
+    placed: bool,
 }
 
-/// Lets go of the hops in a loop: the default would recurse once for each link.
-impl Drop for Hop {
-    fn drop(&mut self) {
-        let mut next = self.before.take();
-        while let Some(mut hop) = next.and_then(Arc::into_inner) {
-            next = hop.before.take();
+impl Text {
+    pub(super) fn new(text: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            text: text.into(),
+            placed: false,
+        }
+    }
+
+    pub(super) fn placed(text: String) -> Self {
+        Self {
+            text: text.into(),
+            placed: true,
         }
     }
 }
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl StdError for Text {}
 
 impl Cause {
-    pub(crate) fn plain(error: ContextError, origin: &'static Location<'static>) -> Self {
-        Self {
-            reason: Reason::Plain(error),
-            origin,
-            hops: None,
-        }
+    pub(super) fn record(&self) -> &Arc<Record> {
+        &self.0
     }
 
-    pub(crate) fn given(
-        reason: Arc<dyn StdError + Send + Sync>,
-        origin: &'static Location<'static>,
-    ) -> Self {
-        Self {
-            reason: Reason::Given(reason),
-            origin,
-            hops: None,
-        }
-    }
-
-    /// The same cause, come through one more link.
-    pub(crate) fn through(
-        &self,
-        number: usize,
-        of: usize,
-        linked_at: &'static Location<'static>,
-    ) -> Self {
-        let hop = Hop {
-            number,
-            of,
-            linked_at,
-            before: self.hops.clone(),
-        };
-        Self {
-            hops: Some(Arc::new(hop)),
-            ..self.clone()
-        }
-    }
-
-    /// The reason as an error, to be matched or walked.
+    /// The reason as an error, to be matched or walked. For the failure of a task this is the group's [`Error`],
+    /// without its [`others`](Error::others); for a plain end it is the [`ContextError`].
     ///
     /// # Examples
     ///
@@ -129,14 +284,19 @@ impl Cause {
     /// canceller.cancel_with(std::fmt::Error);
     /// assert!(ctx.cause().unwrap().as_error().is::<std::fmt::Error>());
     /// ```
+    #[must_use]
     pub fn as_error(&self) -> &(dyn StdError + 'static) {
-        match &self.reason {
-            Reason::Plain(error) => error,
-            Reason::Given(error) => &**error,
+        match &self.0.reason {
+            Reason::Plain => plain::as_context_error(self),
+            Reason::Given(payload) => payload.get(),
+            Reason::Failure(error) => error,
+            Reason::Text(text) => text,
         }
     }
 
-    /// The reason, or the nearest of its sources, that is an `E`.
+    /// The reason, or the nearest error behind it, that is an `E`.
+    ///
+    /// Walks as [`Error::downcast_ref`] does.
     ///
     /// # Examples
     ///
@@ -147,8 +307,9 @@ impl Cause {
     /// canceller.cancel_with(std::fmt::Error);
     /// assert!(ctx.cause().unwrap().downcast_ref::<std::fmt::Error>().is_some());
     /// ```
+    #[must_use]
     pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
-        chain(self.as_error()).find_map(|error| error.downcast_ref())
+        chain::walk(self.as_error()).find_map(|error| error.downcast_ref())
     }
 
     /// Where in the program the context that ended was made.
@@ -163,42 +324,33 @@ impl Cause {
     /// canceller.cancel();
     /// assert_eq!(ctx.cause().unwrap().origin().line(), line);
     /// ```
+    #[must_use]
     pub fn origin(&self) -> &'static Location<'static> {
-        self.origin
+        self.0.origin
+    }
+
+    /// The same record as the error that says which way the context ended.
+    pub(super) fn as_context_error(&self) -> &ContextError {
+        plain::as_context_error(self)
     }
 
     /// Whether nobody gave a reason: all there is to say is that the context ended.
-    fn is_plain(&self) -> bool {
-        matches!(self.reason, Reason::Plain(_))
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.0.reason, Reason::Plain)
     }
 
-    fn fmt_hops(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, " (context made at {}", self.origin)?;
-        // Kept nearest first, told in the order of travel.
-        let mut hops: Vec<_> =
-            std::iter::successors(self.hops.as_deref(), |hop| hop.before.as_deref()).collect();
-        hops.reverse();
-        for Hop {
-            number,
-            of,
-            linked_at,
-            ..
-        } in hops
-        {
-            write!(f, ", number {number} of {of} linked at {linked_at}")?;
+    /// What the alternate form says last.
+    pub(super) fn tail(&self) -> Option<Tail<'_>> {
+        match &self.0.reason {
+            Reason::Text(text) if text.placed => None,
+            _ => Some(Tail::MadeAt(self.0.origin)),
         }
-        f.write_str(")")
     }
 }
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt_chain(self.as_error(), f)?;
-        if f.alternate() {
-            self.fmt_hops(f)
-        } else {
-            Ok(())
-        }
+        chain::write(self, f)
     }
 }
 
@@ -208,24 +360,8 @@ impl fmt::Debug for Cause {
     }
 }
 
-/// The reason is not *behind* the cause, it is what the cause displays: its sources come next.
 impl StdError for Cause {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(self.as_error())
-    }
-}
-
-/// `context canceled`, and what there is to add.
-pub(super) fn fmt_ended(
-    error: &ContextError,
-    cause: &Cause,
-    f: &mut fmt::Formatter<'_>,
-) -> fmt::Result {
-    write!(f, "{error}")?;
-    match (cause.is_plain(), f.alternate()) {
-        (true, false) => Ok(()),
-        (true, true) => cause.fmt_hops(f),
-        (false, false) => write!(f, ": {cause}"),
-        (false, true) => write!(f, ": {cause:#}"),
+        chain::source_behind(self)
     }
 }

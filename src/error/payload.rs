@@ -1,257 +1,136 @@
-//! What a failed task left behind: its error or its panic, shared by everyone who asks.
+//! What was given to us to keep: errors and panics of the user's, whose destructors are foreign code.
+//!
+//! 1. A destructor that panics harms nobody: each one is contained on its own.
+//! 2. Dropping a chain of errors that hold one another needs no stack: what a destructor of the user's lets go of
+//!    waits in a queue of the thread's until that destructor has returned.
 
-use super::{BoxError, Error};
+use super::BoxError;
+use crate::sync::Mutex;
+use crate::unwind;
 use std::any::Any;
+use std::cell::RefCell;
 use std::error::Error as StdError;
-use std::fmt;
-use std::ops::Deref;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::{fmt, mem};
 
-/// The error that a task returned. Dereferences to `dyn Error`; clones share it.
-///
-/// # Examples
-///
-/// ```
-/// use failfast::{Error, Group};
-///
-/// # smol::block_on(async {
-/// let group = Group::<_, ()>::new(smol::spawn);
-/// group.spawn_named("orders", async { Err("no such user") });
-/// let error = group.wait().await.unwrap_err();
-/// let Error::Task { error, .. } = error else { unreachable!("it failed") };
-/// assert_eq!(error.to_string(), "no such user");
-/// # });
-/// ```
-#[derive(Clone)]
-pub struct Failure {
-    what: Arc<BoxError>,
-    others: Later,
-}
+/// An error of the user's.
+pub(super) struct Payload(BoxError);
 
-/// What a task panicked with. Displays the panic's message; clones share the payload.
-///
-/// # Examples
-///
-/// ```
-/// use failfast::{Context, Error, Group};
-///
-/// # smol::block_on(async {
-/// let group = Group::<_, ()>::in_place(&Context::background());
-/// group.spawn(async { if true { panic!("boom") } Ok::<_, &str>(()) });
-/// let error = group.wait().await.unwrap_err();
-/// let Error::Panicked { panic, .. } = error else { unreachable!("it panicked") };
-/// assert_eq!(panic.to_string(), "boom");
-/// # });
-/// ```
-#[derive(Clone)]
-pub struct Panic {
-    what: Arc<PanicPayload>,
-    others: Later,
-}
-
-/// What failed later, once that is known. Beside the error and not in it: the context's cause shares the
-/// error, and a later failure may well hold that cause, so one that was reachable from there would hold
-/// itself.
-#[derive(Clone, Default)]
-struct Later(Option<Arc<OnceLock<Known>>>);
-
-/// The first few, and how many more there were.
-type Known = (Vec<Error>, usize);
-
-impl Later {
-    fn known_in_time() -> Self {
-        Self(Some(Arc::default()))
+impl Payload {
+    pub(super) fn new(error: BoxError) -> Self {
+        Self(error)
     }
 
-    fn get(&self) -> Others<'_> {
-        let known = self.0.as_ref().and_then(|others| others.get());
-        known.map_or(Others::NONE, |(errors, omitted)| Others {
-            errors,
-            omitted: *omitted,
-        })
+    pub(super) fn get(&self) -> &(dyn StdError + 'static) {
+        &*self.0
     }
 
-    fn set(&self, errors: Vec<Error>, omitted: usize) {
-        if let Some(others) = &self.0 {
-            let _ = others.set((errors, omitted)); // once
-        }
+    /// A zero-sized error takes its place, which allocates nothing.
+    fn take(&mut self) -> BoxError {
+        mem::replace(&mut self.0, Box::new(Taken))
+    }
+
+    pub(super) fn into_inner(mut self) -> BoxError {
+        self.take()
     }
 }
 
-/// The failures that followed the first: see [`Error::others`].
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Others<'a> {
-    /// The first few, in the order of their coming.
-    pub errors: &'a [Error],
-    /// How many more there were.
-    pub omitted: usize,
-}
-
-impl Others<'_> {
-    pub(crate) const NONE: Others<'static> = Others {
-        errors: &[],
-        omitted: 0,
-    };
-}
-
-impl Failure {
-    pub(crate) fn new(error: BoxError) -> Self {
-        Self {
-            what: Arc::new(error),
-            others: Later::known_in_time(),
-        }
-    }
-
-    /// The same error for the context's cause: see [`Later`].
-    pub(crate) fn alone(&self) -> Self {
-        Self {
-            what: self.what.clone(),
-            others: Later::default(),
-        }
-    }
-
-    pub(crate) fn others(&self) -> Others<'_> {
-        self.others.get()
-    }
-
-    pub(crate) fn set_others(&self, errors: Vec<Error>, omitted: usize) {
-        self.others.set(errors, omitted);
-    }
-}
-
-impl Deref for Failure {
-    type Target = dyn StdError + Send + Sync;
-
-    fn deref(&self) -> &Self::Target {
-        &**self.what
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.what, f)
-    }
-}
-
-impl fmt::Debug for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.what, f)
-    }
-}
-
-/// The payload, until someone resumes it, and its message, which stays.
-struct PanicPayload {
-    message: String,
-    payload: Mutex<Option<Box<dyn Any + Send>>>,
-}
-
-/// A payload may itself panic when it is dropped: that must harm nobody who merely lets go of an error.
-impl Drop for PanicPayload {
+impl Drop for Payload {
     fn drop(&mut self) {
-        let payload = self
-            .payload
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        crate::guard::discard(payload);
+        if !self.0.is::<Taken>() {
+            let error = self.take();
+            drop_in_turn(Remains::Error(error));
+        }
     }
+}
+
+/// Stands for an error that was taken out of its payload, which is then dropped.
+#[derive(Debug)]
+struct Taken;
+
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("taken")
+    }
+}
+
+impl StdError for Taken {}
+
+/// What a task panicked with, until somebody resumes it, and its text, which stays.
+pub(super) struct Panic {
+    text: String,
+    payload: Mutex<Option<unwind::Payload>>,
 }
 
 impl Panic {
-    pub(crate) fn new(payload: Box<dyn Any + Send>) -> Self {
-        let message = message_of(&*payload).to_owned();
+    pub(super) fn new(payload: unwind::Payload) -> Self {
         Self {
-            what: Arc::new(PanicPayload {
-                message,
-                payload: Mutex::new(Some(payload)),
-            }),
-            others: Later::known_in_time(),
+            text: unwind::message_of(&*payload).to_owned(),
+            payload: Mutex::new(Some(payload)),
         }
     }
 
-    /// What the panic said, or a stand-in for a payload that is not text.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use failfast::{Context, Error, Group};
-    /// # smol::block_on(async {
-    /// let group = Group::<_, ()>::in_place(&Context::background());
-    /// group.spawn(async { if true { panic!("boom") } Ok::<_, &str>(()) });
-    /// let error = group.wait().await.unwrap_err();
-    /// let Error::Panicked { panic, .. } = error else { unreachable!("it panicked") };
-    /// assert_eq!(panic.message(), "boom");
-    /// # });
-    /// ```
-    pub fn message(&self) -> &str {
-        &self.what.message
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
-    /// Takes the payload out; `None` for whoever comes later.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use failfast::{Context, Error, Group};
-    /// # smol::block_on(async {
-    /// let group = Group::<_, ()>::in_place(&Context::background());
-    /// group.spawn(async { if true { panic!("boom") } Ok::<_, &str>(()) });
-    /// let error = group.wait().await.unwrap_err();
-    /// let Error::Panicked { panic, .. } = error else { unreachable!("it panicked") };
-    /// assert_eq!(panic.take_payload().unwrap().downcast_ref(), Some(&"boom"));
-    /// assert!(panic.take_payload().is_none());
-    /// # });
-    /// ```
-    pub fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
-        self.what
-            .payload
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+    /// The payload, which can be had once; later callers get the text.
+    pub(super) fn take(&self) -> unwind::Payload {
+        let payload = self.payload.lock().take();
+        payload.unwrap_or_else(|| Box::new(self.text.clone()))
     }
+}
 
-    pub(crate) fn resume_unwind(&self) -> ! {
-        let payload = self
-            .take_payload()
-            .unwrap_or_else(|| Box::new(self.message().to_owned()));
-        std::panic::resume_unwind(payload)
-    }
-
-    /// The same panic for the context's cause: see [`Later`].
-    pub(crate) fn alone(&self) -> Self {
-        Self {
-            what: self.what.clone(),
-            others: Later::default(),
+impl Drop for Panic {
+    fn drop(&mut self) {
+        if let Some(payload) = self.payload.get_mut().take() {
+            drop_in_turn(Remains::Panic(payload));
         }
     }
+}
 
-    pub(crate) fn others(&self) -> Others<'_> {
-        self.others.get()
-    }
+/// What waits for its destructor.
+#[expect(dead_code, reason = "it is only dropped")]
+enum Remains {
+    Error(BoxError),
+    Panic(Box<dyn Any + Send>),
+}
 
-    pub(crate) fn set_others(&self, errors: Vec<Error>, omitted: usize) {
-        self.others.set(errors, omitted);
+thread_local! {
+    /// `None` while this thread is dropping nothing.
+    static QUEUE: RefCell<Option<Vec<Remains>>> = const { RefCell::new(None) };
+}
+
+/// Drops `remains`, and then whatever their destructors hand in meanwhile. Called from within one of those
+/// destructors, it only queues.
+fn drop_in_turn(remains: Remains) {
+    let mut next = first_in_turn(remains);
+    while let Some(remains) = next {
+        unwind::discard(remains);
+        next = next_in_turn();
     }
 }
 
-/// The text of a panic's payload, which is nearly always a string.
-pub(crate) fn message_of(payload: &(dyn Any + Send)) -> &str {
-    payload
-        .downcast_ref::<&'static str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a payload that is not text")
+/// Hands `remains` back if the caller is to drop them, and is the one that empties the queue.
+///
+/// Where the thread itself is ending its queue may be gone. Then there is no other way than to drop at once.
+fn first_in_turn(remains: Remains) -> Option<Remains> {
+    let mut waiting = Some(remains);
+    let _ = QUEUE.try_with(|queue| match &mut *queue.borrow_mut() {
+        Some(queue) => queue.extend(waiting.take()),
+        idle => *idle = Some(Vec::new()),
+    });
+    waiting
 }
 
-impl fmt::Display for Panic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.message())
-    }
-}
-
-impl fmt::Debug for Panic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Panic").field(&self.message()).finish()
-    }
+/// The last that came, because its holder has just gone. `None`, and idle again, if there is none.
+fn next_in_turn() -> Option<Remains> {
+    let next = QUEUE.try_with(|queue| {
+        let mut queue = queue.borrow_mut();
+        let next = queue.as_mut().and_then(Vec::pop);
+        if next.is_none() {
+            *queue = None;
+        }
+        next
+    });
+    next.ok().flatten()
 }

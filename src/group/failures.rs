@@ -1,64 +1,94 @@
-//! The failures of a group's tasks.
+//! The failures of a group's tasks: the first, and what came after.
 
-use crate::error::{BoxError, Error, Name};
-use crate::guard;
-use std::collections::BTreeMap;
+use crate::error::Error;
 
 /// How many failures after the first are kept, unless every outcome is wanted.
 const OTHERS: usize = 16;
 
-/// What went wrong with one task; with the task's name it becomes an [`Error`].
-pub(crate) enum Failed {
-    Error(BoxError),
-    Panic(guard::Payload),
-    /// The executor dropped it.
-    Lost,
-}
-
 #[derive(Default)]
 pub(super) struct Failures {
-    /// By the task's index, with the order of their coming.
-    kept: BTreeMap<u32, (usize, Error)>,
-    came: usize,
+    /// What failed first; in a group that one failure ends, that is what ended it.
+    first: Option<Failure>,
+    others: Vec<Failure>,
     omitted: usize,
 }
 
-impl Failed {
-    pub(super) fn into_error(self, name: Name) -> Error {
-        match self {
-            Self::Error(error) => Error::task(name, error),
-            Self::Panic(payload) => Error::panicked(name, payload),
-            Self::Lost => Error::Lost { name },
-        }
-    }
+struct Failure {
+    /// The task's.
+    number: u64,
+    error: Error,
+    /// Nothing else had ended the group before.
+    counts: bool,
 }
 
 impl Failures {
-    pub(super) fn record(&mut self, index: u32, error: &Error, bounded: bool) {
-        if bounded && self.kept.len() > OTHERS {
+    /// Notes a failure. `counts`: nothing else had ended the group. `bounded`: only so many are kept. Returns whether
+    /// it is the first.
+    pub(super) fn record(
+        &mut self,
+        number: u64,
+        error: &Error,
+        counts: bool,
+        bounded: bool,
+    ) -> bool {
+        let error = error.clone();
+        let failure = Failure {
+            number,
+            error,
+            counts,
+        };
+        let first = counts && self.first.is_none();
+        if first {
+            self.first = Some(failure);
+        } else if self.others.len() < OTHERS || !bounded {
+            self.others.push(failure);
+        } else {
             self.omitted += 1;
-            return;
         }
-        self.kept.insert(index, (self.came, error.clone()));
-        self.came += 1;
+        first
     }
 
-    pub(super) fn of(&self, index: u32) -> Option<Error> {
-        self.kept.get(&index).map(|(_, error)| error.clone())
+    /// Something else had ended the group before its first failure did.
+    pub(super) fn demote_first(&mut self) {
+        if let Some(mut first) = self.first.take() {
+            first.counts = false;
+            self.others.insert(0, first);
+        }
     }
 
-    pub(super) fn forget(&mut self, index: u32) -> Option<Error> {
-        self.kept.remove(&index).map(|(_, error)| error)
+    pub(super) fn first(&self) -> Option<&Error> {
+        self.first.as_ref().map(|first| &first.error)
     }
 
-    /// All but that of the task at `first`, in the order of their coming, and how many were not kept.
-    pub(super) fn others(&self, first: u32) -> (Vec<Error>, usize) {
-        let others = self.kept.iter().filter(|(index, _)| **index != first);
-        let mut others: Vec<_> = others.map(|(_, failure)| failure).collect();
-        others.sort_by_key(|(order, _)| *order);
-        (
-            others.into_iter().map(|(_, error)| error.clone()).collect(),
-            self.omitted,
-        )
+    pub(super) fn is_first(&self, number: u64) -> bool {
+        self.first
+            .as_ref()
+            .is_some_and(|first| first.number == number)
+    }
+
+    /// Forgets a failure that has been returned to the user. The next that counts becomes the first.
+    pub(super) fn forget(&mut self, number: u64) -> Option<Error> {
+        if self.is_first(number) {
+            let next = self.others.iter().position(|other| other.counts);
+            let next = next.map(|index| self.others.remove(index));
+            return std::mem::replace(&mut self.first, next).map(|first| first.error);
+        }
+        let index = self
+            .others
+            .iter()
+            .position(|other| other.number == number)?;
+        Some(self.others.remove(index).error)
+    }
+
+    /// Takes a failure that has not been returned to the user, the first first.
+    pub(super) fn take_next(&mut self) -> Option<Error> {
+        let next = self.first.as_ref().or(self.others.first())?;
+        self.forget(next.number)
+    }
+
+    /// All but the first, and how many were not kept.
+    pub(super) fn others(&self) -> (Vec<Error>, usize) {
+        let others = self.others.iter().map(|other| other.error.clone());
+        (others.collect(), self.omitted)
     }
 }

@@ -1,43 +1,67 @@
-//! Spawning into a group from inside it.
+//! Spawning into a group, and looking into it, from elsewhere.
 
-use super::core::Newcomer;
-use super::front::Inner;
+use super::ready::Ready;
+use super::scope::Scope;
+use super::{Invariant, Snapshot, Task, snapshot};
 use crate::context::Context;
-use crate::error::{BoxError, Name};
-use crate::spawn::{Flavour, LocalTask, Spawn, Task};
+use crate::error::{BoxError, Error};
 use std::fmt;
-use std::future::Future;
-use std::panic::Location;
-use std::sync::Arc;
+use std::marker::PhantomData;
 
-/// Spawns into a group, for its own tasks: see [`TaskGroup::handle`](crate::TaskGroup::handle).
+/// Spawns into a group from elsewhere, from the group's own tasks above all, and lets a group that is being waited for
+/// be inspected, fed, stopped and canceled.
 ///
-/// Works until the group has ended, during `wait` and at the limit too. It keeps no group alive: once the
-/// group has ended, the future comes back.
-///
-/// What it does keep alive is what it shares with the group: the spawner, and results that nobody took. Drop
-/// a handle that is not needed any more.
+/// A handle does not keep its group running: after the group's end it hands back what it is given. A handle that a
+/// task of the group keeps makes no cycle, so that neither group nor executor leaks.
 ///
 /// # Examples
 ///
 /// ```
-/// use failfast::{Context, Group};
+/// use failfast::{Group, GroupHandle};
+/// use futures::future::BoxFuture;
 ///
-/// # futures::executor::block_on(async {
-/// let group = Group::in_place(&Context::background());
-/// let handle = group.handle();
-/// handle.spawn(async { Ok::<_, &str>(5) }).unwrap_or_else(|_| unreachable!("it lives"));
-/// assert_eq!(group.wait().await.unwrap(), [5]);
-/// assert!(handle.spawn(async { Ok::<_, &str>(6) }).is_err(), "it has ended");
+/// fn visit(handle: GroupHandle<u32>, depth: u32) -> BoxFuture<'static, Result<u32, &'static str>> {
+///     Box::pin(async move {
+///         if depth < 2 {
+///             for _ in 0..2 {
+///                 let child = visit(handle.clone(), depth + 1);
+///                 handle.spawn(child).map_err(|_| "the group has ended")?;
+///             }
+///         }
+///         Ok(depth)
+///     })
+/// }
+///
+/// # smol::block_on(async {
+/// let group = Group::new(smol::spawn);
+/// group.spawn(visit(group.handle(), 0));
+/// assert_eq!(group.wait().await.unwrap().len(), 1 + 2 + 4);
 /// # });
 /// ```
-pub struct GroupHandle<S: Spawn<M>, T, M: Flavour = Task> {
-    inner: Arc<Inner<S, T, M>>,
+pub struct GroupHandle<T, M = Task> {
+    scope: Scope,
+    /// Invariant, as in the group.
+    _types: Invariant<T, M>,
 }
 
-impl<S: Spawn<M>, T, M: Flavour> GroupHandle<S, T, M> {
-    pub(super) fn new(inner: Arc<Inner<S, T, M>>) -> Self {
-        Self { inner }
+// SAFETY: as for the group: what a handle shares with other threads is the engine, which is `Send + Sync`, and its
+// spawn methods ask for what its kind of task needs.
+#[allow(unsafe_code, reason = "see above")]
+unsafe impl<T: Send, M: Send> Send for GroupHandle<T, M> {}
+// SAFETY: as above.
+#[allow(unsafe_code, reason = "see above")]
+unsafe impl<T: Send, M: Sync> Sync for GroupHandle<T, M> {}
+
+impl<T, M> GroupHandle<T, M> {
+    pub(super) fn new(scope: Scope) -> Self {
+        Self {
+            scope,
+            _types: PhantomData,
+        }
+    }
+
+    pub(super) fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// The group's context.
@@ -45,138 +69,102 @@ impl<S: Spawn<M>, T, M: Flavour> GroupHandle<S, T, M> {
     /// # Examples
     ///
     /// ```
-    /// # use failfast::{Context, Group};
-    /// # futures::executor::block_on(async {
-    /// let group = Group::in_place(&Context::background());
+    /// # use failfast::Group;
+    /// let group = Group::<()>::new(smol::spawn);
     /// let handle = group.handle();
-    /// group.spawn(async { Ok::<_, &str>(5) });
-    /// assert!(!handle.context().is_done());
-    /// assert!(group.wait().await.is_ok());
+    /// drop(group);
     /// assert!(handle.context().is_done());
-    /// # });
     /// ```
     pub fn context(&self) -> &Context {
-        self.inner.front.core().context()
+        self.scope.context()
+    }
+
+    /// Completes when one more task may start. First come, first served.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it gives its turn to the next in line.
+    ///
+    /// # Errors
+    ///
+    /// What ended the group, if it has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::Group;
+    /// # smol::block_on(async {
+    /// let group = Group::<()>::new(smol::spawn);
+    /// assert!(group.handle().ready().await.is_ok());
+    /// # });
+    /// ```
+    pub async fn ready(&self) -> Result<(), Error> {
+        Ready::<T, M>::of_handle(&self.scope).await
+    }
+
+    /// Ends the group with a reason.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::Group;
+    /// # smol::block_on(async {
+    /// let group = Group::<()>::new(smol::spawn);
+    /// let handle = group.handle();
+    /// group.spawn_named("orders", async { Ok::<_, &str>(std::future::pending().await) });
+    /// handle.cancel_with("shutting down");
+    /// let error = group.wait().await.unwrap_err();
+    /// assert_eq!(error.to_string(), "context canceled: shutting down (waiting for orders)");
+    /// # });
+    /// ```
+    pub fn cancel_with(&self, cause: impl Into<BoxError>) {
+        self.scope.cancel_with(cause.into());
+    }
+
+    /// Ends the group without a failure: `wait` returns what has finished.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::Group;
+    /// # smol::block_on(async {
+    /// let group = Group::<()>::new(smol::spawn);
+    /// let handle = group.handle();
+    /// group.spawn(async move {
+    ///     handle.stop();
+    ///     std::future::pending::<Result<(), &str>>().await
+    /// });
+    /// assert!(group.wait().await.unwrap().is_empty());
+    /// # });
+    /// ```
+    pub fn stop(&self) {
+        self.scope.stop();
+    }
+
+    /// What the group is doing: also while another task waits for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::Group;
+    /// let group = Group::<()>::new(smol::spawn);
+    /// let handle = group.handle();
+    /// group.spawn_named("orders", async { Ok::<_, &str>(std::future::pending().await) });
+    /// assert_eq!(handle.snapshot().tasks()[0].name, "orders");
+    /// ```
+    pub fn snapshot(&self) -> Snapshot {
+        snapshot::of(self.scope.node_ref())
     }
 }
 
-macro_rules! spawn_methods {
-    ($task:ident $(, $send:ident)?) => {
-        impl<S: Spawn<$task>, T: $($send +)? 'static> GroupHandle<S, T, $task> {
-            /// Starts a task in the group, or queues it at the limit.
-            ///
-            /// # Panics
-            ///
-            /// With whatever the executor's own spawn function throws: tokio's, say, outside of a runtime. The task
-            /// is then lost, and fails the group as [`Error::Lost`](crate::Error::Lost).
-            ///
-            /// # Errors
-            ///
-            /// The future, unpolled, if the group has ended.
-            ///
-            /// # Examples
-            ///
-            /// ```
-            /// # use failfast::{Context, Group};
-            /// # futures::executor::block_on(async {
-            /// let group = Group::in_place(&Context::background());
-            /// let handle = group.handle();
-            /// assert!(handle.spawn(async { Ok::<_, &str>(1) }).is_ok());
-            /// assert_eq!(group.wait().await.unwrap(), [1]);
-            /// assert!(handle.spawn(async { Ok::<_, &str>(2) }).is_err());
-            /// # });
-            /// ```
-            #[track_caller]
-            pub fn spawn<F, E>(&self, future: F) -> Result<(), F>
-            where
-                F: Future<Output = Result<T, E>> $(+ $send)? + 'static,
-                E: Into<BoxError>,
-            {
-                self.inner.try_start(future, Newcomer::new(None, Location::caller()), true)
-            }
-
-            /// [`spawn`](Self::spawn) with a name.
-            ///
-            /// # Panics
-            ///
-            /// With whatever the executor's own spawn function throws: tokio's, say, outside of a runtime. The task
-            /// is then lost, and fails the group as [`Error::Lost`](crate::Error::Lost).
-            ///
-            /// # Errors
-            ///
-            /// The future, unpolled, if the group has ended.
-            ///
-            /// # Examples
-            ///
-            /// ```
-            /// # use failfast::{Context, Group};
-            /// # futures::executor::block_on(async {
-            /// let group = Group::in_place(&Context::background());
-            /// let handle = group.handle();
-            /// assert!(handle.spawn_named("orders", async { Ok::<_, &str>(1) }).is_ok());
-            /// assert_eq!(group.wait_named().await.unwrap()[0].0, "orders");
-            /// # });
-            /// ```
-            #[track_caller]
-            pub fn spawn_named<F, E>(&self, name: impl Into<Name>, future: F) -> Result<(), F>
-            where
-                F: Future<Output = Result<T, E>> $(+ $send)? + 'static,
-                E: Into<BoxError>,
-            {
-                self.inner.try_start(future, Newcomer::new(Some(name.into()), Location::caller()), true)
-            }
-
-            /// Starts a task only if that is possible at once.
-            ///
-            /// # Panics
-            ///
-            /// With whatever the executor's own spawn function throws: tokio's, say, outside of a runtime. The task
-            /// is then lost, and fails the group as [`Error::Lost`](crate::Error::Lost).
-            ///
-            /// # Errors
-            ///
-            /// The future, unpolled, if the limit is reached or the group has ended.
-            ///
-            /// # Examples
-            ///
-            /// ```
-            /// # use failfast::{Context, Group};
-            /// # use std::num::NonZeroUsize;
-            /// # futures::executor::block_on(async {
-            /// let group = Group::in_place(&Context::background()).with_limit(NonZeroUsize::MIN);
-            /// let handle = group.handle();
-            /// assert!(handle.try_spawn(async { Ok::<_, &str>(1) }).is_ok());
-            /// assert!(handle.try_spawn(async { Ok::<_, &str>(2) }).is_err(), "one at a time");
-            /// assert_eq!(group.wait().await.unwrap(), [1]);
-            /// # });
-            /// ```
-            #[track_caller]
-            pub fn try_spawn<F, E>(&self, future: F) -> Result<(), F>
-            where
-                F: Future<Output = Result<T, E>> $(+ $send)? + 'static,
-                E: Into<BoxError>,
-            {
-                self.inner.try_start(future, Newcomer::new(None, Location::caller()), false)
-            }
-        }
-    };
-}
-
-spawn_methods!(Task, Send);
-spawn_methods!(LocalTask);
-
-impl<S: Spawn<M>, T, M: Flavour> Clone for GroupHandle<S, T, M> {
+impl<T, M> Clone for GroupHandle<T, M> {
     fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-        }
+        Self::new(self.scope.clone())
     }
 }
 
-impl<S: Spawn<M>, T, M: Flavour> fmt::Debug for GroupHandle<S, T, M> {
+impl<T, M> fmt::Debug for GroupHandle<T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GroupHandle")
-            .field("live", &self.inner.front.core().live())
-            .finish()
+        self.scope.fmt_as("GroupHandle", f)
     }
 }

@@ -1,317 +1,231 @@
-//! No executor at all: whoever waits for the group polls its tasks, each only when it was woken.
+//! Tasks without an executor: whoever polls the group polls those of its tasks that were woken.
+//!
+//! # Invariants
+//!
+//! 1. A cell in the stack or in the batch has `WOKEN` set, and so is there once (invariant 6 of `cell`).
+//! 2. One drives at a time. Only the driver touches the batch, polls, and takes from the stack.
+//! 3. `head` is null when nothing is ready and no one drives: whoever pushes then wakes a driver. While one drives it
+//!    is `DRIVING` or a cell, and nobody needs to be woken, because the driver looks again before it leaves. When the
+//!    group is over it is `CLOSED`, and a cell that comes then is released instead.
+#![allow(unsafe_code, reason = "cells are addresses: see `cell`")]
 
-use crate::guard;
-use crate::spawn::{Flavour, Spawn, Task};
-use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, Ordering};
-use futures::task::{ArcWake, waker_ref};
-use std::fmt;
-use std::mem;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{self, Waker};
+use super::cell::{self, Cell, Header};
+use super::complete::By;
+use super::engine::Engine;
+use crate::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use crate::unwind;
+use std::ptr::{NonNull, null_mut, without_provenance_mut};
+use std::task;
 
-/// More wakers than this are not kept: most are stale then. Those who still wait come again.
-const DRIVERS: usize = 64;
+/// How many polls a drive makes at most before it lets its executor have a turn.
+const POLLS: usize = 32;
 
-/// The spawner of groups without an executor: see [`Group::in_place`](crate::Group::in_place).
-pub struct InPlace<M = Task> {
-    tasks: Mutex<Tasks<M>>,
-    woken: Arc<Woken>,
-}
+/// How many tasks that woke themselves a drive meets before it lets its executor have a turn: what they wait for
+/// may be that turn, as with a cooperative budget that all tasks of the driver share.
+const SELF_WOKEN: usize = 8;
 
-struct Tasks<M> {
-    /// Empty while they are being driven: the driver has them, so that polling takes no lock.
-    slots: Vec<Slot<M>>,
-    /// Those who came while the others were being driven; their places come after all of the others'.
-    newcomers: Vec<Slot<M>>,
-    /// Those who have never been polled. Their bells count as rung.
-    fresh: Vec<u32>,
-    /// How many places there are, those that the driver has among them.
-    length: u32,
-    vacant: Vec<u32>,
-    driven: bool,
-    /// Whether the group is gone: nobody is to be kept any more.
-    cleared: bool,
-}
-
-struct Slot<M> {
-    /// `None` once it has ended.
-    task: Option<M>,
-    bell: Arc<Bell>,
-}
-
-/// Wakes one task of the set. Used again for the slot's next task if nobody has kept it; a bell that was
-/// kept rings for nobody, for it is not the slot's any more.
-struct Bell {
-    woken: Arc<Woken>,
-    index: u32,
-    rung: AtomicBool,
-}
-
-/// Those who are to be polled.
-#[derive(Default)]
-struct Woken {
-    queue: Mutex<Queue>,
-    /// Whether anybody drives, or would. A driver says so, and then takes the tasks under their lock; a task
-    /// comes under that same lock, and then its spawner looks here: one of the two sees the other.
+/// Cells whose turn has come, and who polls them.
+pub(super) struct Ready {
+    /// A stack: pushed by anybody, taken as a whole.
+    head: AtomicPtr<Header>,
+    /// What was taken and has not been polled yet, the first first. The driver's alone.
+    batch: AtomicPtr<Header>,
     driving: AtomicBool,
 }
 
-#[derive(Default)]
-struct Queue {
-    indices: Vec<u32>,
-    /// Whether a task has come since the last driver began.
-    called: bool,
-    /// A list that is not in use, for its memory.
-    spare: Vec<u32>,
-    /// Who drives the set, or would: mostly one.
-    drivers: Vec<Waker>,
-    /// Whether one of them is at it: it looks again before it leaves, so nobody needs to be woken.
-    driven: bool,
+/// Somebody drives. Not the address of a cell, which is aligned.
+const fn driving() -> *mut Header {
+    without_provenance_mut(1)
 }
 
-impl<M: Flavour> InPlace<M> {
+/// Nobody will drive any more.
+const fn closed() -> *mut Header {
+    without_provenance_mut(2)
+}
+
+impl Ready {
     pub(super) fn new() -> Self {
-        let tasks = Tasks {
-            slots: Vec::new(),
-            newcomers: Vec::new(),
-            fresh: Vec::new(),
-            length: 0,
-            vacant: Vec::new(),
-            driven: false,
-            cleared: false,
-        };
         Self {
-            tasks: Mutex::new(tasks),
-            woken: Arc::default(),
+            head: AtomicPtr::new(null_mut()),
+            batch: AtomicPtr::new(null_mut()),
+            driving: AtomicBool::new(false),
         }
     }
 
-    /// Polls everyone who was woken, once.
-    pub(super) fn drive(&self, cx: &mut task::Context<'_>) {
-        let Some(mut batch) = self.woken.enter(cx.waker()) else {
-            return; // somebody else is at it, or we are called from one of the tasks
-        };
-        let mut slots = self.tasks.lock().take(&mut batch);
-        let ended: Vec<_> = batch
-            .iter()
-            .copied()
-            .filter(|index| poll(&mut slots, *index))
-            .collect();
-        let unwanted = self.tasks.lock().put_back(slots, ended);
-        guard::discard(unwanted);
-        // Some may have come, or been woken, meanwhile: after the others' turn. By all who drive, for one may
-        // be gone.
-        let drivers = self.woken.leave(batch);
-        drivers.into_iter().for_each(guard::wake);
-    }
-
-    /// Drops every task.
-    pub(super) fn clear(&self) {
-        let slots = self.tasks.lock().clear();
-        guard::discard(slots);
-    }
-}
-
-impl<M: Flavour> Spawn<M> for InPlace<M> {
-    type Handle = ();
-
-    fn spawn(&self, task: M) {
-        let inserted = self.tasks.lock().insert(task, &self.woken);
-        match inserted {
-            Ok(()) => self.woken.call(),
-            Err(late) => guard::discard(late),
-        }
-    }
-}
-
-impl<M> fmt::Debug for InPlace<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InPlace").finish_non_exhaustive()
-    }
-}
-
-/// Polls the task at `index`, if there is one. True if it has ended: it is dropped then.
-fn poll<M: Flavour>(slots: &mut [Slot<M>], index: u32) -> bool {
-    let Some(Slot { task, bell }) = slots.get_mut(index as usize) else {
-        return false;
-    };
-    // Before the poll: what wakes it from now on is news. A swap, to see what was written before a ring that
-    // found the bell rung already.
-    if !bell.rung.swap(false, Ordering::AcqRel) {
-        return false;
-    }
-    let waker = waker_ref(bell);
-    let ended = task.as_mut().is_some_and(|task| {
-        Pin::new(task)
-            .poll(&mut task::Context::from_waker(&waker))
-            .is_ready()
-    });
-    if ended {
-        guard::discard(task.take());
-    }
-    ended
-}
-
-impl<M> Tasks<M> {
-    /// Gives the task back if it comes too late.
-    fn insert(&mut self, task: M, woken: &Arc<Woken>) -> Result<(), M> {
-        if self.cleared {
-            return Err(task);
-        }
-        let vacant = if self.driven { None } else { self.vacant.pop() };
-        if let Some(index) = vacant {
-            let slot = &mut self.slots[index as usize];
-            slot.task = Some(task);
-            match Arc::get_mut(&mut slot.bell) {
-                Some(bell) => bell.rung = AtomicBool::new(true),
-                None => slot.bell = Bell::new(woken, index),
+    /// Returns whether a driver has to be woken.
+    fn push(&self, cell: Cell) -> bool {
+        let mut head = self.head.load(Ordering::Relaxed);
+        loop {
+            if head == closed() {
+                // SAFETY: the task has completed, and left the group's reference to the one who sets `WOKEN`.
+                unsafe { cell::unref(cell) };
+                return false;
             }
-            self.fresh.push(index);
-            return Ok(());
+            // SAFETY: whoever has set `WOKEN` keeps the cell alive until it is in the stack.
+            unsafe { cell.as_ref().ready_next.store(head, Ordering::Relaxed) };
+            // Release: the driver sees the link.
+            match self.head.compare_exchange_weak(
+                head,
+                cell.as_ptr(),
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return head.is_null(),
+                Err(other) => head = other,
+            }
         }
-        let index = self.length;
-        self.length += 1;
-        let slot = Slot {
-            task: Some(task),
-            bell: Bell::new(woken, index),
+    }
+
+    /// The next whose turn it is. The caller drives.
+    fn pop(&self) -> Option<Cell> {
+        let first = match NonNull::new(self.batch.load(Ordering::Relaxed)) {
+            Some(first) => first,
+            None => self.take_stack()?,
         };
-        match self.driven {
-            true => self.newcomers.push(slot),
-            false => self.slots.push(slot),
-        }
-        self.fresh.push(index);
-        Ok(())
+        // SAFETY: what is in the batch is alive: it has `WOKEN` set (invariant 6 of `cell`).
+        let after = unsafe { first.as_ref().ready_next.load(Ordering::Relaxed) };
+        self.batch.store(after, Ordering::Relaxed);
+        Some(first)
     }
 
-    /// Hands the tasks to the driver, and adds those to his batch who have never been polled.
-    fn take(&mut self, batch: &mut Vec<u32>) -> Vec<Slot<M>> {
-        self.driven = true;
-        batch.append(&mut self.fresh);
-        mem::take(&mut self.slots)
-    }
-
-    /// Takes them back, and in the newcomers. Returns those that are not wanted any more.
-    fn put_back(&mut self, mut slots: Vec<Slot<M>>, ended: Vec<u32>) -> Vec<Slot<M>> {
-        slots.append(&mut self.newcomers);
-        self.driven = false;
-        if self.cleared {
-            return slots;
-        }
-        self.slots = slots;
-        self.vacant.extend(ended);
-        Vec::new()
-    }
-
-    fn clear(&mut self) -> Vec<Slot<M>> {
-        self.cleared = true;
-        let mut slots = mem::take(&mut self.slots);
-        slots.append(&mut self.newcomers);
-        slots
-    }
-}
-
-impl Bell {
-    fn new(woken: &Arc<Woken>, index: u32) -> Arc<Self> {
-        let rung = AtomicBool::new(true);
-        Arc::new(Self {
-            woken: woken.clone(),
-            index,
-            rung,
-        })
-    }
-
-    fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            self.woken.push(self.index);
-        }
-    }
-}
-
-impl ArcWake for Bell {
-    fn wake_by_ref(bell: &Arc<Self>) {
-        bell.ring();
-    }
-}
-
-impl Woken {
-    fn push(&self, index: u32) {
-        let drivers = {
-            let mut queue = self.queue.lock();
-            queue.indices.push(index);
-            queue.drivers_to_wake()
-        };
-        drivers.into_iter().for_each(guard::wake);
-    }
-
-    /// A task has come: wakes those who would poll it.
-    #[inline]
-    fn call(&self) {
-        if self.driving.load(Ordering::Relaxed) {
-            let drivers = {
-                let mut queue = self.queue.lock();
-                queue.called = true;
-                queue.drivers_to_wake()
-            };
-            drivers.into_iter().for_each(guard::wake);
-        }
-    }
-
-    /// Makes `waker` one of those who are woken when there is somebody to poll. If it is its turn, hands out
-    /// those who were woken.
-    fn enter(&self, waker: &Waker) -> Option<Vec<u32>> {
-        let waker = waker.clone(); // perhaps for nothing: cheaper than a lock to find out
-        let mut queue = self.queue.lock();
-        let (unused, crowd) = queue.join(waker);
-        let batch = queue.take_turn();
-        self.driving.store(true, Ordering::Relaxed);
-        drop(queue);
-        guard::discard(unused);
-        crowd.into_iter().for_each(guard::wake);
-        batch
-    }
-
-    /// Gives the turn back. Returns who is to be woken if there is more to do.
-    fn leave(&self, mut batch: Vec<u32>) -> Vec<Waker> {
-        batch.clear();
-        let mut queue = self.queue.lock();
-        queue.spare = batch;
-        queue.driven = false;
-        match queue.called || !queue.indices.is_empty() {
-            true => queue.drivers_to_wake(),
-            false => Vec::new(),
-        }
-    }
-}
-
-impl Queue {
-    /// Nobody if one of them is at it.
-    fn drivers_to_wake(&mut self) -> Vec<Waker> {
-        match self.driven {
-            true => Vec::new(),
-            false => mem::take(&mut self.drivers),
-        }
-    }
-
-    /// Returns the waker if it is known, and those who are to be woken because there are too many.
-    fn join(&mut self, waker: Waker) -> (Option<Waker>, Vec<Waker>) {
-        if self.drivers.iter().any(|driver| driver.will_wake(&waker)) {
-            return (Some(waker), Vec::new());
-        }
-        self.drivers.push(waker);
-        match self.drivers.len() > DRIVERS {
-            true => (None, mem::take(&mut self.drivers)),
-            false => (None, Vec::new()),
-        }
-    }
-
-    fn take_turn(&mut self) -> Option<Vec<u32>> {
-        if mem::replace(&mut self.driven, true) {
+    /// Takes the stack, and turns it round, so that the cells have their turns in the order of their wakes.
+    fn take_stack(&self) -> Option<Cell> {
+        if self.head.load(Ordering::Relaxed) == driving() {
             return None;
         }
-        self.called = false;
-        let spare = mem::take(&mut self.spare);
-        Some(mem::replace(&mut self.indices, spare))
+        let mut next = self.head.swap(driving(), Ordering::Acquire);
+        let mut first = null_mut();
+        while !next.is_null() && next != driving() {
+            // SAFETY: as above.
+            let header = unsafe { &*next };
+            let after = header.ready_next.swap(first, Ordering::Relaxed);
+            first = next;
+            next = after;
+        }
+        NonNull::new(first)
+    }
+
+    fn has_woken(&self) -> bool {
+        let head = self.head.load(Ordering::Acquire);
+        !(head.is_null() || head == driving() || head == closed())
+    }
+
+    /// Nobody drives any more, and all tasks have completed: releases the references that they left here, and those
+    /// that are still on their way.
+    fn close(&self) {
+        while let Some(cell) = self.pop() {
+            // SAFETY: the task has completed, and left the group's reference here.
+            unsafe { cell::unref(cell) };
+        }
+        let mut next = self.head.swap(closed(), Ordering::Acquire);
+        while let Some(cell) = NonNull::new(next).filter(|_| next != driving()) {
+            // SAFETY: as above; the link is read before the reference goes.
+            unsafe {
+                next = cell.as_ref().ready_next.load(Ordering::Relaxed);
+                cell::unref(cell);
+            }
+        }
+    }
+
+    /// Whether the drive left something to do.
+    fn leave(&self) -> bool {
+        let left = !self.batch.load(Ordering::Relaxed).is_null();
+        let idle =
+            self.head
+                .compare_exchange(driving(), null_mut(), Ordering::Relaxed, Ordering::Relaxed);
+        let ready = idle.is_err_and(|head| !head.is_null());
+        self.driving.store(false, Ordering::Release);
+        left || ready
+    }
+}
+
+impl Engine {
+    /// The waker of an in-place task was called.
+    pub(super) fn push_ready(&self, cell: Cell) {
+        if self.ready.push(cell) {
+            self.wake_driver();
+        }
+    }
+
+    /// Has a member polled at the next drive. The state is locked, so that the cell does not leave. Returns whether a
+    /// driver has to be woken.
+    pub(super) fn make_ready(&self, cell: Cell) -> bool {
+        // SAFETY: the cell is a member, so it is alive.
+        unsafe { cell.as_ref().note_woken() && self.ready.push(cell) }
+    }
+
+    /// Wakes the owner, and the first who waits in the group's `ready`, because either may not come back to poll the
+    /// tasks.
+    pub(super) fn wake_driver(&self) {
+        let (owner, first) = {
+            let mut state = self.lock();
+            (state.owner.waker.take(), state.limit.call_driver())
+        };
+        owner.into_iter().chain(first).for_each(unwind::wake);
+    }
+
+    /// Polls the tasks that were woken, if this group is in place and nobody else is at it.
+    #[inline]
+    pub(super) fn drive(&self, cx: &mut task::Context<'_>) {
+        if self.is_in_place() && !self.ready.driving.swap(true, Ordering::Acquire) {
+            // What a task does is contained, so this can't panic.
+            self.drive_tasks();
+            if self.ready.leave() {
+                // Who drives now may not come back, so the first in line is woken as well.
+                let other = self.lock().limit.call_driver();
+                other.into_iter().for_each(unwind::wake);
+                cx.waker().wake_by_ref();
+            }
+        }
+    }
+
+    fn drive_tasks(&self) {
+        let (mut polls, mut self_woken) = (0, 0);
+        while polls < POLLS && self_woken < SELF_WOKEN {
+            let Some(cell) = self.ready.pop() else { return };
+            // SAFETY: it was in the stack, so a reference is held for it (invariant 6 of `cell`).
+            let header = unsafe { cell.as_ref() };
+            if !header.take_woken() {
+                // SAFETY: the task has completed and left its reference here.
+                unsafe { cell::unref(cell) };
+                continue;
+            }
+            polls += 1;
+            // SAFETY: this drive is the poller, and the task has not completed.
+            let polled = unsafe { cell::with_waker(cell, |cx| Self::poll(cell, cx, By::Group)) };
+            if polled.is_ready() {
+                // SAFETY: it has just completed.
+                unsafe { cell::retire_in_place(cell) };
+            } else {
+                self_woken += usize::from(header.is_woken());
+            }
+        }
+    }
+
+    /// Whether a task was woken that no drive has taken yet.
+    pub(super) fn has_ready(&self) -> bool {
+        self.ready.has_woken()
+    }
+
+    /// Drops every task of an in-place group that nobody will drive any more.
+    pub(super) fn clear(&self) {
+        loop {
+            let Some(cell) = self.lock().members.list.first() else {
+                break;
+            };
+            // SAFETY: the group is being dropped, so that nobody drives: its tasks are this drop's (invariant 1 of
+            // `cell`).
+            unsafe {
+                cell::cancel_body(cell, By::Group, false);
+                cell::retire_in_place(cell);
+            }
+        }
+    }
+
+    /// All tasks have completed, and nobody drives any more.
+    pub(super) fn close_ready(&self) {
+        if self.is_in_place() {
+            self.ready.close();
+        }
     }
 }

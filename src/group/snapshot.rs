@@ -1,38 +1,48 @@
 //! Looking into a group: who is there, and what they are doing.
 
-use super::core::{Core, Phase};
-use super::roster::Roster;
-use crate::context::Life;
+use super::cell::Header;
+use super::engine::Engine;
+use crate::clock::Instant;
+use crate::context::NodeRef;
 use crate::error::Name;
+use crate::sync::atomic::Ordering;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// What a group was doing when it was looked at: its live tasks, and the groups below it. Displays as a
-/// tree.
+/// What a group was doing when it was looked at: its live tasks, and the groups below it. Displays as a tree.
 ///
-/// See [`TaskGroup::snapshot`](crate::TaskGroup::snapshot).
+/// Taken group by group, each under its own lock, so that groups that change meanwhile may be shown at different
+/// moments. Takes time and memory in proportion to what is alive, and does not recurse, however deep groups nest.
+///
+/// See [`Group`](crate::Group)'s `snapshot`.
 ///
 /// # Examples
 ///
 /// ```
-/// use failfast::{Context, Group};
+/// use failfast::{Context, InPlaceGroup};
 ///
-/// let group = Group::<_, ()>::in_place(&Context::background());
+/// let group = InPlaceGroup::new(&Context::background());
+/// group.spawn_named("orders", async { Ok::<_, &str>(5) });
 /// let snapshot = group.snapshot();
-/// assert!(snapshot.tasks.is_empty());
+/// assert_eq!(snapshot.tasks()[0].name, "orders");
 /// assert!(snapshot.to_string().starts_with("group at "));
 /// ```
-#[derive(Clone, Debug)]
-#[non_exhaustive]
+#[derive(Clone)]
 pub struct Snapshot {
-    /// Where in the program the group was made.
-    pub location: &'static Location<'static>,
-    /// Its live tasks, in the order of spawning.
-    pub tasks: Vec<TaskSnapshot>,
-    /// The groups that were made under its context.
-    pub groups: Vec<Snapshot>,
+    /// All groups, each before those below it.
+    all: Arc<[Group]>,
+    index: usize,
+}
+
+struct Group {
+    location: &'static Location<'static>,
+    tasks: Vec<TaskSnapshot>,
+    /// How many groups it is below the first.
+    depth: usize,
+    /// Where the groups below it end.
+    end: usize,
 }
 
 /// One task of a [`Snapshot`].
@@ -40,11 +50,12 @@ pub struct Snapshot {
 /// # Examples
 ///
 /// ```
-/// use failfast::{Context, Group};
+/// use failfast::{Context, InPlaceGroup};
 ///
-/// let group = Group::in_place(&Context::background());
+/// let group = InPlaceGroup::new(&Context::background());
 /// group.spawn_named("orders", async { Ok::<_, &str>(5) });
-/// let task = &group.snapshot().tasks[0];
+/// let snapshot = group.snapshot();
+/// let task = &snapshot.tasks()[0];
 /// assert_eq!((task.name.as_str(), task.polls), ("orders", 0));
 /// ```
 #[derive(Clone, Debug)]
@@ -69,113 +80,331 @@ pub struct TaskSnapshot {
 /// # Examples
 ///
 /// ```
-/// use failfast::{Context, Group, TaskState};
+/// use failfast::observe::TaskState;
+/// use failfast::{Context, InPlaceGroup};
 /// use std::num::NonZeroUsize;
 ///
-/// let group = Group::in_place(&Context::background()).with_limit(NonZeroUsize::MIN);
+/// let group = InPlaceGroup::new(&Context::background()).with_limit(NonZeroUsize::MIN);
 /// group.spawn(async { Ok::<_, &str>(1) });
 /// group.spawn(async { Ok::<_, &str>(2) });
-/// let tasks = group.snapshot().tasks;
-/// assert_eq!(tasks[0].state, TaskState::Running);
-/// assert_eq!(tasks[1].state, TaskState::Queued);
+/// let states: Vec<_> = group.snapshot().tasks().iter().map(|task| task.state).collect();
+/// assert_eq!(states, [TaskState::Running, TaskState::Queued]);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TaskState {
-    /// It waits for a place.
+    /// It waits for the limit.
     Queued,
     /// It runs.
     Running,
-    /// It has been cancelled, and is not gone yet.
+    /// It has been canceled, and is not gone yet.
     Cancelling,
 }
 
-impl Core {
-    /// Has times taken from now on: they cost a reading of the clock for each spawn and each poll.
-    pub(crate) fn take_times(&self) -> Instant {
-        let now = self.context().clock().now();
-        self.start_timing(now);
-        now
+/// Takes a snapshot of a group and of those below it.
+pub(super) fn of(node: &NodeRef) -> Snapshot {
+    let mut all: Vec<Group> = Vec::new();
+    let mut open = vec![(node.clone(), 0)];
+    while let Some((node, depth)) = open.pop() {
+        let engine = node
+            .kind
+            .as_any()
+            .and_then(|any| any.downcast_ref::<Engine>());
+        let tasks = engine.map_or_else(Vec::new, |engine| engine.snapshot_tasks(&node));
+        all.push(Group {
+            location: node.origin(),
+            tasks,
+            depth,
+            end: 0,
+        });
+        // Taken from the end of the stack, so the first comes last.
+        let below = node.groups_below().into_iter().rev();
+        open.extend(below.map(|node| (node, depth + 1)));
+    }
+    close(&mut all);
+    Snapshot {
+        all: all.into(),
+        index: 0,
+    }
+}
+
+/// Finds where the groups below each group end.
+fn close(all: &mut [Group]) {
+    let mut open: Vec<usize> = Vec::new();
+    for index in 0..all.len() {
+        while open
+            .last()
+            .is_some_and(|last| all[*last].depth >= all[index].depth)
+        {
+            let last = open.pop().unwrap_or_default();
+            all[last].end = index;
+        }
+        open.push(index);
+    }
+    for index in open {
+        all[index].end = all.len();
+    }
+}
+
+/// Times.
+impl Engine {
+    /// Has times taken from now on.
+    fn start_timing(&self, now: Instant) -> Instant {
+        *self.timing.get_or_init(|| now)
     }
 
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        let now = self.take_times();
-        let tasks = self.task_snapshots(now);
-        let below = self
-            .context()
-            .life()
-            .map(Life::hooks_below)
-            .unwrap_or_default();
-        let cores = below
-            .into_iter()
-            .filter_map(|hook| hook.as_any().downcast::<Core>().ok());
-        let groups = cores.map(|core: Arc<Core>| core.snapshot()).collect();
-        Snapshot {
-            location: self.origin,
-            tasks,
-            groups,
+    fn nanos_now(&self) -> Option<u64> {
+        let start = self.timing.get()?;
+        let now = self.clock.now();
+        let nanos = now.saturating_duration_since(*start).as_nanos();
+        // 0 says that no times were taken.
+        Some(u64::try_from(nanos).unwrap_or(u64::MAX).saturating_add(1))
+    }
+
+    #[inline]
+    pub(super) fn note_spawn(&self, header: &Header) {
+        if let Some(nanos) = self.timing.get().and_then(|_| self.nanos_now()) {
+            header.spawned_at.store(nanos, Ordering::Relaxed);
         }
     }
 
-    fn task_snapshots(&self, now: Instant) -> Vec<TaskSnapshot> {
-        let roster = self.roster();
-        let live = (0..roster.length).filter(|index| self.seat(*index).is_live());
-        let mut tasks: Vec<_> = live
-            .map(|index| {
-                (
-                    self.seat(index).number(),
-                    self.task_snapshot(&roster, index, now),
-                )
-            })
-            .collect();
-        drop(roster);
+    #[inline]
+    pub(super) fn note_poll(&self, header: &Header) {
+        if let Some(nanos) = self.timing.get().and_then(|_| self.nanos_now()) {
+            header.polled_at.store(nanos, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Engine {
+    #[allow(unsafe_code, reason = "see `list`")]
+    fn snapshot_tasks(&self, node: &NodeRef) -> Vec<TaskSnapshot> {
+        let now = self.clock.now(); // foreign: before the lock
+        let since = self.start_timing(now);
+        let running = match node.is_marked() {
+            true => TaskState::Cancelling,
+            false => TaskState::Running,
+        };
+        let state = self.lock();
+        let members = state.members.list.iter().map(|cell| (cell, running));
+        let queued = state
+            .limit
+            .queue
+            .iter()
+            .map(|cell| (cell, TaskState::Queued));
+        let task = |(cell, state): (super::cell::Cell, TaskState)| {
+            // SAFETY: members, and those in the queue, are alive while the state is locked.
+            let header = unsafe { cell.as_ref() };
+            (header.number, header.snapshot(state, since, now))
+        };
+        let mut tasks: Vec<_> = members.chain(queued).map(task).collect();
+        drop(state);
         tasks.sort_by_key(|(number, _)| *number);
         tasks.into_iter().map(|(_, task)| task).collect()
     }
+}
 
-    fn task_snapshot(&self, roster: &Roster, index: u32, now: Instant) -> TaskSnapshot {
-        let seat = self.seat(index);
-        let state = match (seat.is_queued(), self.phase()) {
-            (true, _) => TaskState::Queued,
-            (false, Phase::Run) => TaskState::Running,
-            (false, _) => TaskState::Cancelling,
+impl Header {
+    fn snapshot(&self, state: TaskState, since: Instant, now: Instant) -> TaskSnapshot {
+        let ago = |nanos: u64| {
+            let then = nanos.checked_sub(1).map(Duration::from_nanos);
+            then.map(|then| now.saturating_duration_since(since).saturating_sub(then))
         };
-        let ago = |then| now.saturating_duration_since(then);
-        let (spawned_at, polled_at) = self.times(index);
         TaskSnapshot {
-            name: self.name_in(roster, index),
+            name: self.name(),
             state,
-            polls: seat.polls(),
-            age: spawned_at.map(ago),
-            since_last_poll: polled_at.map(ago),
-            location: roster.site(index).unwrap_or(self.origin),
+            polls: self.polls(),
+            age: ago(self.spawned_at.load(Ordering::Relaxed)),
+            since_last_poll: ago(self.polled_at.load(Ordering::Relaxed)),
+            location: self.site,
         }
     }
 }
 
 impl Snapshot {
-    fn write(&self, f: &mut fmt::Formatter<'_>, indent: &str) -> fmt::Result {
-        writeln!(f, "group at {}", self.location)?;
-        let last = self.tasks.len() + self.groups.len();
-        for (number, task) in (1..).zip(&self.tasks) {
-            writeln!(f, "{indent}{} {task}", branch(number == last))?;
+    fn group(&self) -> &Group {
+        &self.all[self.index]
+    }
+
+    /// Where in the program the group was made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, InPlaceGroup};
+    /// let group = InPlaceGroup::<()>::new(&Context::background());
+    /// assert_eq!(group.snapshot().location().line(), line!() - 1);
+    /// ```
+    pub fn location(&self) -> &'static Location<'static> {
+        self.group().location
+    }
+
+    /// Its live tasks, in the order of spawning.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, InPlaceGroup};
+    /// let group = InPlaceGroup::<()>::new(&Context::background());
+    /// assert!(group.snapshot().tasks().is_empty());
+    /// ```
+    pub fn tasks(&self) -> &[TaskSnapshot] {
+        &self.group().tasks
+    }
+
+    /// The groups that were made under its context, the nearest.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, InPlaceGroup};
+    /// let outer = InPlaceGroup::<()>::new(&Context::background());
+    /// let inner = InPlaceGroup::<()>::new(outer.context());
+    /// assert_eq!(outer.snapshot().groups().count(), 1);
+    /// assert_eq!(inner.snapshot().groups().count(), 0);
+    /// ```
+    pub fn groups(&self) -> impl Iterator<Item = Snapshot> + '_ {
+        let end = self.group().end;
+        let mut next = self.index + 1;
+        std::iter::from_fn(move || {
+            let index = (next < end).then_some(next)?;
+            next = self.all[index].end;
+            Some(Snapshot {
+                all: self.all.clone(),
+                index,
+            })
+        })
+    }
+
+    /// The tree as JSON: `{"location":…,"tasks":[…],"groups":[…]}`. Durations are in nanoseconds; what is not known is
+    /// `null`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, InPlaceGroup};
+    /// let group = InPlaceGroup::new(&Context::background());
+    /// group.spawn_named("say \"hi\"", async { Ok::<_, &str>(()) });
+    /// let json = group.snapshot().to_json();
+    /// assert!(json.contains(r#""name":"say \"hi\"","state":"running","polls":0,"age_ns":null"#));
+    /// ```
+    pub fn to_json(&self) -> String {
+        let mut json = String::new();
+        let groups = &self.all[self.index..self.group().end];
+        let top = self.group().depth;
+        let mut open = 0;
+        for (position, group) in groups.iter().enumerate() {
+            let depth = group.depth - top;
+            while open > depth {
+                json.push_str("]}");
+                open -= 1;
+            }
+            if position > 0 && !json.ends_with('[') {
+                json.push(',');
+            }
+            group.write_json(&mut json);
+            open += 1;
         }
-        for (number, group) in (self.tasks.len() + 1..).zip(&self.groups) {
-            write!(f, "{indent}{} ", branch(number == last))?;
-            let below = if number == last { "   " } else { "│  " };
-            group.write(f, &format!("{indent}{below}"))?;
+        (0..open).for_each(|_| json.push_str("]}"));
+        json
+    }
+}
+
+impl Group {
+    /// Leaves the list of groups below open.
+    fn write_json(&self, json: &mut String) {
+        json.push_str("{\"location\":");
+        write_string(json, &self.location.to_string());
+        json.push_str(",\"tasks\":[");
+        for (position, task) in self.tasks.iter().enumerate() {
+            if position > 0 {
+                json.push(',');
+            }
+            task.write_json(json);
+        }
+        json.push_str("],\"groups\":[");
+    }
+}
+
+impl TaskSnapshot {
+    fn write_json(&self, json: &mut String) {
+        let nanos = |time: Option<Duration>| {
+            time.map_or_else(|| "null".to_owned(), |time| time.as_nanos().to_string())
+        };
+        json.push_str("{\"name\":");
+        write_string(json, &self.name);
+        json.push_str(&format!(
+            ",\"state\":\"{}\",\"polls\":{},\"age_ns\":{},\"since_last_poll_ns\":{},\"location\":",
+            self.state,
+            self.polls,
+            nanos(self.age),
+            nanos(self.since_last_poll),
+        ));
+        write_string(json, &self.location.to_string());
+        json.push('}');
+    }
+}
+
+/// Writes a JSON string, after RFC 8259, section 7.
+fn write_string(json: &mut String, text: &str) {
+    json.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => json.push_str("\\\""),
+            '\\' => json.push_str("\\\\"),
+            '\n' => json.push_str("\\n"),
+            '\r' => json.push_str("\\r"),
+            '\t' => json.push_str("\\t"),
+            control if control < ' ' => json.push_str(&format!("\\u{:04x}", u32::from(control))),
+            other => json.push(other),
+        }
+    }
+    json.push('"');
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let groups = &self.all[self.index..self.group().end];
+        let top = self.group().depth;
+        // For each level: whether more follows there.
+        let mut levels: Vec<bool> = Vec::new();
+        for (position, group) in groups.iter().enumerate() {
+            let depth = group.depth - top;
+            levels.truncate(depth.saturating_sub(1));
+            if depth > 0 {
+                let index = self.index + position;
+                let more = self.all.get(group.end).is_some_and(|next| {
+                    group.end < self.group().end && next.depth == group.depth && group.end > index
+                });
+                write_indent(f, &levels)?;
+                f.write_str(branch(!more))?;
+                levels.push(more);
+            }
+            writeln!(f, "group at {}", group.location)?;
+            let below = self.index + position + 1 < group.end;
+            for (number, task) in group.tasks.iter().enumerate() {
+                write_indent(f, &levels)?;
+                let last = number + 1 == group.tasks.len() && !below;
+                writeln!(f, "{}{task}", branch(last))?;
+            }
         }
         Ok(())
     }
 }
 
-fn branch(last: bool) -> &'static str {
-    if last { "└─" } else { "├─" }
+fn write_indent(f: &mut fmt::Formatter<'_>, levels: &[bool]) -> fmt::Result {
+    levels
+        .iter()
+        .try_for_each(|more| f.write_str(if *more { "│  " } else { "   " }))
 }
 
-impl fmt::Display for Snapshot {
+fn branch(last: bool) -> &'static str {
+    if last { "└─ " } else { "├─ " }
+}
+
+impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write(f, "")
+        fmt::Display::fmt(self, f)
     }
 }
 

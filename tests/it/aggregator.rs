@@ -1,7 +1,8 @@
 //! What an aggregator promises whatever the runtime: sources in all their forms, and what is not logged.
 
-use crate::support::{SECOND, manual};
-use failfast::{Aggregator, Context, Error, Source};
+use crate::executor::{Executor, Polled};
+use crate::support::{Count, SECOND, manual};
+use failfast::{Aggregator, Context, Error, ErrorKind, Source};
 use futures::executor::block_on;
 use log::kv::{Key, Value, VisitSource};
 use log::{Log, Metadata, Record};
@@ -34,7 +35,7 @@ async fn yields(mut times: usize) {
 
 #[test]
 fn twelve_sources_of_twelve_types_give_a_tuple() {
-    // Section 5: "Sources of different types give a tuple, 1 to 12 of them".
+    // Section 5: "`T` the answer: a tuple of 1 to 12".
     let dozen = Aggregator::in_place()
         .source("1", given(1_u8))
         .source("2", given(2_u16))
@@ -56,7 +57,7 @@ fn twelve_sources_of_twelve_types_give_a_tuple() {
 
 #[test]
 fn sources_of_one_type_give_a_vec_in_order_though_the_last_was_first() {
-    // Section 5: "`.sources(iter of (name, source))` of one type gives a `Vec` in order".
+    // Section 5: "a `Vec` after `.sources(iter)`".
     let ended = Arc::new(Mutex::new(Vec::new()));
     let shards = (0..20).map(|number| {
         let ended = ended.clone();
@@ -77,12 +78,12 @@ fn sources_of_one_type_give_a_vec_in_order_though_the_last_was_first() {
 }
 
 #[test]
-fn combine_maps_the_answers_and_is_not_asked_after_a_failure() {
-    // Section 5: "`.combine(f)` maps the outputs"; "Nothing partial is returned on failure".
+fn map_maps_the_answers_and_is_not_asked_after_a_failure() {
+    // Section 5: "anything after `.map(f)`"; "nothing partial".
     let sum = Aggregator::in_place()
         .source("one", given(1_u8))
         .source("two", given(2_u32))
-        .combine(|(one, two)| u32::from(one) + two);
+        .map(|(one, two)| u32::from(one) + two);
     assert_eq!(
         block_on(sum.aggregate(&Context::background(), ())).unwrap(),
         3
@@ -91,7 +92,7 @@ fn combine_maps_the_answers_and_is_not_asked_after_a_failure() {
     let broken = Aggregator::in_place()
         .source("one", given(1))
         .source("two", |_: Context, ()| ready(Err::<u32, _>("refused")))
-        .combine(|_| -> u32 { unreachable!("there are not two answers") });
+        .map(|_| -> u32 { unreachable!("there are not two answers") });
     let error = block_on(broken.aggregate(&Context::background(), ())).unwrap_err();
     assert_eq!(error.to_string(), "two: refused");
 }
@@ -111,7 +112,7 @@ impl Source<usize> for Table {
 
 #[test]
 fn a_type_of_the_users_is_a_source_and_each_has_its_own_error() {
-    // Section 5: "a closure or a type of yours"; "Each source has its own error type; all meet in `Error`".
+    // Section 5: "async fn(Context, Request) -> Result<T, E>; a closure; a Source; an Aggregator".
     #[derive(Debug, PartialEq, thiserror::Error)]
     #[error("no such row")]
     struct NoRow;
@@ -169,7 +170,7 @@ fn every_source_starts_before_any_ends_with_the_same_context() {
 
 #[test]
 fn a_clone_shares_the_sources() {
-    // Section 5: "An aggregator is built once, is cheap to clone".
+    // Section 5: "Clone is a reference count".
     let held = Arc::new(());
     let its_held = held.clone();
     let aggregator = Aggregator::in_place().source("one", move |_: Context, ()| {
@@ -262,4 +263,152 @@ fn neither_request_nor_answer_is_logged() {
         !said.iter().any(|line| line.contains("hunter2")),
         "{said:?}"
     );
+}
+
+/// A source that counts its calls, and then answers, or not.
+fn counted(
+    count: &Count,
+    fails: bool,
+) -> impl Fn(Context, ()) -> Ready<Result<u32, &'static str>> + use<> {
+    let count = count.clone();
+    move |_, ()| {
+        count.add();
+        ready(if fails { Err("down") } else { Ok(5) })
+    }
+}
+
+#[test]
+fn once_one_has_failed_no_other_is_called_for_the_first_time() {
+    // Section 5: on an executor that comes late to the second, and in place.
+    let (first, second) = (Count::default(), Count::default());
+    let executor = Executor::new();
+    let both = Aggregator::new(executor.spawner())
+        .source("first", counted(&first, true))
+        .source("second", counted(&second, false));
+    let ctx = Context::background();
+    let error = executor.drive(both.aggregate(&ctx, ())).unwrap_err();
+    assert_eq!(error.to_string(), "first: down");
+    assert_eq!((first.get(), second.get()), (1, 0));
+
+    let both = Aggregator::in_place()
+        .source("first", counted(&first, true))
+        .source("second", counted(&second, false));
+    let error = block_on(both.aggregate(&ctx, ())).unwrap_err();
+    assert_eq!(error.to_string(), "first: down");
+    assert_eq!((first.get(), second.get()), (2, 0));
+}
+
+#[test]
+fn executor_that_comes_after_the_deadline_calls_no_source() {
+    // Section 4: "nor by an executor that comes late to a task it already has".
+    let (clock, ctx) = manual();
+    let (called, executor) = (Count::default(), Executor::new());
+    let dashboard = Aggregator::new(executor.spawner())
+        .with_name("dashboard")
+        .source("first", counted(&called, false))
+        .source("second", counted(&called, false));
+    let mut aggregation = Polled::new(dashboard.aggregate(&ctx, ()));
+    assert!(aggregation.is_pending());
+    clock.advance(5 * SECOND);
+    executor.run();
+    let error = aggregation.ready().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "context deadline exceeded: dashboard's timeout of 5s (waiting for first, second)"
+    );
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+    assert_eq!(
+        error.cause().unwrap().to_string(),
+        "dashboard's timeout of 5s"
+    );
+    assert_eq!(called.get(), 0);
+}
+
+/// What the function panics with.
+fn panic_of<T>(function: impl FnOnce() -> T) -> String {
+    let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(function));
+    let payload = payload.err().expect("it panics");
+    match payload.downcast::<String>() {
+        Ok(text) => *text,
+        Err(other) => (*other.downcast_ref::<&str>().expect("a text")).to_owned(),
+    }
+}
+
+#[test]
+fn calls_out_of_order_panic_and_say_which_belongs_before_which() {
+    // Section 5: "`source` or `sources`, then at most one `settled`, then `map` or `join`".
+    let one = || Aggregator::<(), ()>::in_place().source("one", given(1));
+    let many = || Aggregator::<(), ()>::in_place().sources([("one", given(1))]);
+    let cases = [
+        (
+            panic_of(|| one().settled().source("two", given(2))),
+            ["`source`", "`settled`"],
+        ),
+        (
+            panic_of(|| one().map(|one| one).source("two", given(2))),
+            ["`source`", "`map`"],
+        ),
+        (
+            panic_of(|| one().map(drop).sources([("two", given(2))])),
+            ["`sources`", "`map`"],
+        ),
+        (
+            panic_of(|| one().map(|one| one).settled()),
+            ["`settled`", "`map`"],
+        ),
+        (
+            panic_of(|| one().settled().settled()),
+            ["`settled`", "`settled`"],
+        ),
+        (
+            panic_of(|| many().map(|one| one).settled()),
+            ["`settled`", "`map`"],
+        ),
+        (
+            panic_of(|| many().settled().settled()),
+            ["`settled`", "`settled`"],
+        ),
+        (
+            panic_of(|| one().join("").map(|line| (line,)).source("two", given(2))),
+            ["`source`", "`source`"],
+        ),
+    ];
+    for (said, names) in cases {
+        // With or without backticks: the wording is free, the two names are not.
+        assert!(
+            names
+                .iter()
+                .all(|name| said.contains(name.trim_matches('`'))),
+            "{names:?} in {said}"
+        );
+    }
+    // `with_…` stands anywhere.
+    let last = one()
+        .settled()
+        .map(|(one,)| one.unwrap())
+        .with_timeout(SECOND);
+    assert_eq!(
+        block_on(last.aggregate(&Context::background(), ())).unwrap(),
+        1
+    );
+}
+
+#[test]
+fn nested_error_is_had_back_by_value() {
+    // Section 6: "`downcast::<E>()`: through nesting", by value unless somebody else holds it.
+    #[derive(Debug, PartialEq, thiserror::Error)]
+    #[error("no row {0}")]
+    struct NoRow(String);
+
+    let inner = Aggregator::in_place().source("table", |_: Context, row: u32| {
+        ready(Err::<u32, _>(NoRow(row.to_string())))
+    });
+    let outer = Aggregator::in_place().source("page", inner);
+    let error = block_on(outer.aggregate(&Context::background(), 7)).unwrap_err();
+    assert_eq!(error.to_string(), "page: table: no row 7");
+    let held = error.clone();
+    let error = error.downcast::<NoRow>().unwrap_err();
+    assert_eq!(error.to_string(), "page: table: no row 7", "nothing lost");
+    drop(held);
+    assert_eq!(error.downcast::<NoRow>().unwrap(), NoRow("7".to_owned()));
 }

@@ -69,10 +69,18 @@ fn record_at_the_deadline_names_who_did_not_answer() {
     let [line] = &lines[..] else {
         panic!("{lines:?}")
     };
-    assert!(line.starts_with("ERROR aggregation failed: context deadline exceeded"));
-    let fields =
-        " source=profile, ads error=context deadline exceeded aggregation=aggregation elapsed=5s";
-    assert!(line.ends_with(fields), "{line}");
+    assert!(line.starts_with("ERROR aggregation failed"), "{line}");
+    let (text, fields) = line.split_once(" source=profile, ads error=").unwrap();
+    assert!(
+        text.contains("context deadline exceeded: aggregation's timeout of 5s"),
+        "{line}"
+    );
+    assert!(text.contains("profile, ads"), "{line}");
+    assert!(fields.contains("timeout of 5s"), "the root cause: {line}");
+    assert!(
+        fields.ends_with(" aggregation=aggregation elapsed=5s"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -111,7 +119,7 @@ fn many_sources_answer_in_their_order() {
     );
     let line = smol::block_on(dashboard().join(", ").aggregate(&ctx, 7));
     assert_eq!(line.unwrap(), "7, 8, 9");
-    let combined = dashboard().combine(|answers: Vec<u64>| answers.into_iter().sum::<u64>());
+    let combined = dashboard().map(|answers: Vec<u64>| answers.into_iter().sum::<u64>());
     assert_eq!(smol::block_on(combined.aggregate(&ctx, 7)).unwrap(), 24);
 }
 
@@ -162,7 +170,7 @@ fn straggler_limit_names_a_source_that_nobody_polls() {
     };
     assert_eq!(
         error.to_string(),
-        "still running 1s after they were cancelled: orders"
+        "still running 1s after they were canceled: orders"
     );
     drop(kept);
 }
@@ -173,11 +181,137 @@ fn debug_shows_the_options_and_the_sources() {
     let dashboard = Aggregator::new(smol::spawn)
         .source("profile", source)
         .source("orders", source)
-        .combine(|(profile, orders)| profile + orders);
+        .map(|(profile, orders)| profile + orders);
     assert_eq!(
         format!("{dashboard:?}"),
-        r#"Aggregator { name: "aggregation", timeout: 5s, sources: ("profile", "orders") }"#
+        r#"Aggregator { name: "aggregation", timeout: 5s, sources: ["profile", "orders"] }"#
     );
     let many = Aggregator::in_place().sources([("profile", source), ("orders", source)]);
     assert!(format!("{many:?}").ends_with(r#"sources: ["profile", "orders"] }"#));
+}
+
+#[test]
+fn record_reads_well_without_its_fields() {
+    // Section 5: "its text holds name, outcome, elapsed and the source concerned".
+    let (clock, ctx) = manual();
+    for fails in [false, true] {
+        let memory = listening(Level::Info);
+        let dashboard = Aggregator::in_place()
+            .with_name("dashboard")
+            .with_logger(memory.clone())
+            .source("profile", move |ctx: Context, _: u64| async move {
+                ctx.sleep(3 * SECOND).await.unwrap();
+                match fails {
+                    true => Err("connection refused"),
+                    false => Ok(5),
+                }
+            });
+        let mut aggregation = pin!(dashboard.aggregate(&ctx, 7));
+        assert!(poll(&mut aggregation, Waker::noop()).is_pending());
+        clock.advance(3 * SECOND);
+        assert!(poll(&mut aggregation, Waker::noop()).is_ready());
+        let lines = memory.1.lock().unwrap();
+        let [line] = &lines[..] else {
+            panic!("{lines:?}")
+        };
+        let text = line.split(" aggregation=").next().unwrap();
+        let text = text.split(" source=").next().unwrap();
+        let outcome = ["dashboard succeeded", "dashboard failed"][usize::from(fails)];
+        assert!(text.contains(outcome) && text.contains("3s"), "{text}");
+        assert_eq!(
+            text.contains("profile: connection refused"),
+            fails,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn record_of_a_dropped_aggregation_tells_after_how_long() {
+    // Section 5: "a dropped one too: \"dropped by its caller after …\"", level debug.
+    for (level, expected) in [(Level::Debug, 1), (Level::Info, 0)] {
+        let ((clock, ctx), memory) = (manual(), listening(level));
+        let dashboard = Aggregator::in_place()
+            .with_logger(memory.clone())
+            .source("profile", |_: Context, _: u64| {
+                pending::<Result<u32, Infallible>>()
+            });
+        let mut aggregation = Box::pin(dashboard.aggregate(&ctx, 7));
+        assert!(poll(&mut aggregation, Waker::noop()).is_pending());
+        clock.advance(3 * SECOND);
+        drop(aggregation);
+        let lines = memory.1.lock().unwrap();
+        assert_eq!(lines.len(), expected, "{lines:?}");
+        for line in &*lines {
+            assert!(line.starts_with("DEBUG "), "{line}");
+            assert!(line.contains("dropped by its caller after 3s"), "{line}");
+        }
+    }
+}
+
+/// A request whose clone panics.
+struct Unclonable;
+
+impl Clone for Unclonable {
+    fn clone(&self) -> Self {
+        panic!("no copy of this")
+    }
+}
+
+/// An answer that cannot be shown.
+struct Unshown;
+
+impl std::fmt::Display for Unshown {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("no word of this")
+    }
+}
+
+/// What an aggregation that panics leaves in the log.
+fn panicking(aggregation: impl FnOnce(Memory)) -> Vec<String> {
+    let memory = listening(Level::Trace);
+    let panics = std::panic::AssertUnwindSafe(|| aggregation(memory.clone()));
+    let _ = std::panic::catch_unwind(panics);
+    let lines = memory.1.lock().unwrap();
+    lines.clone()
+}
+
+#[test]
+fn record_of_a_panic_in_the_users_code() {
+    // Section 5: "also where `map`, a `Display` or the request's `Clone` panics".
+    let ctx = Context::background();
+    let answer = |_: Context, _: u64| ready(Ok::<_, Infallible>(5));
+    let mapped = panicking(|memory| {
+        let both = Aggregator::in_place()
+            .source("a", answer)
+            .source("b", answer);
+        let mapped = both
+            .with_logger(memory)
+            .map(|_| -> u64 { panic!("no map of this") });
+        drop(smol::block_on(mapped.aggregate(&ctx, 7)));
+    });
+    let shown = panicking(|memory| {
+        let unshown = |_: Context, _: u64| ready(Ok::<_, Infallible>(Unshown));
+        let line = Aggregator::in_place()
+            .with_logger(memory)
+            .source("a", unshown)
+            .join("");
+        drop(smol::block_on(line.aggregate(&ctx, 7)));
+    });
+    let cloned = panicking(|memory| {
+        let source = |_: Context, _: Unclonable| ready(Ok::<_, Infallible>(5));
+        let both = Aggregator::in_place()
+            .source("a", source)
+            .source("b", source);
+        drop(smol::block_on(
+            both.with_logger(memory).aggregate(&ctx, Unclonable),
+        ));
+    });
+    for lines in [mapped, shown, cloned] {
+        let [line] = &lines[..] else {
+            panic!("one record, not {lines:?}")
+        };
+        assert!(line.starts_with("ERROR "), "{line}");
+        assert!(line.contains("panicked"), "{line}");
+    }
 }

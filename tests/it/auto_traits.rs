@@ -2,8 +2,16 @@
 //!
 //! Nothing here runs: it compiles or it doesn't.
 
+use failfast::aggregator::TaskAggregator;
+use failfast::clock::*;
+use failfast::context::*;
+use failfast::group::*;
+use failfast::grpc::*;
+use failfast::observe::*;
+use failfast::policy::Attempt;
 use failfast::*;
-use std::fmt::Debug;
+use std::cell::Cell;
+use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::marker::PhantomPinned;
 use std::rc::Rc;
@@ -11,11 +19,6 @@ use std::sync::Arc;
 
 /// Thread-bound, as a payload.
 type NotSend = Rc<()>;
-/// A spawner as most are; what it returns is `Send`, and not always `Sync`.
-type SyncSpawner = fn(Task) -> std::cell::Cell<u8>;
-type RcSpawner = Rc<dyn Spawn<Task, Handle = ()>>;
-type SyncLocalSpawner = fn(LocalTask);
-type LocalSpawner = Rc<dyn Spawn<LocalTask, Handle = Rc<()>>>;
 
 macro_rules! is {
     ($($type:ty: { $($bound:tt)+ };)*) => {
@@ -46,55 +49,64 @@ macro_rules! is_not {
 }
 
 is! {
-    // Contexts: the observer travels anywhere; the canceller is one.
+    // Contexts: the observer travels anywhere; the canceller is one, and so is its clone.
     Context: { Clone + Default + Debug + Send + Sync + Unpin + 'static };
-    Canceller: { Debug + Send + Sync + Unpin + 'static };
+    Canceller: { Clone + Debug + Send + Sync + Unpin + 'static };
     Done: { Future<Output = ()> + Debug + Send + Sync + Unpin + 'static };
     OnDone: { Debug + Send + Sync + Unpin + 'static };
+    Attempt: { Copy + Eq + Debug + Send + Sync + Unpin + 'static };
     GrpcTimeoutError: { std::error::Error + Clone + Eq + Send + Sync + Unpin + 'static };
 
     // Clocks.
     SystemClock: { Clock + Copy + Default + Debug + Send + Sync + Unpin + 'static };
     ManualClock: { Clock + Clone + Default + Debug + Send + Sync + Unpin + 'static };
+    LocalClock: { Clock + Clone + Debug + Send + Sync + Unpin + 'static };
     Sleep: { Future<Output = Result<(), TimerError>> + Debug + Send + Sync + Unpin + 'static };
     TimerError: { std::error::Error + Clone + Eq + Send + Sync + Unpin + 'static };
 
     // Errors: `Clone + Send + Sync`, as Go's `error` is.
     Error: { std::error::Error + Clone + Debug + Send + Sync + Unpin + 'static };
-    ContextError: { std::error::Error + Copy + Eq + Hash + Debug + Send + Sync + Unpin + 'static };
+    ErrorKind: { Copy + Eq + Debug + Send + Sync + Unpin + 'static };
+    ContextError: { std::error::Error + Clone + Eq + Debug + Send + Sync + Unpin + 'static };
+    ContextErrorKind: { Copy + Eq + Debug + Send + Sync + Unpin + 'static };
     Cause: { std::error::Error + Clone + Debug + Send + Sync + Unpin + 'static };
-    Failure: { std::fmt::Display + Clone + Debug + Send + Sync + Unpin + 'static };
-    Panic: { std::fmt::Display + Clone + Debug + Send + Sync + Unpin + 'static };
-    Others<'static>: { Copy + Debug + Send + Sync + Unpin };
-    Name: { std::fmt::Display + Clone + Eq + Hash + Debug + Send + Sync + Unpin + 'static };
-    Names: { Clone + Eq + Debug + Send + Sync + Unpin + 'static };
+    Name: { Display + Clone + Ord + Hash + Debug + std::borrow::Borrow<str> + Send + Sync + Unpin + 'static };
     BoxError: { Debug + Send + Sync + Unpin + 'static };
 
-    // What executors are given.
-    Task: { Future<Output = ()> + Flavour + Debug + Send + Unpin + 'static };
-    LocalTask: { Future<Output = ()> + Flavour + Debug + Unpin + 'static };
+    // What executors are given; some ask for `Sync`.
+    Task: { Future<Output = ()> + Debug + Send + Sync + Unpin + 'static };
+    LocalTask: { Future<Output = ()> + Debug + Unpin + 'static };
 
-    // Groups: as shareable as the spawner, whatever the results.
-    Group<SyncSpawner, u8>: { Debug + Send + Sync + Unpin + 'static };
-    Group<SyncSpawner, std::cell::Cell<u8>>: { Send + Sync };
-    Group<SyncSpawner, u8>: { futures::Stream<Item = Result<u8, Error>> };
-    Group<InPlace<Task>, u8>: { Debug + Send + Sync + Unpin + 'static };
-    GroupHandle<SyncSpawner, u8>: { Clone + Debug + Send + Sync + Unpin + 'static };
-    LocalGroup<LocalSpawner, NotSend>: { Debug + Unpin + 'static };
-    LocalGroup<LocalSpawner, NotSend>: { futures::Stream<Item = Result<NotSend, Error>> };
-    LocalGroup<InPlace<LocalTask>, NotSend>: { Debug + Unpin + 'static };
-    GroupHandle<LocalSpawner, NotSend, LocalTask>: { Clone + Debug + Unpin + 'static };
-    Group<SyncSpawner, PhantomPinned>: { Unpin };
+    // Groups: shareable wherever the results can travel, though they are not `Sync`.
+    Group<u8>: { Debug + Send + Sync + Unpin + 'static };
+    Group<Cell<u8>>: { Send + Sync };
+    Group<u8>: { futures::Stream<Item = Result<u8, Error>> };
+    Group<PhantomPinned>: { Unpin };
+    InPlaceGroup<'static, u8>: { Debug + Send + Sync + Unpin + 'static };
+    InPlaceGroup<'static, Cell<u8>>: { Send + Sync };
+    InPlaceGroup<'static, u8>: { futures::Stream<Item = Result<u8, Error>> };
+    GroupHandle<u8>: { Clone + Debug + Send + Sync + Unpin + 'static };
+    GroupHandle<Cell<u8>>: { Send + Sync };
+    GroupHandle<Cell<u8>, Scoped<'static>>: { Clone + Send + Sync + Unpin };
+    LocalGroup<NotSend>: { Debug + Unpin + 'static };
+    LocalGroup<NotSend>: { futures::Stream<Item = Result<NotSend, Error>> };
+    LocalInPlaceGroup<'static, NotSend>: { Debug + Unpin + 'static };
+    LocalInPlaceGroup<'static, NotSend>: { futures::Stream<Item = Result<NotSend, Error>> };
+    GroupHandle<NotSend, LocalTask>: { Clone + Debug + Unpin + 'static };
+    Fork<u8>: { Future<Output = Result<u8, Error>> + Debug + Send + Sync + Unpin + 'static };
+    Fork<Cell<u8>>: { Send + Sync };
+    Fork<NotSend>: { Unpin };
     Ending: { Copy + Default + Eq + Debug + Send + Sync + Unpin + 'static };
-    Snapshot: { Clone + std::fmt::Display + Debug + Send + Sync + Unpin + 'static };
+    Snapshot: { Clone + Display + Debug + Send + Sync + Unpin + 'static };
     TaskSnapshot: { Clone + Debug + Send + Sync + Unpin + 'static };
     TaskState: { Copy + Eq + Debug + Send + Sync + Unpin + 'static };
 
-    // Aggregators: built once, cloned and shared, whatever the request.
-    Aggregator<OnExecutor<SyncSpawner>, NotSend, (), AsIs>: { Clone + Debug + Send + Sync + Unpin + 'static };
-    Aggregator<InCaller, u64, Many<SyncSpawner>, Joined>: { Clone + Debug + Send + Sync + Unpin + 'static };
-    LocalAggregator<OnExecutor<LocalSpawner>, NotSend, (), AsIs>: { Clone + Debug + Unpin + 'static };
-    Combined<SyncSpawner>: { Clone + Debug + Send + Sync + Unpin + 'static };
+    // Aggregators: built once, cloned and shared, whatever the request and the answer.
+    Aggregator<NotSend, NotSend>: { Clone + Debug + Send + Sync + Unpin + 'static };
+    Aggregator<u64, Vec<u32>>: { Source<u64, Output = Vec<u32>, Error = Error> };
+    LocalAggregator<NotSend, NotSend>: { Clone + Debug + Unpin + 'static };
+    LocalAggregator<NotSend, NotSend>: { Source<NotSend, Output = NotSend> };
+    TaskAggregator<u64, u32, Task>: { Clone + Debug + Send + Sync + Unpin + 'static };
     LogFields: { Clone + Default + Debug + Send + Sync + Unpin + 'static };
 
     // Object safety.
@@ -106,22 +118,39 @@ is! {
 }
 
 is_not! {
-    // One can cancel, once.
-    Canceller: Clone;
     // A callee gets an observer: there is no way from here to there.
     Context: Into<Canceller>;
     Task: Clone;
     LocalTask: Send;
     LocalTask: Sync;
-    // A group is waited for once.
-    Group<SyncSpawner, u8>: Clone;
+    // A group is waited for once, and so is a fork.
+    Group<u8>: Clone;
+    Fork<u8>: Clone;
+    // Its results can't leave their thread, nor can it.
+    Group<NotSend>: Send;
+    Group<NotSend>: Sync;
+    Fork<NotSend>: Send;
     // Its tasks may be on its thread, and nowhere else.
-    LocalGroup<SyncLocalSpawner, u8>: Send;
-    LocalGroup<SyncLocalSpawner, u8>: Sync;
-    LocalGroup<InPlace<LocalTask>, u8>: Send;
-    GroupHandle<SyncLocalSpawner, u8, LocalTask>: Send;
-    Group<RcSpawner, u8>: Send;
+    LocalGroup<u8>: Send;
+    LocalGroup<u8>: Sync;
+    LocalInPlaceGroup<'static, u8>: Send;
+    LocalInPlaceGroup<'static, u8>: Sync;
+    GroupHandle<u8, LocalTask>: Send;
+    GroupHandle<u8, LocalTask>: Sync;
+    GroupHandle<u8, LocalScoped<'static>>: Send;
+    LocalAggregator<u8, u8>: Send;
+    LocalAggregator<u8, u8>: Sync;
 }
+
+/// One word, and so is a result that has nothing else to say.
+const _: () = {
+    use std::mem::size_of;
+    const WORD: usize = size_of::<usize>();
+    assert!(size_of::<Error>() == WORD);
+    assert!(size_of::<Result<(), Error>>() == WORD);
+    assert!(size_of::<ContextError>() == WORD);
+    assert!(size_of::<Result<(), ContextError>>() == WORD);
+};
 
 mod futures_of {
     //! The futures have no names: what they are is asked of values.
@@ -147,6 +176,8 @@ mod futures_of {
         drop(is_static(is_send(ctx.done())));
         drop(is_static(is_send(ctx.run(async { 5 }))));
         drop(is_static(is_send(ctx.sleep(std::time::Duration::ZERO))));
+        drop(is_static(is_send(ctx.try_run(source(ctx.clone(), ())))));
+        drop(is_static(is_send(ctx.shield(async { 5 }))));
         drop(is_static(ctx.run(async {
             let _ = Rc::new(5);
         })));
@@ -154,13 +185,18 @@ mod futures_of {
 
     #[test]
     fn groups() {
-        let group = || Group::<_, u8>::new(smol::spawn::<()>);
+        let group = || Group::<u8>::new(smol::spawn::<()>);
         drop(is_static(is_send(group().wait())));
         drop(is_static(is_send(group().wait_named())));
         drop(is_static(is_send(group().outcomes())));
+        drop(is_send(group().run(async { Ok(5) })));
         drop(is_send(group().next()));
         drop(is_send(group().ready()));
-        let in_place = Group::<_, u8>::in_place(&Context::background());
+        drop(is_send(group().handle().ready()));
+        drop(is_static(is_send(
+            group().ordered(0..3, |n| async move { Ok::<_, Infallible>(n) }),
+        )));
+        let in_place = InPlaceGroup::<u8>::new(&Context::background());
         drop(is_static(is_send(in_place.wait())));
     }
 
@@ -169,6 +205,7 @@ mod futures_of {
         let ctx = Context::background();
         let executor = Aggregator::new(smol::spawn).source("five", source);
         drop(is_send(executor.aggregate(&ctx, ())));
+        drop(is_static(is_send(executor.fetch(ctx.clone(), ()))));
         let in_place = Aggregator::in_place().source("five", source);
         drop(is_send(in_place.aggregate(&ctx, ())));
     }

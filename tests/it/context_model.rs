@@ -4,7 +4,9 @@
 //! somebody asks. Nobody must be able to tell.
 
 use crate::support::{Count, counting, manual, poll};
-use failfast::{Canceller, Context, ContextError, Done, ManualClock, OnDone};
+use failfast::clock::ManualClock;
+use failfast::context::{ContextErrorKind, Done, OnDone};
+use failfast::{Canceller, Context};
 use fastrand::Rng;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::task::{Poll, Waker};
@@ -13,7 +15,7 @@ use std::time::{Duration, Instant};
 const PROGRAMS: u64 = 3_000;
 const STEPS: usize = 60;
 
-type End = (ContextError, String);
+type End = (ContextErrorKind, String);
 
 /// What can end: a layer of a context that has a lifetime of its own.
 struct Life {
@@ -131,7 +133,7 @@ impl World {
             .iter()
             .find_map(|&life| self.lives[life].ended.clone());
         let late = deadline.is_some_and(|at| at <= self.now);
-        let ended = ended.or(late.then_some((ContextError::DeadlineExceeded, cause)));
+        let ended = ended.or(late.then_some((ContextErrorKind::DeadlineExceeded, cause)));
         let inherited = above.iter().filter_map(|&life| self.lives[life].effective);
         self.lives.push(Life {
             effective: inherited.chain(deadline).min(),
@@ -227,12 +229,15 @@ impl World {
                 drop(canceller);
                 self.end(
                     life,
-                    (ContextError::Canceled, "context canceled".to_owned()),
+                    (
+                        ContextErrorKind::Canceled,
+                        "its canceller was dropped".to_owned(),
+                    ),
                 );
             }
             kept => {
                 canceller.cancel_with(cause.clone());
-                self.end(life, (ContextError::Canceled, cause));
+                self.end(life, (ContextErrorKind::Canceled, cause));
                 if kept == 1 {
                     self.lives[life].canceller = Some(canceller); // and once more, later, to no effect
                 }
@@ -282,7 +287,10 @@ impl World {
         for (at, life) in passed {
             self.end(
                 life,
-                (ContextError::DeadlineExceeded, format!("deadline {at:?}")),
+                (
+                    ContextErrorKind::DeadlineExceeded,
+                    format!("deadline {at:?}"),
+                ),
             );
         }
     }
@@ -400,7 +408,7 @@ impl World {
         let end = self.ended(*life).cloned();
         match self.random.u8(..3) {
             0 => assert_eq!(ctx.is_done(), end.is_some(), "done of {ctx:?}"),
-            1 => assert_eq!(ctx.err(), end.as_ref().map(|end| end.0), "error of {ctx:?}"),
+            1 => assert_eq!(kind(ctx), end.as_ref().map(|end| end.0), "error of {ctx:?}"),
             _ => {}
         }
         let cause = ctx.cause().map(|cause| cause.to_string());
@@ -410,8 +418,8 @@ impl World {
             "cause of {ctx:?}"
         );
         assert_eq!(
-            (ctx.is_done(), ctx.err()),
-            (end.is_some(), end.map(|end| end.0))
+            (ctx.is_done(), kind(ctx)),
+            (end.is_some(), end.as_ref().map(|end| end.0))
         );
         let deadline = life.and_then(|life| self.lives[life].effective);
         assert_eq!(
@@ -421,7 +429,10 @@ impl World {
         );
         assert_eq!(
             ctx.remaining(),
-            deadline.map(|at| at.saturating_sub(self.now))
+            deadline.map(|at| match end {
+                Some(_) => Duration::ZERO,
+                None => at - self.now,
+            })
         );
         assert_eq!(ctx.value(), value.as_ref(), "value of {ctx:?}");
     }
@@ -444,6 +455,10 @@ impl World {
         self.callbacks.clear();
         assert_eq!(self.clock.armed(), 0);
     }
+}
+
+fn kind(ctx: &Context) -> Option<ContextErrorKind> {
+    ctx.err().map(|error| error.kind())
 }
 
 /// Runs program `seed`; says which it was if it fails.

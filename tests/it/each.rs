@@ -2,20 +2,16 @@
 //! cases are among them, written anew.
 
 use crate::executor::{Executor, Living, Polled, remote};
-use failfast::{Context, Group};
+use crate::support::at_most;
+use failfast::{Context, ErrorKind, Group, InPlaceGroup};
 use futures::channel::mpsc;
 use futures::executor::block_on;
 use futures::stream;
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{pending, ready};
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-
-fn at_most(limit: usize) -> NonZeroUsize {
-    NonZeroUsize::new(limit).unwrap()
-}
 
 /// conc `iter`, "empty": "results in order, fail fast" of nothing.
 #[test]
@@ -45,7 +41,7 @@ fn results_are_in_order_though_the_last_finished_first() {
 #[test]
 fn limit_is_kept_in_place_too() {
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let group = Group::in_place(&Context::background()).with_limit(at_most(7));
+    let group = InPlaceGroup::new(&Context::background()).with_limit(at_most(7));
     let mapped = block_on(group.try_map(0..1_000, |n| {
         let (running, most) = (running.clone(), most.clone());
         async move {
@@ -136,6 +132,55 @@ fn ended_parent_maps_nothing() {
     group.spawn(ready(Ok::<_, Infallible>(1)));
     let mapped =
         executor.drive(group.try_map_stream(stream::repeat(2), |n| ready(Ok::<_, Infallible>(n))));
-    assert_eq!(mapped.unwrap_err().to_string(), "context canceled: closed");
+    let error = mapped.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Canceled);
+    assert_eq!(error.cause().unwrap().to_string(), "closed");
+    assert!(
+        error.to_string().starts_with("context canceled: closed"),
+        "{error}"
+    );
     assert_eq!(executor.spawned(), 0);
+}
+
+/// "`try_map`, `try_for_each`, `ordered` are an error unless every item was taken": also after `stop`, which alone is
+/// none.
+#[test]
+fn group_is_stopped_before_every_item_was_taken() {
+    for map in [true, false] {
+        let executor = Executor::new();
+        let living = Living::default();
+        let group = Group::<u32>::new(executor.spawner()).with_limit(at_most(1));
+        let handle = group.handle();
+        let taken = Cell::new(0);
+        let items = (0..10).inspect(|_| taken.set(taken.get() + 1));
+        let task = |_| {
+            let (_, task) = remote::<u32, Infallible>(&living);
+            task
+        };
+        let mut each = Polled::new(async {
+            match map {
+                true => group.try_map(items, task).await.map(drop),
+                false => group.try_for_each(items, task).await,
+            }
+        });
+        assert!(each.is_pending());
+        handle.stop();
+        let error = executor.finish(&mut each).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Canceled);
+        drop(each);
+        assert_eq!((taken.get(), living.count()), (1, 0));
+    }
+}
+
+/// … and once every item was taken, `stop` is no error.
+#[test]
+fn group_is_stopped_after_every_item_was_taken() {
+    let executor = Executor::new();
+    let group = Group::<u32>::new(executor.spawner());
+    let handle = group.handle();
+    let mut mapped = Polled::new(group.try_map(0..3, |n| ready(Ok::<_, Infallible>(n))));
+    assert!(mapped.is_pending());
+    executor.run();
+    handle.stop();
+    assert_eq!(mapped.ready().unwrap(), [0, 1, 2]);
 }

@@ -1,10 +1,12 @@
 //! What several test modules share: an executor whose every turn the test takes itself, a future that is
 //! polled by hand, and counters of what is alive.
 
-use failfast::{LocalTask, Spawn, Task};
+use crate::support::eventually;
+use failfast::{Group, LocalTask, Spawn, Task};
 use futures::channel::oneshot;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -44,6 +46,8 @@ pub(crate) fn on_wake(action: impl Fn() + Send + Sync + 'static) -> Waker {
 /// A single-threaded executor, deterministic: tasks are polled when the test says so, in its order.
 pub(crate) struct Manual<M = Task> {
     tasks: Rc<RefCell<Vec<Slot<M>>>>,
+    /// Whether a task was dropped before it had ended.
+    lost: Cell<bool>,
     woken: Arc<Mutex<VecDeque<usize>>>,
 }
 
@@ -103,6 +107,7 @@ impl<M: Future<Output = ()> + Unpin> Executor<M> {
         Self {
             manual: Manual {
                 tasks: Rc::default(),
+                lost: Cell::new(false),
                 woken: Arc::default(),
             },
             shared: Shared {
@@ -188,11 +193,14 @@ impl<M: Future<Output = ()> + Unpin> Executor<M> {
         }
     }
 
-    /// Drops the task, as an executor does that is shut down.
+    /// Drops the task, as an executor does that is shut down. Whoever that wakes is woken from another thread,
+    /// a little later.
     pub(crate) fn lose(&self, index: usize) {
         self.collect();
         let task = self.manual.tasks.borrow_mut()[index].task.take();
+        self.manual.lost.set(true);
         drop(task);
+        settle_losses();
     }
 
     /// How many tasks there have been.
@@ -223,15 +231,24 @@ impl<M: Future<Output = ()> + Unpin> Executor<M> {
     }
 
     /// Runs the tasks and `future` in turn until that is ready. Fails at once where real executors would
-    /// hang: nobody is woken, and nobody will be.
+    /// hang: nobody is woken, and nobody will be; only after a loss, some time is given to who wakes.
     pub(crate) fn drive<F: Future>(&self, future: F) -> F::Output {
-        let mut polled = Polled::new(future);
+        self.finish(&mut Polled::new(future))
+    }
+
+    /// [`drive`](Self::drive), for what has been polled before.
+    pub(crate) fn finish<O>(&self, polled: &mut Polled<'_, O>) -> O {
         loop {
             if let Poll::Ready(output) = polled.poll() {
                 return output;
             }
             self.run();
-            assert!(polled.is_woken(), "hangs: nobody is awake");
+            if !polled.is_woken() {
+                assert!(self.manual.lost.get(), "hangs: nobody is awake");
+                eventually("woken by the loss", || {
+                    polled.is_woken() || !self.woken().is_empty()
+                });
+            }
         }
     }
 }
@@ -350,6 +367,19 @@ where
         }
     };
     (Remote(sender), future)
+}
+
+/// Waits, for a moment at most, until those who are woken by a loss so far have been: what a lost task wakes is woken
+/// from another thread, and a loss of our own is the last in that line. Nothing depends on it but that a test is the
+/// same each time.
+pub(crate) fn settle_losses() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let group = Group::<()>::new(drop::<Task>);
+    let _callback = group.context().on_done(move || {
+        let _ = sender.send(());
+    });
+    group.spawn(std::future::pending::<Result<(), Infallible>>());
+    let _ = receiver.recv_timeout(Duration::from_millis(50));
 }
 
 /// Runs the test on a thread of its own, and fails if it takes longer than any machine needs.

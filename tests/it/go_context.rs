@@ -1,14 +1,15 @@
 //! Go's own cases for `context` (context_test.go, x_test.go, afterfunc_test.go), written anew.
 
+use crate::context::{canceled, deadline_exceeded};
 use crate::support::{Count, GENEROUS, SECOND, counting, eventually, manual, poll};
-use failfast::{Canceller, Context, ContextError, ManualClock};
+use failfast::clock::ManualClock;
+use failfast::context::ContextErrorKind::{self, Canceled, DeadlineExceeded};
+use failfast::{Canceller, Context};
 use futures::FutureExt;
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;
-
-use ContextError::{Canceled, DeadlineExceeded};
 
 fn cause(ctx: &Context) -> Option<String> {
     ctx.cause().map(|cause| cause.to_string())
@@ -39,7 +40,7 @@ fn with_cancel() {
     assert!(!is_released(&ctx) && ctx.err().is_none());
     canceller.cancel();
     assert!(is_released(&ctx));
-    assert_eq!(ctx.err(), Some(Canceled));
+    assert_eq!(ctx.err(), Some(canceled()));
 }
 
 /// TestParentFinishesChild: an ended parent ends cancelable, value and timed children, direct and grand, with
@@ -60,10 +61,10 @@ fn parent_finishes_child() {
     );
     canceller.cancel();
     for ctx in family {
-        assert!(is_released(ctx) && ctx.err() == Some(Canceled));
+        assert!(is_released(ctx) && ctx.err() == Some(canceled()));
     }
     let (born, _keep) = value.with_cancel();
-    assert!(is_released(&born) && born.err() == Some(Canceled));
+    assert!(is_released(&born) && born.err() == Some(canceled()));
     assert_eq!(clock.armed(), 0);
 }
 
@@ -74,7 +75,7 @@ fn child_finishes_first() {
     for parent in [Context::background(), cancelable] {
         let (child, canceller) = parent.with_cancel();
         canceller.cancel();
-        assert!(is_released(&child) && child.err() == Some(Canceled));
+        assert!(is_released(&child) && child.err() == Some(canceled()));
         assert!(!is_released(&parent) && parent.err().is_none());
     }
 }
@@ -88,7 +89,7 @@ fn ends_after(clock: &ManualClock, ctx: &Context, after: Duration) {
     assert_eq!(woken.get(), 0);
     clock.advance(Duration::from_nanos(1));
     assert_eq!((woken.get(), poll(&mut done, &waker)), (1, Poll::Ready(())));
-    assert_eq!(ctx.err(), Some(DeadlineExceeded));
+    assert_eq!(ctx.err(), Some(deadline_exceeded()));
 }
 
 /// TestDeadline: alone, under a value, and with a later one on top: the earlier counts. Past ones end at once.
@@ -133,9 +134,9 @@ fn canceled_timeout() {
     let (clock, root) = manual();
     let (ctx, canceller) = root.with_timeout(SECOND).with_value(1).with_cancel();
     canceller.cancel();
-    assert!(is_released(&ctx) && ctx.err() == Some(Canceled));
+    assert!(is_released(&ctx) && ctx.err() == Some(canceled()));
     clock.advance(SECOND * 2);
-    assert_eq!(ctx.err(), Some(Canceled));
+    assert_eq!(ctx.err(), Some(canceled()));
 }
 
 /// TestValues: each key finds its own value, the nearest; a nil key there is a missing type here. Go compares
@@ -194,7 +195,7 @@ fn simultaneous_cancels() {
         .collect();
     for ctx in &nodes {
         smol::block_on(ctx.done());
-        assert_eq!(ctx.err(), Some(Canceled));
+        assert_eq!(ctx.err(), Some(canceled()));
     }
     threads
         .into_iter()
@@ -293,7 +294,11 @@ fn layers(cancel: bool) {
         } else {
             clock.advance(SECOND);
         }
-        let ended = if cancel { Canceled } else { DeadlineExceeded };
+        let ended = if cancel {
+            canceled()
+        } else {
+            deadline_exceeded()
+        };
         assert!(is_released(&ctx) && ctx.err() == Some(ended));
         assert_eq!(ctx.value::<Level>().map(|level| level.0), last);
         assert_eq!(clock.armed(), 0);
@@ -310,7 +315,7 @@ fn with_cancel_of_canceled_parent() {
     assert!(is_released(&child));
     assert_eq!(
         (child.err(), cause(&child)),
-        (Some(Canceled), cause(&parent))
+        (Some(canceled()), cause(&parent))
     );
 }
 
@@ -325,7 +330,7 @@ fn value_of_unit_type() {
 /// no net.Error, no nil parent, and no way to bring a context type of one's own: `Context` is a struct.
 #[test]
 fn deadline_exceeded_is_an_error_like_any_other() {
-    let error: Box<dyn std::error::Error + Send + Sync> = DeadlineExceeded.into();
+    let error: Box<dyn std::error::Error + Send + Sync> = deadline_exceeded().into();
     assert_eq!(error.to_string(), "context deadline exceeded");
 }
 
@@ -336,7 +341,7 @@ mod causes {
     type Row = (
         &'static str,
         fn() -> Context,
-        Option<ContextError>,
+        Option<ContextErrorKind>,
         Option<&'static str>,
     );
 
@@ -513,7 +518,7 @@ mod causes {
         for (name, make, error, why) in ROWS {
             let ctx = make();
             assert_eq!(
-                (ctx.err(), cause(&ctx).as_deref()),
+                (ctx.err().map(|error| error.kind()), cause(&ctx).as_deref()),
                 (*error, *why),
                 "{name}"
             );

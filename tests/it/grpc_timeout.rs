@@ -2,7 +2,7 @@
 //! `TimeoutValue → {positive integer as ASCII string of at most 8 digits}`, `TimeoutUnit → H M S m u n`.
 
 use crate::support::{SECOND, manual};
-use failfast::{from_grpc_timeout, to_grpc_timeout};
+use failfast::grpc::{from_grpc_timeout, to_grpc_timeout};
 use proptest::prelude::*;
 use std::time::Duration;
 

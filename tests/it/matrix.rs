@@ -1,17 +1,20 @@
-//! The conformance suite: written once, run on every runtime, in both flavours, and without any.
+//! The conformance suite: written once, run on every runtime, in both flavors, and without any.
 //!
 //! | file | owns |
 //! |---|---|
 //! | `matrix/cases/…` | the cases: the kata's rows, and what of groups and contexts a runtime could spoil |
-//! | `matrix/send.rs`, `matrix/local.rs` | the flavours: the same cases over `Group` and over `LocalGroup` |
+//! | `matrix/send.rs`, `matrix/local.rs` | the same cases over `Group` and over `LocalGroup` |
+//! | `matrix/scoped.rs`, `matrix/local_scoped.rs` | and over `InPlaceGroup` and `LocalInPlaceGroup` |
 //! | `matrix/tools.rs` | gates, drop counters, a logger that remembers |
 //! | any other | one runtime: how to run a scenario there, how to spawn, how to sleep |
 //!
 //! To add a runtime: write such a file, and name it below.
 
+use failfast::aggregator::TaskAggregator;
+use failfast::group::{LocalScoped, Scoped, TaskGroup};
 use failfast::{
-    Aggregator, AsIs, Context, Flavour, Group, Host, InCaller, InPlace, LocalAggregator,
-    LocalGroup, LocalTask, OnExecutor, Spawn, Task, TaskAggregator, TaskGroup,
+    Aggregator, Context, Group, InPlaceGroup, LocalAggregator, LocalGroup, LocalInPlaceGroup,
+    LocalTask, Spawn, Task,
 };
 use futures::future::{Either, select};
 use std::pin::pin;
@@ -32,14 +35,14 @@ pub(crate) trait Runtime: 'static {
 
 /// Where tasks run: on an executor, or in place.
 pub(crate) trait Place: Clone + 'static {
-    type Flavour: Flavour;
-    type Spawner: Spawn<Self::Flavour> + 'static;
-    type Host: Host<Self::Flavour> + Clone + 'static;
+    /// What a group hands out: [`Task`], [`LocalTask`], [`Scoped`] or [`LocalScoped`].
+    type Member: 'static;
+    /// The same of an aggregator, which has two flavors only: [`Task`] or [`LocalTask`].
+    type Flavor: 'static;
 
-    fn group<T: Send + 'static>(&self, ctx: &Context)
-    -> TaskGroup<Self::Spawner, T, Self::Flavour>;
+    fn group<T: Send + 'static>(&self, ctx: &Context) -> TaskGroup<T, Self::Member>;
 
-    fn aggregator<R>(&self) -> TaskAggregator<Self::Host, R, (), AsIs, Self::Flavour>;
+    fn aggregator<R: Clone + Send + 'static>(&self) -> TaskAggregator<R, (), Self::Flavor>;
 }
 
 /// An executor, by its spawn function; `H` is what that returns.
@@ -69,23 +72,23 @@ impl<H> LocalExecutor<H> {
 }
 
 macro_rules! executor {
-    ($place:ident, $task:ident, $shared:ty, $group:ident, $aggregator:ident) => {
+    ($place:ident, $($handle:ident)?, $task:ident, $group:ident, $aggregator:ident) => {
         impl<H> Clone for $place<H> {
             fn clone(&self) -> Self {
                 Self(self.0.clone())
             }
         }
 
-        impl<H: 'static> Place for $place<H> {
-            type Flavour = $task;
-            type Spawner = $shared;
-            type Host = OnExecutor<$shared>;
+        impl<H: $($handle +)? 'static> Place for $place<H> {
+            type Member = $task;
+            type Flavor = $task;
 
-            fn group<T: Send + 'static>(&self, ctx: &Context) -> $group<$shared, T> {
+            #[track_caller]
+            fn group<T: Send + 'static>(&self, ctx: &Context) -> $group<T> {
                 $group::with_context(ctx, self.0.clone()).0
             }
 
-            fn aggregator<R>(&self) -> $aggregator<Self::Host, R, (), AsIs> {
+            fn aggregator<R: Clone + Send + 'static>(&self) -> $aggregator<R, ()> {
                 $aggregator::new(self.0.clone())
             }
         }
@@ -93,39 +96,33 @@ macro_rules! executor {
 }
 
 macro_rules! nowhere {
-    ($place:ident, $task:ident, $group:ident, $aggregator:ident) => {
+    ($place:ident, $member:ident, $task:ident, $group:ident, $aggregator:ident) => {
         impl Place for $place {
-            type Flavour = $task;
-            type Spawner = InPlace<$task>;
-            type Host = InCaller;
+            type Member = $member<'static>;
+            type Flavor = $task;
 
-            fn group<T: Send + 'static>(&self, ctx: &Context) -> $group<InPlace<$task>, T> {
-                $group::in_place(ctx)
+            #[track_caller]
+            fn group<T: Send + 'static>(&self, ctx: &Context) -> $group<'static, T> {
+                $group::new(ctx)
             }
 
-            fn aggregator<R>(&self) -> $aggregator<InCaller, R, (), AsIs> {
+            fn aggregator<R: Clone + Send + 'static>(&self) -> $aggregator<R, ()> {
                 $aggregator::in_place()
             }
         }
     };
 }
 
-executor!(
-    Executor,
-    Task,
-    Arc<dyn Spawn<Task, Handle = H> + Send + Sync>,
-    Group,
-    Aggregator
-);
-executor!(
-    LocalExecutor,
+executor!(Executor, Send, Task, Group, Aggregator);
+executor!(LocalExecutor, , LocalTask, LocalGroup, LocalAggregator);
+nowhere!(Nowhere, Scoped, Task, InPlaceGroup, Aggregator);
+nowhere!(
+    LocalNowhere,
+    LocalScoped,
     LocalTask,
-    Rc<dyn Spawn<LocalTask, Handle = H>>,
-    LocalGroup,
+    LocalInPlaceGroup,
     LocalAggregator
 );
-nowhere!(Nowhere, Task, Group, Aggregator);
-nowhere!(LocalNowhere, LocalTask, LocalGroup, LocalAggregator);
 
 /// Far longer than any case takes.
 const HANGS: Duration = Duration::from_secs(60);
@@ -142,8 +139,8 @@ fn play<R: Runtime>(scenario: impl AsyncFnOnce(R::Place)) {
 
 /// Every case as a test of its own. One that is missing here is dead code, and the lint tells.
 macro_rules! cases {
-    ($runtime:ty, $flavour:ident) => {
-        cases! { @ $runtime, $flavour,
+    ($runtime:ty, $flavor:ident) => {
+        cases! { @ $runtime, $flavor,
             kata: both_answer_in_source_order
             kata: slow_poke
             kata: domino
@@ -161,11 +158,23 @@ macro_rules! cases {
             kata: thousand_calls_at_once
             kata: log_on_success
             kata: log_on_failure
+            kata: log_levels_of_an_end
+            kata: log_level_of_ones_own
             kata: defaults
             kata: default_logger_is_the_global_one
             kata: each_option_alone
             kata: all_options_together
             kata: dropping_the_aggregation
+            aggregator: many_sources
+            aggregator: many_sources_and_one_fails
+            aggregator: many_sources_and_a_deadline
+            aggregator: many_sources_at_a_limit
+            aggregator: settled
+            aggregator: settled_sources
+            aggregator: settled_and_the_caller_cancels
+            aggregator: nested_aggregators
+            aggregator: nested_aggregators_and_the_outer_timeout
+            aggregator: dropped_aggregation_logs_one_debug_record
             group: empty_group
             group: results_in_order_of_spawning
             group: first_failure_is_recorded_and_siblings_are_gone
@@ -193,6 +202,30 @@ macro_rules! cases {
             group: settle
             group: first_ok
             group: quorum
+            group: fork_and_run
+            group: run_waits_for_the_tasks
+            group: fork_fails_and_the_body_echoes
+            group: forks_tell_how_they_ended
+            group: fork_is_canceled_alone
+            group: dropped_fork_goes_on
+            group: fork_awaited_at_the_limit
+            group: body_fails
+            group: body_panics
+            group: body_ends_with_the_group
+            group: stop
+            group: stop_before_the_first_task
+            group: run_after_stop
+            group: ordered
+            group: ordered_fails
+            group: handle_feeds_a_group_that_is_waited_for
+            group: handle_is_ready_when_there_is_room
+            group: handle_cancels
+            group: nothing_starts_late_by_spawn
+            group: nothing_starts_late_after_a_quick_task
+            group: nothing_starts_late_by_try_spawn
+            group: nothing_starts_late_by_a_handle
+            group: nothing_starts_late_from_the_queue
+            group: nothing_starts_late_in_a_loop
             context: done_wakes_every_waiter
             context: run_until_the_end
             context: run_to_completion
@@ -203,19 +236,25 @@ macro_rules! cases {
             context: on_done
             context: values_reach_the_tasks
             context: linked
+            context: check_and_try_run
+            context: try_run_fails
+            context: last_canceller_is_dropped
+            context: shield_holds_a_commit_through_a_siblings_failure
         }
     };
-    (@ $runtime:ty, $flavour:ident, $($file:ident: $case:ident)*) => {
+    (@ $runtime:ty, $flavor:ident, $($file:ident: $case:ident)*) => {
         $(
             #[test]
             fn $case() {
-                crate::matrix::$flavour::$file::$case::<$runtime>();
+                crate::matrix::$flavor::$file::$case::<$runtime>();
             }
         )*
     };
 }
 
 mod local;
+mod local_scoped;
+mod scoped;
 mod send;
 mod tools;
 

@@ -7,10 +7,9 @@
 
 use crate::executor::{Executor, Polled};
 use crate::support::eventually;
-use failfast::{
-    BoxError, Canceller, Context, Ending, Error, Group, InPlace, ManualClock, Spawn, Task,
-    TaskGroup,
-};
+use failfast::clock::ManualClock;
+use failfast::group::{Scoped, TaskGroup};
+use failfast::{BoxError, Canceller, Context, Ending, Error, ErrorKind, Group, InPlaceGroup, Task};
 use fastrand::Rng;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -45,6 +44,8 @@ enum Outcome {
     /// It succeeded when no success was wanted any more.
     Surplus,
     Error,
+    /// It returned what had ended its group.
+    Echo,
     Panic,
     Lost,
     Cancelled,
@@ -55,7 +56,7 @@ enum Outcome {
 enum End {
     Task,
     Context,
-    /// It had what it wanted, could not get it, or was dropped.
+    /// It had what it wanted, could not get it, was stopped, or was dropped.
     Itself,
 }
 
@@ -85,6 +86,7 @@ struct TaskModel {
     waker: Option<Waker>,
     admitted: bool,
     queued: bool,
+    started: bool,
     polls_after_end: usize,
     outcome: Option<Outcome>,
     gone: bool,
@@ -98,7 +100,8 @@ struct GroupModel {
     limit: usize,
     grace: bool,
     end: Option<End>,
-    first: Option<usize>,
+    /// Who failed before the end, by completion.
+    failures: Vec<usize>,
     flawed: bool,
     succeeded: usize,
     spawned: u32,
@@ -202,7 +205,10 @@ impl Model {
         let over = self.live_main(group) == 0 || possible < self.needed(group);
         assert!(
             this.waiting && over,
-            "group {group} has ended without a reason"
+            "group {group} has ended without a reason: {:?}, needs {}, {} succeeded",
+            this.ctx.cause(),
+            self.needed(group),
+            this.succeeded,
         );
         self.end(group, End::Itself);
     }
@@ -229,6 +235,11 @@ impl Model {
             task.admitted && !task.queued && !task.gone,
             "task {id} must not run"
         );
+        assert!(
+            task.started || this.end.is_none(),
+            "task {id} starts after the end"
+        );
+        task.started = true;
         task.polls_after_end += usize::from(this.end.is_some());
         assert!(
             this.grace || task.polls_after_end <= 1,
@@ -267,6 +278,7 @@ impl Model {
         self.tasks[id].gone = true;
         self.groups[group].finished.push_back(id);
         self.settle(group, id, outcome);
+        // Whoever drops a task that is lost starts no other: the next who looks does.
         if outcome != Outcome::Lost && self.groups[group].end.is_none() {
             self.start_one(group);
         }
@@ -283,11 +295,11 @@ impl Model {
                     self.end(group, End::Itself);
                 }
             }
-            Outcome::Surplus | Outcome::Cancelled => this.flawed |= !background,
+            Outcome::Surplus | Outcome::Cancelled | Outcome::Echo => this.flawed |= !background,
             Outcome::Error | Outcome::Panic | Outcome::Lost => {
                 this.flawed = true;
                 if this.end.is_none() {
-                    this.first.get_or_insert(id);
+                    this.failures.push(id);
                     if !tolerant {
                         self.end(group, End::Task);
                     }
@@ -298,18 +310,24 @@ impl Model {
 
     /// What `next` tells now: `None` if it has to wait.
     fn next(&mut self, group: usize) -> Option<Told> {
-        while let Some(id) = self.groups[group].finished.pop_front() {
+        let tolerant = self.is_tolerant(group);
+        let outcomes = std::mem::take(&mut self.groups[group].finished);
+        let (background, mut main): (VecDeque<_>, VecDeque<_>) = outcomes
+            .into_iter()
+            .partition(|id| self.tasks[*id].background);
+        self.groups[group].finished = background;
+        while let Some(id) = main.pop_front() {
             self.tasks[id].taken = true;
             match self.tasks[id].outcome {
-                Some(Outcome::Success) if !self.tasks[id].background => {
+                Some(Outcome::Success) => {
+                    self.groups[group].finished.append(&mut main);
                     return Some(Told::Value(id));
                 }
                 Some(Outcome::Error | Outcome::Panic | Outcome::Lost) => {
-                    if self.is_tolerant(group) {
-                        return Some(Told::Failure(id));
-                    }
-                    if self.groups[group].first == Some(id) {
-                        self.groups[group].told = true;
+                    let first = self.groups[group].failures.first() == Some(&id);
+                    if tolerant || first {
+                        self.groups[group].told |= !tolerant;
+                        self.groups[group].finished.append(&mut main);
                         return Some(Told::Failure(id));
                     }
                 }
@@ -319,12 +337,47 @@ impl Model {
         if self.live_main(group) > 0 {
             return None;
         }
-        let this = &mut self.groups[group];
-        if this.flawed && !this.told && this.end == Some(End::Context) {
-            this.told = true;
-            return Some(Told::Context);
+        Some(self.last_word(group))
+    }
+
+    /// What `next` tells when no outcome is to come: failures of background tasks, which have none; then the end.
+    fn last_word(&mut self, group: usize) -> Told {
+        let tolerant = self.is_tolerant(group);
+        while let Some(id) = self.groups[group].finished.pop_front() {
+            let outcome = self.tasks[id].outcome;
+            let failed = matches!(
+                outcome,
+                Some(Outcome::Error | Outcome::Panic | Outcome::Lost)
+            );
+            if tolerant && failed {
+                self.tasks[id].taken = true;
+                return Told::Failure(id);
+            }
         }
-        Some(Told::Nothing)
+        let this = &mut self.groups[group];
+        if !this.flawed || this.told {
+            return Told::Nothing;
+        }
+        let first = this.failures.first().copied().filter(|_| !tolerant);
+        match (first, this.end) {
+            (Some(id), _) => {
+                this.told = true;
+                Told::Failure(id)
+            }
+            (None, Some(End::Context)) => {
+                this.told = true;
+                Told::Context
+            }
+            _ => Told::Nothing,
+        }
+    }
+
+    /// The failure that the group ends with, if it does. One that was tolerated and that `next` has told is not
+    /// told again.
+    fn failure(&self, group: usize) -> Option<usize> {
+        let this = &self.groups[group];
+        let mut failures = this.failures.iter().copied();
+        failures.find(|id| !self.is_tolerant(group) || !self.tasks[*id].taken)
     }
 
     /// What `wait` returns, when all have ended.
@@ -332,7 +385,7 @@ impl Model {
         let this = &self.groups[group];
         let needed = self.needed(group);
         let context = (this.end == Some(End::Context)).then_some(Told::Context);
-        let failure = this.first.map(Told::Failure);
+        let failure = self.failure(group).map(Told::Failure);
         let error = match needed {
             0 => this.flawed.then_some(failure.or(context)).flatten(),
             _ => (this.succeeded < needed).then(|| context.or(failure).unwrap_or(Told::Quorum)),
@@ -398,6 +451,7 @@ impl World {
             waker: None,
             admitted: false,
             queued: false,
+            started: false,
             polls_after_end: 0,
             outcome: None,
             gone: false,
@@ -469,14 +523,13 @@ impl World {
     }
 
     /// Takes note of a group, and sets it up.
-    fn adopt<S>(
+    fn adopt<M>(
         &self,
-        group: TaskGroup<S, usize, Task>,
+        group: TaskGroup<usize, M>,
         parent: Option<usize>,
-    ) -> (usize, TaskGroup<S, usize, Task>)
+    ) -> (usize, TaskGroup<usize, M>)
     where
-        S: Spawn<Task> + Send + Sync + 'static,
-        S::Handle: Send,
+        TaskGroup<usize, M>: Party,
     {
         let ending = match self.random(0..6) {
             0 => Ending::Settle,
@@ -497,7 +550,7 @@ impl World {
         if grace {
             group = group.with_grace(GRACE);
         }
-        let handle = group.handle();
+        let sibling = group.sibling();
         let mut model = self.lock();
         let ctx = group.context().clone();
         let end = ctx.is_done().then_some(End::Context);
@@ -508,7 +561,7 @@ impl World {
             limit,
             grace,
             end,
-            first: None,
+            failures: Vec::new(),
             flawed: false,
             succeeded: 0,
             spawned: 0,
@@ -516,7 +569,7 @@ impl World {
             finished: VecDeque::new(),
             told: false,
             waiting: false,
-            sibling: Some(Arc::new(move |script| handle.spawn(script))),
+            sibling: Some(sibling),
         });
         (model.groups.len() - 1, group)
     }
@@ -532,13 +585,13 @@ impl World {
                     .starts_with(&format!("task {}: ", task.number));
                 named
                     && match task.outcome {
-                        Some(Outcome::Error) => matches!(error, Error::Task { .. }),
-                        Some(Outcome::Panic) => matches!(error, Error::Panicked { .. }),
-                        _ => matches!(error, Error::Lost { .. }),
+                        Some(Outcome::Error) => error.kind() == ErrorKind::Task,
+                        Some(Outcome::Panic) => error.kind() == ErrorKind::Panicked,
+                        _ => error.kind() == ErrorKind::Lost,
                     }
             }
-            (Told::Context, Err(error)) => matches!(error, Error::Context { .. }),
-            (Told::Quorum, Err(error)) => matches!(error, Error::Quorum { .. }),
+            (Told::Context, Err(error)) => error.kind() == ErrorKind::Canceled,
+            (Told::Quorum, Err(error)) => error.kind() == ErrorKind::Quorum,
             _ => false,
         };
         assert!(fits, "{result:?} instead of {told:?}");
@@ -574,13 +627,15 @@ impl Script {
                 None => break,
             }
         }
-        let (ended, manners) = {
+        let (ended, background, manners) = {
             let model = self.world.lock();
             let task = &model.tasks[self.id];
-            (model.groups[task.group].end.is_some(), task.manners)
+            let ended = model.groups[task.group].end.is_some();
+            (ended, task.background, task.manners)
         };
         match manners {
             Manners::Succeeds if ended => self.finish(Outcome::Success),
+            Manners::Echoes if ended && background => self.finish(Outcome::Echo),
             Manners::Echoes if ended => self.finish(Outcome::Error),
             _ => {
                 self.world.lock().tasks[self.id].waker = Some(cx.waker().clone());
@@ -593,8 +648,14 @@ impl Script {
         self.world.lock().returned(self.id, outcome);
         Poll::Ready(match outcome {
             Outcome::Success => Ok(self.id),
+            Outcome::Echo => Err(self.context().err().expect("it has ended").into()),
             _ => Err("an error".into()),
         })
+    }
+
+    fn context(&self) -> Context {
+        let model = self.world.lock();
+        model.groups[model.tasks[self.id].group].ctx.clone()
     }
 
     fn spawn_sibling(&self) {
@@ -658,12 +719,52 @@ impl Drop for Mark {
     }
 }
 
+/// What the flavors of groups do each in their way.
+trait Party {
+    fn put(&self, script: Script);
+    fn try_put(&self, script: Script) -> Result<(), Script>;
+    fn put_in_background(&self, script: Script);
+    /// Puts a task in through a handle.
+    fn sibling(&self) -> Sibling;
+    fn finish(self) -> Pin<Box<dyn Future<Output = Result<Vec<usize>, Error>> + Send>>;
+}
+
+macro_rules! party {
+    ($group:ty) => {
+        impl Party for $group {
+            fn put(&self, script: Script) {
+                self.spawn(script);
+            }
+
+            fn try_put(&self, script: Script) -> Result<(), Script> {
+                self.try_spawn(script)
+            }
+
+            fn put_in_background(&self, script: Script) {
+                self.spawn_background(background(script));
+            }
+
+            fn sibling(&self) -> Sibling {
+                let handle = self.handle();
+                Arc::new(move |script| handle.spawn(script))
+            }
+
+            fn finish(self) -> Pin<Box<dyn Future<Output = Result<Vec<usize>, Error>> + Send>> {
+                Box::pin(self.wait())
+            }
+        }
+    };
+}
+
+party!(Group<usize>);
+party!(InPlaceGroup<'static, usize>);
+
 /// One sequence on its way.
-struct Run<'a, S: Spawn<Task>> {
+struct Run<'a, M> {
     world: &'a World,
     executor: &'a Executor,
     clock: &'a ManualClock,
-    group: TaskGroup<S, usize, Task>,
+    group: TaskGroup<usize, M>,
     id: usize,
     parent: Option<Canceller>,
 }
@@ -677,7 +778,7 @@ fn sequence(seed: u64) {
     let root = Context::background().with_clock(clock.clone());
     let (ctx, canceller) = root.with_cancel();
     if world.once_in(4) {
-        let (id, group) = world.adopt(Group::in_place(&ctx), None);
+        let (id, group) = world.adopt::<Scoped<'static>>(InPlaceGroup::new(&ctx), None);
         run(Run {
             world: &world,
             executor: &executor,
@@ -730,10 +831,9 @@ impl Drop for Telling {
     }
 }
 
-fn run<S>(mut run: Run<'_, S>)
+fn run<M>(mut run: Run<'_, M>)
 where
-    S: Spawn<Task> + Send + Sync + 'static,
-    S::Handle: Send,
+    TaskGroup<usize, M>: Party,
 {
     for _ in 0..run.world.random(1..30) {
         run.operation();
@@ -749,10 +849,9 @@ where
     }
 }
 
-impl<S> Run<'_, S>
+impl<M> Run<'_, M>
 where
-    S: Spawn<Task> + Send + Sync + 'static,
-    S::Handle: Send,
+    TaskGroup<usize, M>: Party,
 {
     fn operation(&mut self) {
         match self.world.random(0..24) {
@@ -767,6 +866,7 @@ where
             20 => self.line_up(),
             21 => self.spawn_nested(),
             22 if self.world.once_in(3) => self.cancel(),
+            22 if self.world.once_in(6) => self.stop(),
             _ => self.poll_for_nothing(),
         }
     }
@@ -780,27 +880,31 @@ where
         if !self.world.admit(&script, true) {
             self.world.lock().groups[self.id].flawed = true;
         }
-        self.group.spawn(script);
+        self.group.put(script);
     }
 
     fn try_spawn(&self) {
         let script = self.world.script(self.id, false);
         let expected = self.world.admit(&script, false);
-        assert_eq!(self.group.try_spawn(script).is_ok(), expected);
+        let taken = self.group.try_put(script).is_ok();
+        assert_eq!(
+            taken,
+            expected,
+            "{:?}",
+            self.world.lock().groups[self.id].ctx.cause()
+        );
     }
 
     fn spawn_by_handle(&self) {
         let script = self.world.script(self.id, false);
         let expected = self.world.admit(&script, true);
-        assert_eq!(self.group.handle().spawn(script).is_ok(), expected);
+        assert_eq!(self.group.sibling()(script).is_ok(), expected);
     }
 
     fn spawn_background(&self) {
         let script = self.world.script(self.id, true);
-        if !self.world.admit(&script, true) {
-            self.world.lock().groups[self.id].flawed = true;
-        }
-        self.group.spawn_background(background(script));
+        self.world.admit(&script, true); // one that is refused is no more missed than one that is cancelled
+        self.group.put_in_background(script);
     }
 
     /// A task with a group of its own, on the same executor or in place.
@@ -808,16 +912,15 @@ where
         let mut script = self.world.script(self.id, false);
         let parent = self.group.context();
         script.nested = Some(match self.world.once_in(2) {
-            true => self.nest::<InPlace>(Group::in_place(parent)),
-            false => self.nest(Group::with_context(parent, self.executor.spawner()).0),
+            true => self.nest::<Scoped<'static>>(InPlaceGroup::new(parent)),
+            false => self.nest::<Task>(Group::with_context(parent, self.executor.spawner()).0),
         });
         self.put_in(script);
     }
 
-    fn nest<N>(&self, group: TaskGroup<N, usize, Task>) -> Nested
+    fn nest<N>(&self, group: TaskGroup<usize, N>) -> Nested
     where
-        N: Spawn<Task> + Send + Sync + 'static,
-        N::Handle: Send,
+        TaskGroup<usize, N>: Party,
     {
         let (id, group) = self.world.adopt(group, Some(self.id));
         for _ in 0..self.world.random(0..4) {
@@ -825,7 +928,7 @@ where
             if !self.world.admit(&script, true) {
                 self.world.lock().groups[id].flawed = true;
             }
-            group.spawn(script);
+            group.put(script);
         }
         let mark = Mark {
             world: self.world.clone(),
@@ -833,7 +936,7 @@ where
         };
         Nested {
             mark,
-            wait: Box::pin(group.wait()),
+            wait: group.finish(),
         }
     }
 
@@ -857,6 +960,12 @@ where
         if !alive.is_empty() {
             self.executor.lose(alive[self.world.random(0..alive.len())]);
         }
+        let ended: Vec<_> = {
+            let model = self.world.lock();
+            let ended = model.groups.iter().filter(|group| group.end.is_some());
+            ended.map(|group| group.ctx.clone()).collect()
+        };
+        eventually("ended by the loss", || ended.iter().all(Context::is_done));
     }
 
     fn cancel(&mut self) {
@@ -865,6 +974,16 @@ where
         match self.parent.take_if(|_| world.once_in(2)) {
             Some(parent) => parent.cancel_with("the parent's"),
             None => self.group.cancel_with("the test's"),
+        }
+    }
+
+    /// "Ends the group without a failure."
+    fn stop(&mut self) {
+        let ending = self.world.lock().groups[self.id].ending;
+        if matches!(ending, Ending::FailFast | Ending::Settle) {
+            self.world.lock().end(self.id, End::Itself);
+            self.group.stop();
+            assert!(self.group.context().is_done());
         }
     }
 
@@ -881,7 +1000,10 @@ where
         next: &mut Polled<'_, Option<Result<usize, Error>>>,
     ) -> Option<bool> {
         world.lock().serve_queue(id);
-        let polled = next.poll();
+        let mut polled = next.poll();
+        while polled.is_pending() && next.is_woken() {
+            polled = next.poll(); // in place it yields now and then
+        }
         let told = world.lock().next(id);
         match (polled, told) {
             (Poll::Pending, None) => None,
@@ -921,7 +1043,7 @@ where
         );
     }
 
-    /// If a lost task has ended the group, the library tells that from a thread of its own, which may be late.
+    /// If a lost task has ended the group, those who wait are woken from another thread, which may be late.
     fn poll_one_in_line<T>(&self, one: &mut Polled<'_, T>) -> Poll<T> {
         loop {
             let polled = one.poll();
@@ -941,7 +1063,10 @@ where
             (model.groups[self.id].end.is_some(), model.is_full(self.id))
         };
         match polled {
-            Poll::Ready(Err(_)) => assert!(ended),
+            Poll::Ready(Err(_)) => {
+                assert!(ended);
+                drop(line.remove(place));
+            }
             Poll::Ready(Ok(())) => {
                 assert!(!ended && !full);
                 drop(line.remove(place));

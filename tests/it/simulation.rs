@@ -7,8 +7,10 @@
 //! FAILFAST_SEED=4711 cargo test --test it simulation -- --nocapture            # one of them again
 //! ```
 //!
-//! Not ours to decide is one thing: what a task that the executor dropped wakes, the library wakes from a
-//! thread of its own, and waits 50 ms for it. On a machine so busy that this is too short, the schedule differs.
+//! One schedule in 64 has a large program: sizes around the thresholds of the library and of those below it.
+//!
+//! Not ours to decide is one thing: what a task that the executor dropped wakes, the library wakes from another
+//! thread, and the world waits up to 50 ms for it. On a machine so busy that this is too short, the schedule differs.
 
 mod dice;
 mod program;

@@ -1,7 +1,9 @@
 //! Looking into a group.
 
 use crate::executor::{Executor, Living, Polled, remote};
-use failfast::{Context, Group, ManualClock, TaskState};
+use failfast::clock::ManualClock;
+use failfast::observe::TaskState;
+use failfast::{Context, Group};
 use std::convert::Infallible;
 use std::future::pending;
 use std::num::NonZeroUsize;
@@ -24,7 +26,7 @@ fn live_tasks_are_shown_and_finished_ones_are_not() {
     group.spawn(never());
     executor.run();
     let states = || -> Vec<_> {
-        let tasks = group.snapshot().tasks.into_iter();
+        let tasks = group.snapshot().tasks().to_vec().into_iter();
         tasks
             .map(|task| (task.name.to_string(), task.state, task.polls))
             .collect()
@@ -46,7 +48,7 @@ fn live_tasks_are_shown_and_finished_ones_are_not() {
         [shown("slow", running, 1), shown("task 2", running, 1)]
     );
     assert!(
-        group.snapshot().tasks[0]
+        group.snapshot().tasks()[0]
             .location
             .file()
             .ends_with("snapshot.rs")
@@ -61,7 +63,7 @@ fn task_in_its_grace_is_cancelling() {
     group.spawn(never());
     executor.run();
     group.cancel_with("enough");
-    assert_eq!(group.snapshot().tasks[0].state, TaskState::Cancelling);
+    assert_eq!(group.snapshot().tasks()[0].state, TaskState::Cancelling);
 }
 
 /// "Age, time since last poll": from the first snapshot on.
@@ -73,12 +75,12 @@ fn times_are_taken_from_the_first_snapshot_on() {
     let (group, _) = Group::with_context(&parent, executor.spawner());
     group.spawn_named("before", never());
     executor.run();
-    assert_eq!(group.snapshot().tasks[0].age, None);
+    assert_eq!(group.snapshot().tasks()[0].age, None);
     group.spawn_named("after", never());
     clock.advance(SECOND);
     executor.run();
     clock.advance(SECOND);
-    let tasks = group.snapshot().tasks;
+    let tasks = group.snapshot().tasks().to_vec();
     assert_eq!((tasks[0].age, tasks[0].since_last_poll), (None, None));
     assert_eq!(
         (tasks[1].age, tasks[1].since_last_poll),
@@ -98,7 +100,7 @@ fn times_of_a_task_are_not_those_of_the_one_before_in_its_place() {
     assert_eq!(Polled::new(group.next()).ready().unwrap().unwrap(), 1);
     clock.advance(SECOND);
     group.spawn(never());
-    let task = &group.snapshot().tasks[0];
+    let task = group.snapshot().tasks()[0].clone();
     assert_eq!(
         (task.age, task.since_last_poll, task.polls),
         (Some(Duration::ZERO), None, 0)
@@ -114,7 +116,7 @@ fn each_task_is_shown_where_it_was_spawned() {
     group.spawn(never());
     let lines: Vec<_> = group
         .snapshot()
-        .tasks
+        .tasks()
         .iter()
         .map(|task| task.location.line())
         .collect();
@@ -129,7 +131,7 @@ fn background_task_at_a_full_limit_is_running() {
     group.spawn(never());
     group.spawn_background(async { never().await.map(drop) });
     executor.run();
-    let tasks = group.snapshot().tasks;
+    let tasks = group.snapshot().tasks().to_vec();
     let states: Vec<_> = tasks.iter().map(|task| (task.state, task.polls)).collect();
     assert_eq!(states, [(TaskState::Running, 1); 2]);
 }
@@ -152,5 +154,43 @@ fn nested_groups_are_drawn_as_a_tree() {
     assert!(wait.is_pending());
     drop(wait);
     executor.run();
-    assert!(outer.snapshot().groups.is_empty());
+    assert!(outer.snapshot().groups().next().is_none());
+}
+
+/// Section 8: "`Snapshot::to_json()`: the live tree", whatever is in a name.
+#[test]
+fn json_holds_the_tree_and_escapes_names() {
+    let executor = Executor::new();
+    let (outer, ctx) = Group::with_context(&Context::background(), executor.spawner());
+    outer.spawn_named("a \"page\"\n\u{1}", never());
+    let (inner, _) = Group::with_context(&ctx, executor.spawner());
+    inner.spawn_named("query", never());
+    executor.run();
+    let json = outer.snapshot().to_json();
+    assert!(json.starts_with('{') && json.ends_with('}'), "{json}");
+    assert!(json.contains(r#""a \"page\"\n\u0001""#), "{json}");
+    assert!(json.contains(r#""query""#), "{json}");
+    assert!(json.find("page") < json.find("query"), "{json}");
+}
+
+/// "So that a group that is being waited for can be inspected": a handle shows the same.
+#[test]
+fn handle_shows_what_the_group_shows() {
+    let parent = Context::background().with_clock(ManualClock::new());
+    let executor = Executor::new();
+    let (group, _) = Group::with_context(&parent, executor.spawner());
+    let handle = group.handle();
+    group.spawn_named("slow", never());
+    executor.run();
+    assert_eq!(handle.snapshot().to_json(), group.snapshot().to_json());
+    let mut wait = Polled::new(group.wait());
+    assert!(wait.is_pending());
+    let tasks = handle.snapshot().tasks().to_vec();
+    assert_eq!(
+        (&*tasks[0].name, tasks[0].state),
+        ("slow", TaskState::Running)
+    );
+    drop(wait);
+    executor.run();
+    assert!(handle.snapshot().tasks().is_empty());
 }

@@ -1,7 +1,8 @@
 //! §1: the runtime's own spawn function is the adapter. Every line of the contract, as it stands there.
 
 use failfast::{
-    Aggregator, Context, Error, Group, LocalAggregator, LocalGroup, LocalTask, Spawn, Task,
+    Aggregator, Context, Error, ErrorKind, Group, LocalAggregator, LocalGroup, LocalTask, Spawn,
+    Task,
 };
 use futures::executor::{LocalPool, ThreadPool, block_on};
 use futures::task::LocalSpawnExt as _;
@@ -9,6 +10,7 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task;
 
@@ -17,8 +19,12 @@ async fn answer(answer: u32) -> Result<u32, Infallible> {
     Ok(answer)
 }
 
-/// A generic user writes no more than `S: Spawn`.
-async fn works<S: Spawn>(spawn: S) {
+/// What a generic user writes.
+async fn works<S>(spawn: S)
+where
+    S: Spawn + Send + Sync + 'static,
+    S::Handle: Send + 'static,
+{
     let group = Group::new(spawn);
     group.spawn(answer(1));
     group.spawn(answer(2));
@@ -26,7 +32,11 @@ async fn works<S: Spawn>(spawn: S) {
 }
 
 /// And `S: Spawn<LocalTask>` for a thread-bound executor; what tasks hold and return is `!Send` here.
-async fn works_locally<S: Spawn<LocalTask>>(spawn: S) {
+async fn works_locally<S>(spawn: S)
+where
+    S: Spawn<LocalTask> + 'static,
+    S::Handle: 'static,
+{
     let group = LocalGroup::new(spawn);
     let shared = Rc::new(3);
     for _ in 0..2 {
@@ -116,10 +126,10 @@ mod closures {
         }));
     }
 
-    /// Nor need the executor be shared: a borrow will do.
+    /// Nor need the executor be counted: a borrow will do, if it is `'static`.
     #[test]
     fn over_a_borrowed_smol_executor() {
-        let executor = smol::Executor::new();
+        let executor: &'static smol::Executor<'static> = Box::leak(Box::default());
         block_on(executor.run(async {
             let group = Group::new(|task| executor.spawn(task));
             group.spawn(answer(1));
@@ -173,34 +183,69 @@ mod shared {
 
     #[test]
     fn dyn_spawn_in_an_rc() {
-        let f = |task| smol::spawn(task).detach();
-        let spawn: Rc<dyn Spawn<Task, Handle = ()>> = Rc::new(f);
-        smol::block_on(works(spawn.clone()));
-        smol::block_on(works(spawn));
+        let executor = Rc::new(smol::LocalExecutor::new());
+        let spawner = executor.clone();
+        let spawn: Rc<dyn Spawn<LocalTask, Handle = ()>> =
+            Rc::new(move |task| spawner.spawn(task).detach());
+        smol::block_on(executor.run(works_locally(spawn.clone())));
+        smol::block_on(executor.run(works_locally(spawn)));
     }
 
     #[test]
     fn generic_spawn_in_an_arc_or_rc() {
         smol::block_on(works(Arc::new(smol::spawn::<()>)));
-        smol::block_on(works(Rc::new(smol::spawn::<()>)));
+        let set = tokio::task::LocalSet::new();
+        let spawn = Rc::new(tokio::task::spawn_local::<LocalTask>);
+        set.block_on(&tokio(), works_locally(spawn));
     }
 
     #[test]
     fn type_of_the_users() {
-        struct Counting(RefCell<usize>);
+        struct Counting(AtomicUsize);
 
         impl Spawn for Counting {
             type Handle = smol::Task<()>;
 
             fn spawn(&self, task: Task) -> Self::Handle {
-                *self.0.borrow_mut() += 1;
+                self.0.fetch_add(1, SeqCst);
                 smol::spawn(task)
             }
         }
 
-        let counting = Rc::new(Counting(RefCell::new(0)));
+        let counting = Arc::new(Counting(AtomicUsize::new(0)));
         smol::block_on(works(counting.clone()));
+        assert_eq!(counting.0.load(SeqCst), 2);
+    }
+
+    #[test]
+    fn thread_bound_type_of_the_users() {
+        struct Counting(RefCell<usize>, smol::LocalExecutor<'static>);
+
+        impl Spawn<LocalTask> for Counting {
+            type Handle = smol::Task<()>;
+
+            fn spawn(&self, task: LocalTask) -> Self::Handle {
+                *self.0.borrow_mut() += 1;
+                self.1.spawn(task)
+            }
+        }
+
+        let counting = Rc::new(Counting(RefCell::new(0), smol::LocalExecutor::new()));
+        smol::block_on(counting.1.run(works_locally(counting.clone())));
         assert_eq!(*counting.0.borrow(), 2);
+    }
+
+    /// The spawner's type shows in no type: groups over two executors are of one.
+    #[test]
+    fn spawner_shows_in_no_type() {
+        smol::block_on(async {
+            let counted = Arc::new(smol::spawn::<()>);
+            let groups: [Group<u32>; 2] = [Group::new(smol::spawn), Group::new(counted)];
+            for group in groups {
+                group.spawn(answer(1));
+                assert_eq!(group.wait().await.unwrap(), [1]);
+            }
+        });
     }
 }
 
@@ -231,10 +276,11 @@ mod aggregators {
     #[test]
     fn local_over_a_closure() {
         let ctx = Context::background();
-        let executor = smol::LocalExecutor::new();
+        let executor = Rc::new(smol::LocalExecutor::new());
+        let spawner = executor.clone();
         block_on(executor.run(async {
             let shared = Rc::new(7);
-            let local = LocalAggregator::new(|task| executor.spawn(task)).source(
+            let local = LocalAggregator::new(move |task| spawner.spawn(task)).source(
                 "it",
                 move |_: Context, _: ()| {
                     let shared = shared.clone();
@@ -246,7 +292,7 @@ mod aggregators {
     }
 }
 
-/// An executor that refuses, drops or forgets to run a task never hangs or fools anyone: `Error::Lost`,
+/// An executor that refuses, drops or forgets to run a task never hangs or fools anyone: kind `Lost`,
 /// with its name.
 mod lost {
     use super::*;
@@ -254,9 +300,11 @@ mod lost {
     #[track_caller]
     fn assert_lost<T: std::fmt::Debug>(outcome: Result<T, Error>, lost: &str) {
         let error = outcome.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Lost, "{error:?}");
+        assert_eq!(error.task().unwrap(), lost);
         assert!(
-            matches!(&error, Error::Lost { name, .. } if name == lost),
-            "{error:?}"
+            error.to_string().starts_with(&format!("{lost}: ")),
+            "{error}"
         );
     }
 

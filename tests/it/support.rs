@@ -1,7 +1,9 @@
 //! Wakers that count or act, and polling by hand.
 
-use failfast::{Context, ManualClock};
+use failfast::Context;
+use failfast::clock::ManualClock;
 use std::future::Future;
+use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -11,6 +13,10 @@ use std::time::{Duration, Instant};
 /// Long enough for any machine, short enough to notice.
 pub(crate) const GENEROUS: Duration = Duration::from_secs(60);
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+pub(crate) const fn at_most(limit: usize) -> NonZeroUsize {
+    NonZeroUsize::new(limit).unwrap()
+}
 
 /// How often something happened.
 #[derive(Clone, Default)]

@@ -48,8 +48,14 @@ fn functions(source: &str) -> BTreeSet<String> {
 fn place(name: &str) -> (PathBuf, &str) {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let (file, rest) = name.split_once("::").unwrap_or((name, ""));
-    if let ("matrix", Some((cases, case))) = (file, rest.split_once("::")) {
-        return (tests.join(format!("it/matrix/cases/{cases}.rs")), case);
+    match (file, rest.split_once("::")) {
+        ("matrix", Some((cases, case))) => {
+            return (tests.join(format!("it/matrix/cases/{cases}.rs")), case);
+        }
+        ("faults", Some((kind, case))) => {
+            return (tests.join(format!("it/faults/{kind}.rs")), case);
+        }
+        _ => {}
     }
     match tests.join(format!("{file}.rs")) {
         own if own.exists() => (own, rest),

@@ -5,6 +5,6 @@ use std::sync::Arc;
 
 fn main() {
     let executor = Arc::new(smol::Executor::new());
-    let group = Group::<_, u8>::new(executor.clone());
+    let group = Group::<u8>::new(executor.clone());
     drop(group);
 }

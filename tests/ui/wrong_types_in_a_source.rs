@@ -12,7 +12,7 @@ async fn orders(_: Context, name: String) -> Result<String, Error> {
 }
 
 fn main() {
-    let without_context = Aggregator::<_, u64, _, _>::new(smol::spawn)
+    let without_context = Aggregator::<u64, ()>::new(smol::spawn)
         .source("profile", |id: u64| async move { Ok::<_, Error>(id) });
     drop(without_context);
 

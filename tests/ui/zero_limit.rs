@@ -3,6 +3,6 @@
 use failfast::Group;
 
 fn main() {
-    let group = Group::<_, u8>::new(smol::spawn).with_limit(0);
+    let group = Group::<u8>::new(smol::spawn).with_limit(0);
     drop(group);
 }

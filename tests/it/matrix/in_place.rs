@@ -17,4 +17,4 @@ impl Runtime for InPlace {
     }
 }
 
-cases!(InPlace, send);
+cases!(InPlace, scoped);

@@ -17,4 +17,4 @@ impl Runtime for InPlaceLocal {
     }
 }
 
-cases!(InPlaceLocal, local);
+cases!(InPlaceLocal, local_scoped);

@@ -1,7 +1,7 @@
 //! The cases over `LocalGroup` and `LocalAggregator`.
 #![allow(
     clippy::duplicate_mod,
-    reason = "the same text over the other flavour is the point"
+    reason = "the same text over another kind of group is the point"
 )]
 
 use super::{Place, play, tools};
@@ -9,17 +9,19 @@ use failfast::LocalTask;
 
 /// A runtime whose tasks stay on their thread.
 pub(super) trait Runtime: super::Runtime<Place = Self::Somewhere> {
-    type Somewhere: Place<Flavour = LocalTask>;
+    type Somewhere: Place<Member = LocalTask, Flavor = LocalTask>;
 }
 
 impl<R, P> Runtime for R
 where
     R: super::Runtime<Place = P>,
-    P: Place<Flavour = LocalTask>,
+    P: Place<Member = LocalTask, Flavor = LocalTask>,
 {
     type Somewhere = P;
 }
 
+#[path = "cases/aggregator.rs"]
+pub(super) mod aggregator;
 #[path = "cases/context.rs"]
 pub(super) mod context;
 #[path = "cases/group.rs"]

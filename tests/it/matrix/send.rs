@@ -1,26 +1,27 @@
 //! The cases over `Group` and `Aggregator`.
+#![allow(
+    clippy::duplicate_mod,
+    reason = "the same text over another kind of group is the point"
+)]
 
 use super::{Place, play, tools};
-use failfast::{Spawn, Task};
+use failfast::Task;
 
 /// A runtime whose tasks may move between threads; so may groups and handles.
 pub(super) trait Runtime: super::Runtime<Place = Self::Somewhere> {
-    type Somewhere: Place<Flavour = Task, Spawner = Self::Executor> + Send + Sync;
-    type Executor: Spawn<Task, Handle = Self::Handle> + Send + Sync;
-    type Handle: Send;
+    type Somewhere: Place<Member = Task, Flavor = Task> + Send + Sync;
 }
 
-impl<R, P, S> Runtime for R
+impl<R, P> Runtime for R
 where
     R: super::Runtime<Place = P>,
-    P: Place<Flavour = Task, Spawner = S> + Send + Sync,
-    S: Spawn<Task, Handle: Send> + Send + Sync,
+    P: Place<Member = Task, Flavor = Task> + Send + Sync,
 {
     type Somewhere = P;
-    type Executor = S;
-    type Handle = S::Handle;
 }
 
+#[path = "cases/aggregator.rs"]
+pub(super) mod aggregator;
 #[path = "cases/context.rs"]
 pub(super) mod context;
 #[path = "cases/group.rs"]

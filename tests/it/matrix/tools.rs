@@ -1,5 +1,7 @@
 //! What the cases need to see what happens, and to decide when.
 
+use failfast::context::ContextErrorKind;
+use failfast::{Context, Error};
 use log::kv::{Key, Value, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::future::poll_fn;
@@ -96,6 +98,27 @@ pub(super) fn quick(bound: Duration, attempt: impl Fn()) {
         start.elapsed() < bound
     });
     assert!(quick, "three times in a row it took {bound:?} or longer");
+}
+
+/// The text of a context's end as an error tells it: what ended it, and who had not finished then.
+#[track_caller]
+pub(super) fn assert_ended(error: &Error, text: &str) {
+    let pending: Vec<_> = error.pending().iter().map(|name| &**name).collect();
+    let waiting = match &pending[..] {
+        [] => String::new(),
+        names => format!(" (waiting for {})", names.join(", ")),
+    };
+    assert_eq!(error.to_string(), format!("{text}{waiting}"));
+}
+
+/// How a context ended, if it did.
+pub(super) fn kind(ctx: &Context) -> Option<ContextErrorKind> {
+    ctx.err().map(|error| error.kind())
+}
+
+/// What ended a context, in words.
+pub(super) fn why(ctx: &Context) -> String {
+    ctx.cause().expect("the context has ended").to_string()
 }
 
 /// One log record, in words.

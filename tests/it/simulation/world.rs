@@ -1,15 +1,18 @@
 //! An executor and a clock that do nothing but what the dice say: one thread, virtual time, faults.
 
 use super::dice::Dice;
-use failfast::{Clock, LocalTask, ManualClock, Spawn, Task};
+use failfast::clock::{Clock, ManualClock};
+use failfast::{Group, LocalTask, Spawn, Task};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::{Future, poll_fn};
+use std::convert::Infallible;
+use std::future::{Future, pending, poll_fn};
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::task::{self, Poll, Wake, Waker};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 /// A schedule that takes more steps than this is a livelock.
@@ -24,6 +27,7 @@ pub(crate) struct World(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     clock: ManualClock,
+    thread: ThreadId,
     dice: Mutex<Dice>,
     alive: AtomicUsize,
     steps: AtomicUsize,
@@ -129,6 +133,7 @@ impl World {
         Self(Arc::new(Shared {
             state: Mutex::new(state),
             clock: ManualClock::new(),
+            thread: thread::current().id(),
             dice: Mutex::new(dice),
             alive: AtomicUsize::new(0),
             steps: AtomicUsize::new(0),
@@ -315,8 +320,7 @@ impl World {
         earliest.is_some()
     }
 
-    /// What a lost task wakes, the library wakes from a thread of its own, and waits a little for it. Where
-    /// the machine is busy, that is not enough.
+    /// What a lost task wakes, the library wakes from another thread. See [`World::settle_losses`].
     fn is_woken_late(&self) -> bool {
         let is_settled = || {
             let state = lock(&self.0.state);
@@ -388,6 +392,22 @@ impl World {
             state.tasks.remove(&id)
         };
         drop(dropped);
+        self.settle_losses();
+    }
+
+    /// Waits, for a moment at most, until those whom a lost task wakes have been woken: the library wakes them from
+    /// another thread, and a loss of our own is the last in that line. So a seed is the same schedule each time.
+    fn settle_losses(&self) {
+        if thread::current().id() != self.0.thread {
+            return;
+        }
+        let (sender, receiver) = mpsc::channel();
+        let group = Group::<()>::new(drop::<Task>);
+        let _callback = group.context().on_done(move || {
+            let _ = sender.send(());
+        });
+        group.spawn(pending::<Result<(), Infallible>>());
+        let _ = receiver.recv_timeout(Duration::from_millis(50));
     }
 
     fn lose_one(&self) {

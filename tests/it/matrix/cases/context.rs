@@ -1,8 +1,10 @@
 //! What of contexts a runtime could spoil: waking, time, and being passed to tasks.
 
-use super::tools::{Census, Gate};
+use super::tools::{Census, Gate, assert_ended, kind, why};
 use super::{Place, Runtime, play};
-use failfast::{Context, ContextError, ManualClock};
+use failfast::clock::ManualClock;
+use failfast::context::ContextErrorKind;
+use failfast::{BoxError, Context, ContextError};
 use futures::future::join;
 use smol::future::yield_now;
 use std::convert::Infallible;
@@ -57,7 +59,11 @@ pub(crate) fn run_until_the_end<R: Runtime>() {
             canceller.cancel_with("enough");
         };
         let (outcome, ()) = join(group.wait(), cancel).await;
-        assert_eq!(outcome.unwrap(), [Err(ContextError::Canceled)]);
+        let [Err(error)] = &outcome.unwrap()[..] else {
+            panic!("it ran to its end")
+        };
+        assert_eq!(error.kind(), ContextErrorKind::Canceled);
+        assert_eq!(error.to_string(), "context canceled: enough");
         assert_eq!((census.born(), census.live()), (1, 0));
     });
 }
@@ -101,7 +107,10 @@ pub(crate) fn sleep_is_cut_short<R: Runtime>() {
         let start = Instant::now();
         group.spawn(async move { Ok::<_, Infallible>(ctx.sleep(3600 * SECOND).await) });
         let outcomes = group.wait().await.unwrap();
-        assert_eq!(outcomes, [Err(ContextError::DeadlineExceeded)]);
+        let [Err(error)] = &outcomes[..] else {
+            panic!("it slept to its end")
+        };
+        assert_eq!(error.kind(), ContextErrorKind::DeadlineExceeded);
         assert!(start.elapsed() >= SHORT);
     });
 }
@@ -143,10 +152,7 @@ pub(crate) fn deadline_in_virtual_time<R: Runtime>() {
         let (outcome, ()) = join(group.wait(), advance).await;
         let error = outcome.unwrap_err();
         assert!(error.is_deadline_exceeded());
-        assert_eq!(
-            error.to_string(),
-            "context deadline exceeded: an hour has passed"
-        );
+        assert_ended(&error, "context deadline exceeded: an hour has passed");
         assert_eq!(clock.now() - start, 3600 * SECOND);
         assert_eq!(clock.armed(), 0);
     });
@@ -211,10 +217,116 @@ pub(crate) fn linked<R: Runtime>() {
             shutdown.cancel_with("shutting down");
         };
         let (outcome, ()) = join(group.wait(), shut_down).await;
-        assert_eq!(
-            outcome.unwrap_err().to_string(),
-            "context canceled: shutting down"
-        );
+        let error = outcome.unwrap_err();
+        assert_ended(&error, "context canceled: shutting down");
+        assert_eq!(error.pending(), ["task 0"]);
         assert!(!request.is_done());
+    });
+}
+
+/// §2: `check` and `try_run`: one `?`, and the cause comes with it.
+pub(crate) fn check_and_try_run<R: Runtime>() {
+    play::<R>(async |place| {
+        let (ctx, canceller) = Context::background().with_cancel();
+        let group = place.group(&Context::background());
+        let running = Gate::default();
+        let opening = running.clone();
+        let own = ctx.clone();
+        group.spawn(async move {
+            own.check()?;
+            let page = own.try_run(async { Ok::<_, std::fmt::Error>("page") });
+            let page = page.await?;
+            opening.open();
+            own.done().await;
+            let forever = async {
+                pending::<()>().await;
+                Ok::<_, std::fmt::Error>(())
+            };
+            let cut = own.try_run(forever).await.unwrap_err();
+            let checked = own.check().unwrap_err();
+            Ok::<_, BoxError>((page, cut.to_string(), checked.to_string()))
+        });
+        let cancel = async {
+            running.wait().await;
+            canceller.cancel_with("client went away");
+        };
+        let (outcome, ()) = join(group.wait(), cancel).await;
+        let said = "context canceled: client went away".to_owned();
+        assert_eq!(outcome.unwrap(), [("page", said.clone(), said)]);
+    });
+}
+
+/// §2: `try_run`: the future's own error, as it is.
+pub(crate) fn try_run_fails<R: Runtime>() {
+    play::<R>(async |place| {
+        let group = place.group::<()>(&Context::background());
+        let ctx = group.context().clone();
+        group.spawn_named("page", async move {
+            ctx.try_run(async { Err::<(), _>(std::io::Error::other("down")) })
+                .await
+        });
+        let error = group.wait().await.unwrap_err();
+        assert_eq!(error.to_string(), "page: down");
+        assert!(error.downcast_ref::<std::io::Error>().is_some());
+    });
+}
+
+/// §2: each clone of a canceller may cancel; the last that is dropped does.
+pub(crate) fn last_canceller_is_dropped<R: Runtime>() {
+    play::<R>(async |place| {
+        let (ctx, canceller) = Context::background().with_cancel();
+        let group = place.group::<()>(&ctx);
+        let running = Gate::default();
+        let opening = running.clone();
+        group.spawn(async move {
+            opening.open();
+            pending::<Result<_, Infallible>>().await
+        });
+        let clone = canceller.clone();
+        let cancel = async {
+            running.wait().await;
+            drop(canceller);
+            assert!(!ctx.is_done(), "a clone lives");
+            drop(clone);
+        };
+        let (outcome, ()) = join(group.wait(), cancel).await;
+        let error = outcome.unwrap_err();
+        assert!(error.is_canceled());
+        assert_eq!(kind(&ctx), Some(ContextErrorKind::Canceled));
+        assert_eq!(why(&ctx), "its canceller was dropped");
+    });
+}
+
+/// §2: `shield`: a commit that has begun runs on to its end though a sibling fails.
+pub(crate) fn shield_holds_a_commit_through_a_siblings_failure<R: Runtime>() {
+    play::<R>(async |place| {
+        let group = place.group::<()>(&Context::background());
+        let (begun, failed, census) = (Gate::default(), Gate::default(), Census::default());
+        let committed = Gate::default();
+        let (ctx, begins, fails) = (group.context().clone(), begun.clone(), failed.clone());
+        let (commits, citizen) = (committed.clone(), census.citizen());
+        group.spawn_named("commit", async move {
+            let _citizen = citizen;
+            let own = ctx.clone();
+            ctx.shield(async move {
+                begins.open();
+                own.done().await;
+                fails.open();
+                for _ in 0..10 {
+                    yield_now().await; // more than the one poll that every task has after the end
+                }
+                commits.open();
+            })
+            .await;
+            pending::<Result<(), Infallible>>().await
+        });
+        group.spawn_named("profile", async move {
+            begun.wait().await;
+            Err::<(), _>("down")
+        });
+        let error = group.wait().await.unwrap_err();
+        assert_eq!(error.to_string(), "profile: down");
+        assert!(failed.is_open() && committed.is_open());
+        assert_eq!((census.born(), census.live()), (1, 0));
     });
 }

@@ -1,13 +1,17 @@
 //! What of groups a runtime could spoil.
 
-use super::tools::{Census, Gate};
+use super::tools::{Census, Gate, assert_ended, kind, why};
 use super::{Place, Runtime, play};
-use failfast::{Context, ContextError, Ending, Error, ManualClock};
+use crate::support::at_most;
+use failfast::clock::ManualClock;
+use failfast::context::ContextErrorKind::Canceled;
+use failfast::{BoxError, Context, ContextError, Ending, ErrorKind};
+use futures::StreamExt as _;
 use futures::future::{join, poll_fn, select};
 use smol::future::yield_now;
 use std::convert::Infallible;
 use std::future::pending;
-use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -16,10 +20,6 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn background() -> Context {
     Context::background()
-}
-
-const fn at_most(limit: usize) -> NonZeroUsize {
-    NonZeroUsize::new(limit).unwrap()
 }
 
 /// §4: an empty group returns at once.
@@ -69,7 +69,8 @@ pub(crate) fn first_failure_is_recorded_and_siblings_are_gone<R: Runtime>() {
         let error = group.wait().await.unwrap_err();
         assert_eq!(census.live(), 0);
         assert_eq!(error.to_string(), "page 7: error of 7");
-        assert!(matches!(&error, Error::Task { name, .. } if name == "page 7"));
+        assert_eq!(error.kind(), ErrorKind::Task);
+        assert_eq!(error.task().unwrap(), "page 7");
     });
 }
 
@@ -82,8 +83,7 @@ pub(crate) fn siblings_see_the_failure_as_the_cause<R: Runtime>() {
         group.spawn(async move {
             opening.open();
             ctx.done().await;
-            let cause = ctx.cause().map(|cause| cause.to_string());
-            let _ = sender.try_send((ctx.err(), cause));
+            let _ = sender.try_send((kind(&ctx), why(&ctx), ctx.err().unwrap().to_string()));
             Err::<(), _>("an echo")
         });
         group.spawn_named("profile", async move {
@@ -92,11 +92,9 @@ pub(crate) fn siblings_see_the_failure_as_the_cause<R: Runtime>() {
         });
         let error = group.wait().await.unwrap_err();
         assert_eq!(error.to_string(), "profile: down");
-        let expected = (
-            Some(ContextError::Canceled),
-            Some("profile: down".to_owned()),
-        );
-        assert_eq!(seen.1.try_recv(), Ok(expected));
+        let (kind, cause, error) = seen.1.try_recv().unwrap();
+        assert_eq!((kind, &*cause), (Some(Canceled), "profile: down"));
+        assert_eq!(error, "context canceled: profile: down");
     });
 }
 
@@ -120,10 +118,10 @@ pub(crate) fn panic_is_contained<R: Runtime>() {
         let error = group.wait().await.unwrap_err();
         assert_eq!(census.live(), 0);
         assert_eq!(error.to_string(), "orders: panicked: out of stock");
-        let Error::Panicked { panic, .. } = error else {
-            panic!("{error:?}")
-        };
-        let payload = panic.take_payload().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Panicked);
+        assert_eq!(error.task().unwrap(), "orders");
+        let resumes = || error.resume_unwind();
+        let payload = catch_unwind(AssertUnwindSafe(resumes)).unwrap_err();
         assert_eq!(payload.downcast_ref(), Some(&"out of stock"));
 
         let again = place.group(&background());
@@ -164,7 +162,7 @@ pub(crate) fn dropping_wait<R: Runtime>() {
         }
         let raced = select(Box::pin(group.wait()), Box::pin(running.wait())).await;
         drop(raced);
-        assert_eq!(ctx.err(), Some(ContextError::Canceled));
+        assert_eq!(kind(&ctx), Some(Canceled));
         census.extinct().await;
         assert_eq!(census.live(), 0);
     });
@@ -181,12 +179,12 @@ pub(crate) fn dropping_the_group<R: Runtime>() {
             pending::<Result<_, Infallible>>().await
         });
         drop(group);
-        assert_eq!(ctx.err(), Some(ContextError::Canceled));
+        assert_eq!(kind(&ctx), Some(Canceled));
         census.extinct().await;
     });
 }
 
-/// §4: parent already ended: no task starts, `Error::Context`.
+/// §4: parent already ended: no task starts, and its end is the error.
 pub(crate) fn parent_ended_before<R: Runtime>() {
     play::<R>(async |place| {
         let (ctx, canceller) = background().with_cancel();
@@ -200,8 +198,9 @@ pub(crate) fn parent_ended_before<R: Runtime>() {
             Ok::<_, Infallible>(())
         });
         let error = group.wait().await.unwrap_err();
-        assert!(matches!(error, Error::Context { .. }), "{error:?}");
-        assert_eq!(error.to_string(), "context canceled: closed");
+        assert_eq!(error.kind(), ErrorKind::Canceled);
+        assert_eq!(error.task(), None);
+        assert_ended(&error, "context canceled: closed");
         assert!(!started.is_open());
         assert_eq!(census.live(), 0);
     });
@@ -236,11 +235,12 @@ pub(crate) fn cancel_with<R: Runtime>() {
         group.cancel_with("not needed");
         let error = group.wait().await.unwrap_err();
         assert!(error.is_canceled());
-        assert_eq!(error.to_string(), "context canceled: not needed");
+        assert_ended(&error, "context canceled: not needed");
+        assert_eq!(error.pending(), ["task 0"]);
     });
 }
 
-/// §4: the group's context ends with the group, on success too.
+/// §4: the group's context ends with the group, on success too, and says so.
 pub(crate) fn context_ends_with_the_group<R: Runtime>() {
     play::<R>(async |place| {
         let group = place.group(&background());
@@ -248,7 +248,13 @@ pub(crate) fn context_ends_with_the_group<R: Runtime>() {
         group.spawn(async { Ok::<_, Infallible>(5) });
         assert_eq!(group.wait().await.unwrap(), [5]);
         ctx.done().await;
-        assert_eq!(ctx.err(), Some(ContextError::Canceled));
+        assert_eq!(kind(&ctx), Some(Canceled));
+        let why = why(&ctx);
+        assert!(why.starts_with("the group made at "), "{why}");
+        assert!(
+            why.contains(".rs:") && why.ends_with(" has finished"),
+            "{why}"
+        );
     });
 }
 
@@ -554,5 +560,597 @@ pub(crate) fn quorum<R: Runtime>() {
             out_of_reach.wait().await.unwrap_err().to_string(),
             "second: down"
         );
+    });
+}
+
+/// §4: forks of two types, and a body that takes part.
+pub(crate) fn fork_and_run<R: Runtime>() {
+    play::<R>(async |place| {
+        let group = place.group::<()>(&background());
+        let profile = group.fork("profile", async {
+            yield_now().await;
+            Ok::<_, Infallible>("Name: Alice")
+        });
+        let orders = group.fork("orders", async { Ok::<_, Infallible>(5_u32) });
+        let page =
+            group.run(async { Ok(format!("{} | Order: {}", profile.await?, orders.await?)) });
+        assert_eq!(page.await.unwrap(), "Name: Alice | Order: 5");
+    });
+}
+
+/// §4: `run` returns when every task is gone, after an early `Ok` too, and has polled them to their end.
+pub(crate) fn run_waits_for_the_tasks<R: Runtime>() {
+    play::<R>(async |place| {
+        let (group, census) = (place.group::<()>(&background()), Census::default());
+        let ended = Gate::default();
+        for _ in 0..10 {
+            let (citizen, ended) = (census.citizen(), ended.clone());
+            group.spawn(async move {
+                let _citizen = citizen;
+                yield_now().await;
+                ended.open();
+                Ok::<_, Infallible>(())
+            });
+        }
+        assert_eq!(group.run(async { Ok(5) }).await.unwrap(), 5);
+        assert_eq!((census.born(), census.live()), (10, 0));
+        assert!(ended.is_open());
+    });
+}
+
+/// §4: a fork's failure is the group's, with its name, though the body returns an echo of it.
+pub(crate) fn fork_fails_and_the_body_echoes<R: Runtime>() {
+    play::<R>(async |place| {
+        let (group, census) = (place.group::<()>(&background()), Census::default());
+        let ctx = group.context().clone();
+        let citizen = census.citizen();
+        let profile = group.fork("profile", async {
+            yield_now().await;
+            Err::<&str, _>(std::io::Error::other("down"))
+        });
+        let orders = group.fork("orders", async move {
+            let _citizen = citizen;
+            pending::<Result<u32, Infallible>>().await
+        });
+        let body = async {
+            ctx.done().await;
+            ctx.check()?; // the echo
+            Ok((profile.await?, orders.await?))
+        };
+        let error = group.run(body).await.unwrap_err();
+        assert_eq!(error.to_string(), "profile: down");
+        assert_eq!(error.kind(), ErrorKind::Task);
+        assert!(error.downcast_ref::<std::io::Error>().is_some());
+        assert!(error.others().is_empty(), "{:?}", error.others());
+        assert_eq!(census.live(), 0);
+    });
+}
+
+/// §4: a fork that failed tells its failure, and one that was ended by it tells that end.
+pub(crate) fn forks_tell_how_they_ended<R: Runtime>() {
+    play::<R>(async |place| {
+        let group = place.group::<()>(&background());
+        let profile = group.fork("profile", async { Err::<u32, _>("down") });
+        let orders = group.fork("orders", pending::<Result<u32, Infallible>>());
+        let ready = group.fork("ready", async { Ok::<_, Infallible>(5) });
+        group.wait().await.unwrap_err();
+        assert_eq!(profile.await.unwrap_err().to_string(), "profile: down");
+        let error = orders.await.unwrap_err();
+        assert!(error.is_canceled(), "{error}");
+        assert!(error.to_string().contains("profile: down"), "{error}");
+        // It may have been skipped or have finished: never anything else.
+        assert!(
+            ready
+                .await
+                .map_or_else(|error| error.is_canceled(), |five| five == 5)
+        );
+    });
+}
+
+/// §4: `Fork::cancel`: that one alone, and the group goes on; a finished one keeps its answer.
+pub(crate) fn fork_is_canceled_alone<R: Runtime>() {
+    play::<R>(async |place| {
+        let (group, census) = (place.group(&background()), Census::default());
+        let (ctx, citizen) = (group.context().clone(), census.citizen());
+        let slow = group.fork("slow", async move {
+            let _citizen = citizen;
+            pending::<Result<u32, Infallible>>().await
+        });
+        let quick = group.fork("quick", async { Ok::<_, Infallible>("kept") });
+        let canceled = Gate::default();
+        let waiting = canceled.wait();
+        group.spawn(async move {
+            waiting.await;
+            Ok::<_, Infallible>(5)
+        });
+        let cancel = async {
+            slow.cancel();
+            let error = slow.await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Canceled);
+            assert!(!ctx.is_done());
+            canceled.open();
+        };
+        let (outcome, ()) = join(group.wait(), cancel).await;
+        assert_eq!(outcome.unwrap(), [5]);
+        assert_eq!(census.live(), 0);
+        assert_eq!(quick.await.unwrap(), "kept");
+    });
+}
+
+/// §4: a dropped fork goes on.
+pub(crate) fn dropped_fork_goes_on<R: Runtime>() {
+    play::<R>(async |place| {
+        let group = place.group::<()>(&background());
+        let ended = Gate::default();
+        let ending = ended.clone();
+        drop(group.fork("orders", async move {
+            yield_now().await;
+            ending.open();
+            Ok::<_, Infallible>(5)
+        }));
+        group.wait().await.unwrap();
+        assert!(ended.is_open());
+    });
+}
+
+/// §4: at the limit, a task that awaits a fork of its own group gives up its place, as deep as it goes.
+pub(crate) fn fork_awaited_at_the_limit<R: Runtime>() {
+    play::<R>(async |place| {
+        let group = place.group(&background()).with_limit(at_most(1));
+        let (outer, inner) = (group.handle(), group.handle());
+        group.spawn(async move {
+            let child = outer.fork("child", async move {
+                let grandchild = inner.fork("grandchild", async {
+                    yield_now().await;
+                    Ok::<_, Infallible>("seven")
+                });
+                Ok::<_, BoxError>(grandchild.await?.len())
+            });
+            Ok::<_, BoxError>(child.await? + 1)
+        });
+        assert_eq!(group.wait().await.unwrap(), [6]);
+    });
+}
+
+/// §4: the body's failure is a task's failure, named `body`.
+pub(crate) fn body_fails<R: Runtime>() {
+    play::<R>(async |place| {
+        let (group, census) = (place.group::<()>(&background()), Census::default());
+        let (running, ctx) = (Gate::default(), group.context().clone());
+        let (opening, citizen) = (running.clone(), census.citizen());
+        group.spawn(async move {
+            let _citizen = citizen;
+            opening.open();
+            pending::<Result<_, Infallible>>().await
+        });
+        let body = async {
+            running.wait().await;
+            Err::<(), _>("no template".into())
+        };
+        let error = group.run(body).await.unwrap_err();
+        assert_eq!(error.to_string(), "body: no template");
+        assert_eq!(error.task().unwrap(), "body");
+        assert_eq!(why(&ctx), "body: no template");
+        assert_eq!(census.live(), 0);
+    });
+}
+
+/// §4: the body's panic is contained, as a task's.
+pub(crate) fn body_panics<R: Runtime>() {
+    play::<R>(async |place| {
+        let (group, census) = (place.group::<()>(&background()), Census::default());
+        let citizen = census.citizen();
+        group.spawn(async move {
+            let _citizen = citizen;
+            pending::<Result<_, Infallible>>().await
+        });
+        let body = async {
+            yield_now().await;
+            if true {
+                std::panic::resume_unwind(Box::new("no ink"));
+            }
+            Ok(())
+        };
+        let error = group.run(body).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Panicked);
+        assert_eq!(error.to_string(), "body: panicked: no ink");
+        assert_eq!(census.live(), 0);
+    });
+}
+
+/// §4: on the group's end the body is polled once more and dropped.
+pub(crate) fn body_ends_with_the_group<R: Runtime>() {
+    play::<R>(async |place| {
+        let (group, census) = (place.group::<()>(&background()), Census::default());
+        let (ctx, citizen) = (group.context().clone(), census.citizen());
+        let (saw, begun) = (Gate::default(), Gate::default());
+        let opened = begun.clone();
+        group.spawn_named("profile", async move {
+            opened.wait().await; // what has not started when the group ends never does
+            Err("down")
+        });
+        let body = async {
+            let _citizen = citizen;
+            begun.open();
+            ctx.done().await;
+            saw.open();
+            pending::<Result<(), BoxError>>().await
+        };
+        let error = group.run(body).await.unwrap_err();
+        assert_eq!(error.to_string(), "profile: down");
+        assert!(saw.is_open(), "the body had its last word");
+        assert_eq!(census.live(), 0);
+    });
+}
+
+/// §4: `stop`: an end without a failure; `wait` returns what finished.
+pub(crate) fn stop<R: Runtime>() {
+    play::<R>(async |place| {
+        let (group, census) = (place.group(&background()), Census::default());
+        let (handle, ctx) = (group.handle(), group.context().clone());
+        let finished = Gate::default();
+        let finishing = finished.clone();
+        group.spawn(async move {
+            finishing.open();
+            Ok::<_, Infallible>("finished")
+        });
+        let citizen = census.citizen();
+        group.spawn(async move {
+            let _citizen = citizen;
+            finished.wait().await;
+            yield_now().await;
+            handle.stop();
+            pending::<Result<_, Infallible>>().await
+        });
+        let (late, outside) = (Gate::default(), group.handle());
+        assert_eq!(group.wait().await.unwrap(), ["finished"]);
+        assert_eq!(census.live(), 0);
+        assert_eq!(kind(&ctx), Some(Canceled));
+        assert!(outside.ready().await.is_err());
+        let starting = late.clone();
+        let refused = outside.spawn(async move {
+            starting.open();
+            Ok::<_, Infallible>("late")
+        });
+        assert!(refused.is_err() && !late.is_open());
+    });
+}
+
+/// §4: `stop` by the group itself: `ready` is an error from then on, and nothing starts.
+pub(crate) fn stop_before_the_first_task<R: Runtime>() {
+    play::<R>(async |place| {
+        let group = place.group::<()>(&background());
+        group.ready().await.unwrap();
+        group.stop();
+        assert!(group.ready().await.is_err());
+        let (started, census) = (Gate::default(), Census::default());
+        let (starting, citizen) = (started.clone(), census.citizen());
+        group.spawn(async move {
+            let _citizen = citizen;
+            starting.open();
+            Ok::<_, Infallible>(())
+        });
+        assert_eq!(group.wait().await.unwrap(), []);
+        assert!(!started.is_open());
+        assert_eq!(census.live(), 0);
+    });
+}
+
+/// §4: after `stop`, `run` gives the body's value if it is through by its last poll, else kind `Canceled`.
+pub(crate) fn run_after_stop<R: Runtime>() {
+    play::<R>(async |place| {
+        let group = place.group::<()>(&background());
+        let (handle, ctx) = (group.handle(), group.context().clone());
+        let through = async move {
+            handle.stop();
+            ctx.done().await;
+            Ok("through")
+        };
+        assert_eq!(group.run(through).await.unwrap(), "through");
+
+        let group = place.group::<()>(&background());
+        let handle = group.handle();
+        let never = async move {
+            handle.stop();
+            pending::<Result<(), BoxError>>().await
+        };
+        let error = group.run(never).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Canceled);
+    });
+}
+
+/// §4: `ordered`: results in order as they come, at most the limit ahead.
+pub(crate) fn ordered<R: Runtime>() {
+    play::<R>(async |place| {
+        let census = Census::default();
+        let group = place.group(&background()).with_limit(at_most(4));
+        let counting = census.clone();
+        let mut pages = group.ordered(0..20_u32, move |number| {
+            let citizen = counting.citizen();
+            async move {
+                let _citizen = citizen;
+                for _ in 0..(number * 7) % 5 {
+                    yield_now().await;
+                }
+                Ok::<_, Infallible>(number)
+            }
+        });
+        let mut expected = 0..20;
+        while let Some(page) = pages.next().await {
+            let page = page.unwrap();
+            assert_eq!(Some(page), expected.next());
+            assert!(census.born() <= page as usize + 1 + 4, "at most 4 ahead");
+        }
+        assert_eq!(expected.next(), None);
+        drop(pages);
+        assert!(census.peak() <= 4, "{} ran at once", census.peak());
+        assert_eq!((census.born(), census.live()), (20, 0));
+    });
+}
+
+/// §4: `ordered` and fail fast: one error ends it, and it is the last item.
+pub(crate) fn ordered_fails<R: Runtime>() {
+    play::<R>(async |place| {
+        let census = Census::default();
+        let counting = census.clone();
+        let group = place.group(&background()).with_limit(at_most(2));
+        let mut pages = group.ordered(0..20_u32, move |number| {
+            let citizen = counting.citizen();
+            async move {
+                let _citizen = citizen;
+                yield_now().await;
+                match number {
+                    3 => Err("no page 3"),
+                    number => Ok(number),
+                }
+            }
+        });
+        let mut seen = Vec::new();
+        let error = loop {
+            match pages.next().await.expect("an error is owed") {
+                Ok(page) => seen.push(page),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.downcast_ref::<Infallible>(), None);
+        assert!(error.to_string().ends_with("no page 3"), "{error}");
+        assert!(
+            seen.iter().copied().eq(0..seen.len() as u32) && seen.len() <= 3,
+            "{seen:?}"
+        );
+        assert!(pages.next().await.is_none());
+        drop(pages);
+        assert_eq!(census.live(), 0);
+        assert!(
+            census.born() <= 3 + 1 + 2,
+            "{} were asked for",
+            census.born()
+        );
+    });
+}
+
+/// §4: a handle spawns by name and in the background, tells when there is room, and looks inside, while
+/// the group is waited for.
+pub(crate) fn handle_feeds_a_group_that_is_waited_for<R: Runtime>() {
+    play::<R>(async |place| {
+        let group = place.group(&background());
+        let (handle, census) = (group.handle(), Census::default());
+        let citizen = census.citizen();
+        let (begun, release) = (Gate::default(), Gate::default());
+        let (begins, released) = (begun.clone(), release.wait());
+        group.spawn_named("listener", async move {
+            begins.open();
+            released.await;
+            Ok::<_, Infallible>(0)
+        });
+        let feed = async {
+            begun.wait().await;
+            handle.ready().await.unwrap();
+            let named = handle.spawn_named("connection", async { Ok::<_, Infallible>(1) });
+            assert!(named.is_ok());
+            let background = handle.spawn_background(async move {
+                let _citizen = citizen;
+                pending::<Result<_, Infallible>>().await
+            });
+            assert!(background.is_ok());
+            assert!(handle.snapshot().to_string().contains("listener"));
+            assert!(handle.snapshot().to_json().contains("\"listener\""));
+            assert!(!handle.context().is_done());
+            release.open();
+        };
+        let (outcome, ()) = join(group.wait_named(), feed).await;
+        let [(first, 0), (second, 1)] = &outcome.unwrap()[..] else {
+            panic!("two results, in the order of spawning")
+        };
+        assert_eq!((&**first, &**second), ("listener", "connection"));
+        assert_eq!(census.live(), 0);
+    });
+}
+
+/// §4: a handle waits for room at the limit, while the group is waited for.
+pub(crate) fn handle_is_ready_when_there_is_room<R: Runtime>() {
+    play::<R>(async |place| {
+        let group = place.group(&background()).with_limit(at_most(2));
+        let (handle, census, fed) = (group.handle(), Census::default(), Gate::default());
+        let last = fed.wait();
+        group.spawn(async move {
+            last.await;
+            Ok::<_, Infallible>(0)
+        });
+        let feed = async {
+            for number in 1..10 {
+                handle.ready().await.unwrap();
+                let census = census.clone();
+                let spawned = handle.try_spawn(async move {
+                    let _running = census.citizen();
+                    yield_now().await;
+                    Ok::<_, Infallible>(number)
+                });
+                assert!(spawned.is_ok(), "nobody else takes the place");
+            }
+            fed.open();
+        };
+        let (outcome, ()) = join(group.wait(), feed).await;
+        assert!(outcome.unwrap().into_iter().eq(0..10));
+        assert_eq!((census.born(), census.live()), (9, 0));
+        assert_eq!(census.peak(), 1, "beside the first, which waits");
+    });
+}
+
+/// §4: a handle cancels a group that is waited for.
+pub(crate) fn handle_cancels<R: Runtime>() {
+    play::<R>(async |place| {
+        let group = place.group::<()>(&background());
+        let (handle, begun) = (group.handle(), Gate::default());
+        let begins = begun.clone();
+        group.spawn_named("listener", async move {
+            begins.open();
+            pending::<Result<_, Infallible>>().await
+        });
+        let end = async {
+            begun.wait().await;
+            handle.cancel_with("shutting down");
+        };
+        let (outcome, ()) = join(group.wait(), end).await;
+        let error = outcome.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "context canceled: shutting down (waiting for listener)"
+        );
+        assert!(handle.ready().await.is_err());
+    });
+}
+
+/// A clock that stands still, and a context with a deadline by it: in a second.
+fn in_a_second() -> (ManualClock, Context) {
+    let clock = ManualClock::new();
+    let ctx = background().with_clock(clock.clone()).with_timeout(SECOND);
+    (clock, ctx)
+}
+
+/// A task that must not be polled: it tells if it was, and when it is gone.
+fn unwelcome(
+    started: &Gate,
+    census: &Census,
+) -> impl Future<Output = Result<u32, Infallible>> + Send + use<> {
+    let (started, citizen) = (started.clone(), census.citizen());
+    async move {
+        let _citizen = citizen;
+        started.open();
+        Ok(1)
+    }
+}
+
+/// §4: nothing starts late: not by `spawn`, once the deadline has passed between two spawns.
+pub(crate) fn nothing_starts_late_by_spawn<R: Runtime>() {
+    play::<R>(async |place| {
+        let ((clock, ctx), started, census) = (in_a_second(), Gate::default(), Census::default());
+        let group = place.group(&ctx);
+        group.spawn(pending::<Result<u32, Infallible>>());
+        clock.advance(SECOND);
+        group.spawn(unwelcome(&started, &census));
+        assert!(group.wait().await.unwrap_err().is_deadline_exceeded());
+        assert!(!started.is_open());
+        assert_eq!((census.born(), census.live()), (1, 0));
+    });
+}
+
+/// §4: nor though the task before has long finished, in its first poll.
+pub(crate) fn nothing_starts_late_after_a_quick_task<R: Runtime>() {
+    play::<R>(async |place| {
+        let ((clock, ctx), started, census) = (in_a_second(), Gate::default(), Census::default());
+        let mut group = place.group(&ctx);
+        group.spawn(async { Ok::<_, Infallible>(0) });
+        assert_eq!(group.next().await.unwrap().unwrap(), 0);
+        clock.advance(SECOND);
+        group.spawn(unwelcome(&started, &census));
+        assert!(group.wait().await.unwrap_err().is_deadline_exceeded());
+        assert!(!started.is_open());
+        assert_eq!((census.born(), census.live()), (1, 0));
+    });
+}
+
+/// §4: nor by `try_spawn`.
+pub(crate) fn nothing_starts_late_by_try_spawn<R: Runtime>() {
+    play::<R>(async |place| {
+        let ((clock, ctx), started, census) = (in_a_second(), Gate::default(), Census::default());
+        let group = place.group(&ctx);
+        group.spawn(pending::<Result<u32, Infallible>>());
+        clock.advance(SECOND);
+        drop(group.try_spawn(unwelcome(&started, &census)));
+        assert!(group.wait().await.unwrap_err().is_deadline_exceeded());
+        assert!(!started.is_open());
+        assert_eq!((census.born(), census.live()), (1, 0));
+    });
+}
+
+/// §4: nor by a handle, which gives the future back.
+pub(crate) fn nothing_starts_late_by_a_handle<R: Runtime>() {
+    play::<R>(async |place| {
+        let ((clock, ctx), started, census) = (in_a_second(), Gate::default(), Census::default());
+        let group = place.group(&ctx);
+        let handle = group.handle();
+        group.spawn(pending::<Result<u32, Infallible>>());
+        clock.advance(SECOND);
+        assert!(handle.spawn(unwelcome(&started, &census)).is_err());
+        assert!(handle.try_spawn(unwelcome(&started, &census)).is_err());
+        assert!(
+            handle
+                .spawn_named("late", unwelcome(&started, &census))
+                .is_err()
+        );
+        let fork = handle.fork("late", unwelcome(&started, &census));
+        assert!(group.wait().await.unwrap_err().is_deadline_exceeded());
+        assert!(fork.await.unwrap_err().is_deadline_exceeded());
+        assert!(!started.is_open());
+        assert_eq!((census.born(), census.live()), (4, 0));
+    });
+}
+
+/// §4: nor from the queue, when the task before makes room.
+pub(crate) fn nothing_starts_late_from_the_queue<R: Runtime>() {
+    play::<R>(async |place| {
+        let ((clock, ctx), started, census) = (in_a_second(), Gate::default(), Census::default());
+        let group = place.group(&ctx).with_limit(at_most(1));
+        let own = clock.clone();
+        group.spawn(async move {
+            yield_now().await;
+            own.advance(SECOND); // it is the first to be late, and has its answer
+            Ok::<_, Infallible>(0)
+        });
+        for _ in 0..10 {
+            group.spawn(unwelcome(&started, &census));
+        }
+        let error = group.wait().await.unwrap_err();
+        assert!(error.is_deadline_exceeded());
+        assert!(!started.is_open());
+        assert_eq!((census.born(), census.live()), (10, 0));
+    });
+}
+
+/// §4: nor in a loop of `next` and `spawn`, which ends at the deadline.
+pub(crate) fn nothing_starts_late_in_a_loop<R: Runtime>() {
+    play::<R>(async |place| {
+        let clock = ManualClock::new();
+        let ctx = background()
+            .with_clock(clock.clone())
+            .with_timeout(5 * SECOND);
+        let (mut group, census) = (place.group(&ctx), Census::default());
+        let mut rounds = 0;
+        let error = loop {
+            let started = census.clone();
+            group.spawn(async move {
+                let _started = started.citizen();
+                Ok::<_, Infallible>(())
+            });
+            rounds += 1;
+            assert!(rounds <= 6, "it never ends");
+            match group.next().await.expect("an answer or the end") {
+                Ok(()) => clock.advance(SECOND),
+                Err(error) => break error,
+            }
+        };
+        assert!(error.is_deadline_exceeded());
+        assert_eq!((census.born(), census.live()), (5, 0));
     });
 }

@@ -1,8 +1,11 @@
 //! Every row of the kata: a dashboard of profile and orders.
 
-use super::tools::{Census, Gate, Memory, quick};
+use super::tools::{Census, Gate, Memory, assert_ended, quick};
 use super::{Place, Runtime, play};
-use failfast::{Context, ContextError, LogFields, ManualClock};
+use crate::support::at_most;
+use failfast::clock::ManualClock;
+use failfast::observe::LogFields;
+use failfast::{Context, ContextError, Error, ErrorKind};
 use futures::future::{Ready, join, join_all, ready, select};
 use log::Level;
 use smol::future::yield_now;
@@ -92,8 +95,13 @@ pub(crate) fn slow_poke<R: Runtime>() {
         let start = Instant::now();
         let error = dashboard.aggregate(&background(), 1).await.unwrap_err();
         let took = start.elapsed();
-        assert_eq!(error.to_string(), "context deadline exceeded");
-        assert!(error.is_deadline_exceeded());
+        assert_eq!(
+            error.to_string(),
+            "context deadline exceeded: aggregation's timeout of 1s (waiting for profile)"
+        );
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        assert!(error.is_deadline_exceeded() && error.is_timeout());
+        assert_eq!(error.pending(), ["profile"]);
         assert!((0.9..1.5).contains(&took.as_secs_f64()), "{took:?}");
     });
 }
@@ -183,8 +191,8 @@ pub(crate) fn both_fail_and_the_first_by_time_wins<R: Runtime>() {
         let error = dashboard.aggregate(&background(), 1).await.unwrap_err();
         assert_eq!(error.to_string(), "orders: the first");
         let others = error.others();
-        assert_eq!(others.errors.len(), 1, "{others:?}");
-        assert_eq!(others.errors[0].to_string(), "profile: the echo");
+        assert_eq!((others.len(), error.omitted()), (1, 0), "{others:?}");
+        assert_eq!(others[0].to_string(), "profile: the echo");
     });
 }
 
@@ -218,8 +226,12 @@ pub(crate) fn service_that_ignores_its_context<R: Runtime>() {
     });
 }
 
-/// How long a dashboard whose services never answer lives, in virtual time.
-async fn lives<R: Runtime>(place: R::Place, callers: Duration, own: Duration) -> Duration {
+/// How long a dashboard whose services never answer lives, in virtual time, and what it says then.
+async fn lives<R: Runtime>(
+    place: R::Place,
+    callers: Duration,
+    own: Duration,
+) -> (Duration, String) {
     let (clock, ctx) = stopped();
     let never = |_: Context, _: u64| pending::<Answer>();
     let dashboard = place
@@ -229,22 +241,32 @@ async fn lives<R: Runtime>(place: R::Place, callers: Duration, own: Duration) ->
         .source("orders", never);
     let (start, ctx) = (clock.now(), ctx.with_timeout(callers));
     let (outcome, ()) = join(dashboard.aggregate(&ctx, 1), advance_when_armed(&clock)).await;
-    assert!(outcome.unwrap_err().is_deadline_exceeded());
-    clock.now() - start
+    let error = outcome.unwrap_err();
+    assert!(error.is_deadline_exceeded());
+    (clock.now() - start, error.to_string())
 }
 
 /// Kata: the caller's deadline is earlier than the timeout: the caller's wins.
 pub(crate) fn callers_deadline_is_earlier<R: Runtime>() {
-    play::<R>(async |place| assert_eq!(lives::<R>(place, SECOND, 3 * SECOND).await, SECOND));
+    play::<R>(async |place| {
+        let said = "context deadline exceeded (waiting for profile, orders)".to_owned();
+        let lived = lives::<R>(place, SECOND, 3 * SECOND).await;
+        assert_eq!(lived, (SECOND, said));
+    });
 }
 
 /// Kata: and the reverse.
 pub(crate) fn timeout_is_earlier<R: Runtime>() {
-    play::<R>(async |place| assert_eq!(lives::<R>(place, 3 * SECOND, SECOND).await, SECOND));
+    play::<R>(async |place| {
+        let said =
+            "context deadline exceeded: aggregation's timeout of 1s (waiting for profile, orders)";
+        let lived = lives::<R>(place, 3 * SECOND, SECOND).await;
+        assert_eq!(lived, (SECOND, said.to_owned()));
+    });
 }
 
-/// What a dashboard says whose caller cancels after 20 ms.
-async fn canceled_after_20_ms<R: Runtime>(place: R::Place, cause: Option<&'static str>) -> String {
+/// The error of a dashboard whose caller cancels after 20 ms.
+async fn canceled_after_20_ms<R: Runtime>(place: R::Place, cause: Option<&'static str>) -> Error {
     let dashboard = place
         .aggregator()
         .source("profile", answers("Name: Alice"))
@@ -262,27 +284,29 @@ async fn canceled_after_20_ms<R: Runtime>(place: R::Place, cause: Option<&'stati
     assert!(start.elapsed() < SECOND * 3, "the timeout is later");
     let error = outcome.unwrap_err();
     assert!(error.is_canceled());
-    error.to_string()
+    assert!(error.pending().iter().any(|name| name == "orders"));
+    error
 }
 
 /// Kata: the caller cancels after 20 ms: `context canceled`.
 pub(crate) fn caller_cancels<R: Runtime>() {
     play::<R>(async |place| {
-        let said = canceled_after_20_ms::<R>(place, None).await;
-        assert_eq!(said, "context canceled");
+        let error = canceled_after_20_ms::<R>(place, None).await;
+        assert_ended(&error, "context canceled");
     });
 }
 
 /// Kata: with a cause, the cause is there too.
 pub(crate) fn caller_cancels_with_a_cause<R: Runtime>() {
     play::<R>(async |place| {
-        let said = canceled_after_20_ms::<R>(place, Some("client went away")).await;
-        assert_eq!(said, "context canceled: client went away");
+        let error = canceled_after_20_ms::<R>(place, Some("client went away")).await;
+        assert_ended(&error, "context canceled: client went away");
+        assert_eq!(error.cause().unwrap().to_string(), "client went away");
     });
 }
 
 /// Asks a dashboard in a context that is done: what it says, and how many services were called.
-async fn asked_too_late<R: Runtime>(place: &R::Place, ctx: &Context) -> (String, usize) {
+async fn asked_too_late<R: Runtime>(place: &R::Place, ctx: &Context) -> (Error, usize) {
     let called = Arc::new(AtomicUsize::new(0));
     let service = || {
         let called = called.clone();
@@ -296,7 +320,7 @@ async fn asked_too_late<R: Runtime>(place: &R::Place, ctx: &Context) -> (String,
         .source("profile", service())
         .source("orders", service());
     let error = dashboard.aggregate(ctx, 1).await.unwrap_err();
-    (error.to_string(), called.load(SeqCst))
+    (error, called.load(SeqCst))
 }
 
 /// Kata: the caller's context is already done: at once, and no service was called.
@@ -305,8 +329,8 @@ pub(crate) fn context_already_canceled<R: Runtime>() {
         play::<R>(async |place| {
             let (ctx, canceller) = background().with_cancel();
             canceller.cancel_with("client went away");
-            let (said, called) = asked_too_late::<R>(&place, &ctx).await;
-            assert_eq!(said, "context canceled: client went away");
+            let (error, called) = asked_too_late::<R>(&place, &ctx).await;
+            assert_ended(&error, "context canceled: client went away");
             assert_eq!(called, 0);
         });
     });
@@ -317,8 +341,8 @@ pub(crate) fn context_already_past_its_deadline<R: Runtime>() {
     quick(AT_ONCE, || {
         play::<R>(async |place| {
             let late = background().with_deadline(Instant::now());
-            let (said, called) = asked_too_late::<R>(&place, &late).await;
-            assert_eq!(said, "context deadline exceeded");
+            let (error, called) = asked_too_late::<R>(&place, &late).await;
+            assert_ended(&error, "context deadline exceeded");
             assert_eq!(called, 0);
         });
     });
@@ -422,13 +446,14 @@ pub(crate) fn log_on_success<R: Runtime>() {
             .with_logger(memory.clone())
             .source("profile", answers("Name: Alice"))
             .source("orders", answers("Order: 5"));
-        let ctx = background().with_value(LogFields::new().with("trace", 7));
+        let ctx = background().with_value(LogFields(vec![("trace".into(), "7".to_owned())]));
         dashboard.aggregate(&ctx, 1).await.unwrap();
         let lines = memory.lines();
         let [line] = &lines[..] else {
             panic!("{lines:?}")
         };
         assert_eq!(line.level, Level::Info);
+        assert!(line.message.contains("dashboard succeeded"), "{line:?}");
         assert_eq!(line.field("aggregation"), Some("dashboard"));
         assert_eq!(line.field("trace"), Some("7"));
         assert!(line.field("elapsed").is_some());
@@ -464,6 +489,59 @@ pub(crate) fn log_on_failure<R: Runtime>() {
         assert_eq!(line.field("error"), Some("connection refused"));
         assert!(line.message.contains("profile: no answer"), "{line:?}");
     });
+}
+
+/// Section 5: error for the aggregator's own timeout, warn for the caller's end.
+pub(crate) fn log_levels_of_an_end<R: Runtime>() {
+    for (callers, own, level) in [(3, 1, Level::Error), (1, 3, Level::Warn)] {
+        play::<R>(async |place| {
+            let ((clock, ctx), memory) = (stopped(), Memory::default());
+            let dashboard = place
+                .aggregator()
+                .with_name("dashboard")
+                .with_timeout(own * SECOND)
+                .with_logger(memory.clone())
+                .source("profile", |_: Context, _: u64| pending::<Answer>());
+            let ctx = ctx.with_timeout(callers * SECOND);
+            let aggregation = dashboard.aggregate(&ctx, 1);
+            let (outcome, ()) = join(aggregation, advance_when_armed(&clock)).await;
+            assert!(outcome.unwrap_err().is_deadline_exceeded());
+            let lines = memory.lines();
+            let [line] = &lines[..] else {
+                panic!("{lines:?}")
+            };
+            assert_eq!(line.level, level);
+            let text = &line.message;
+            assert!(text.starts_with("dashboard "), "{text}");
+            assert!(text.contains("context deadline exceeded"), "{text}");
+            assert!(text.contains("1s") && text.contains("profile"), "{text}");
+            assert_eq!(line.field("source"), Some("profile"));
+            assert_eq!(line.field("elapsed"), Some("1s"));
+        });
+    }
+}
+
+/// Section 5: warn for the caller's cancellation; and `with_level` to decide otherwise.
+pub(crate) fn log_level_of_ones_own<R: Runtime>() {
+    for (level, logged) in [(None, Level::Warn), (Some(Level::Trace), Level::Trace)] {
+        play::<R>(async |place| {
+            let (memory, (ctx, canceller)) = (Memory::default(), background().with_cancel());
+            let mut dashboard = place
+                .aggregator()
+                .with_logger(memory.clone())
+                .source("profile", answers("Name: Alice"));
+            if let Some(level) = level {
+                dashboard = dashboard.with_level(move |error| {
+                    assert!(error.is_canceled());
+                    level
+                });
+            }
+            canceller.cancel_with("client went away");
+            dashboard.aggregate(&ctx, 1).await.unwrap_err();
+            let levels: Vec<_> = memory.lines().iter().map(|line| line.level).collect();
+            assert_eq!(levels, [logged]);
+        });
+    }
 }
 
 /// Kata, defaults: 5 s.
@@ -522,6 +600,14 @@ pub(crate) fn each_option_alone<R: Runtime>() {
             place.aggregator().with_grace(SECOND).source("left", left),
             place
                 .aggregator()
+                .with_limit(at_most(1))
+                .source("left", left),
+            place
+                .aggregator()
+                .with_level(|_| Level::Warn)
+                .source("left", left),
+            place
+                .aggregator()
                 .with_straggler_limit(SECOND)
                 .source("left", left),
         ] {
@@ -544,7 +630,9 @@ pub(crate) fn all_options_together<R: Runtime>() {
             .with_name("dashboard")
             .with_grace(SECOND)
             .with_straggler_limit(SECOND)
-            .combine(|(left,)| left);
+            .with_limit(at_most(1))
+            .with_level(|_| Level::Warn)
+            .map(|(left,)| left);
         assert_eq!(dashboard.aggregate(&ctx, 1).await.unwrap(), Some(SECOND));
         let later = dashboard.clone().with_timeout(2 * SECOND);
         assert_eq!(later.aggregate(&ctx, 1).await.unwrap(), Some(2 * SECOND));

@@ -1,0 +1,449 @@
+//! Critical sections: while one runs, its task is not dropped by its group's cancellation.
+//!
+//! A shield belongs to the task that polls it. Who that is, is in a thread-local: a stack of [`Frame`]s, one for each
+//! task that is being polled, which whoever polls a task [enters](Frame::enter). A task on an executor hides the frames
+//! before it; a task that its group polls in place lies on top of the one that polls the group.
+//!
+//! # What a frame's owner does
+//!
+//! ```text
+//! each poll                frame.enter(tag, Hide, || poll)      in place: Below
+//! the group has ended      frame.last_poll(), then that poll, then frame.close()
+//! after the poll           frame.is_held(waker)? keep the task, which is polled again when the waker wakes : drop it
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. The thread-local points to an [`Entered`] on the stack of the `enter` that set it, which restores the one before
+//!    when it returns or unwinds. So whoever reads the thread-local on its thread finds a live one.
+//! 2. An `Entered` is reached on its own thread alone; the frames behind it are shared, and count with atomics.
+//! 3. A shield holds a reference to each count that it has raised, so counts outlive their tasks.
+#![allow(
+    unsafe_code,
+    reason = "finding the task that is being polled costs a load"
+)]
+
+use crate::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use crate::unwind;
+use futures::task::AtomicWaker;
+use pin_project_lite::pin_project;
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::sync::{Arc, OnceLock};
+use std::task::{self, Poll, Waker};
+
+/// Shields may hold the task.
+const OPEN: u8 = 0;
+/// The group has ended, and the task is polled for the last time: a shield that is first polled now still holds it.
+const LAST: u8 = 1;
+/// That poll is over: shields that hold the task go on, and no other begins.
+const CLOSED: u8 = 2;
+
+/// What a task is shielded by. In the task's header; a task without shields pays for two words.
+pub(crate) struct Frame {
+    state: AtomicU8,
+    /// Made by the first shield.
+    holds: OnceLock<Arc<Holds>>,
+}
+
+/// How many shields hold a task.
+struct Holds {
+    count: AtomicUsize,
+    /// Woken when the last lets go.
+    waker: AtomicWaker,
+}
+
+/// Which task a frame is of, as its group knows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Tag {
+    pub(crate) group: *const (),
+    pub(crate) task: *const (),
+}
+
+/// How a frame lies on those before it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lie {
+    /// It hides them: an executor polls the task.
+    Hide,
+    /// On top of them: whoever polls the group polls the task.
+    Below,
+}
+
+/// A frame on the stack of whoever polls its task.
+struct Entered<'a> {
+    frame: &'a Frame,
+    tag: Tag,
+    outer: Option<NonNull<Entered<'static>>>,
+}
+
+thread_local! {
+    static CURRENT: Cell<Option<NonNull<Entered<'static>>>> = const { Cell::new(None) };
+}
+
+impl Frame {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: AtomicU8::new(OPEN),
+            holds: OnceLock::new(),
+        }
+    }
+
+    /// Runs `poll` with this frame as the current one.
+    pub(crate) fn enter<R>(&self, tag: Tag, lie: Lie, poll: impl FnOnce() -> R) -> R {
+        let before = CURRENT.get();
+        let entered = Entered {
+            frame: self,
+            tag,
+            outer: before.filter(|_| lie == Lie::Below),
+        };
+        let _restore = Restore(before);
+        CURRENT.set(Some(NonNull::from(&entered).cast()));
+        poll()
+    }
+
+    /// The group has ended, and the task is about to be polled for the last time.
+    pub(crate) fn last_poll(&self) {
+        let _ = self
+            .state
+            .compare_exchange(OPEN, LAST, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// The last poll is over: no other shield holds the task from now on.
+    pub(crate) fn close(&self) {
+        self.state.store(CLOSED, Ordering::Relaxed);
+    }
+
+    /// Whether a shield holds the task. If so, `waker` is woken when the last lets go elsewhere: one that is dropped, or
+    /// polled by another task. (One that is ready lets go while the task is polled.)
+    pub(crate) fn is_held(&self, waker: &Waker) -> bool {
+        let Some(holds) = self.holds.get() else {
+            return false;
+        };
+        if !holds.is_held() {
+            return false;
+        }
+        holds.waker.register(waker);
+        let held = holds.is_held();
+        if !held {
+            unwind::discard(holds.waker.take()); // the last let go meanwhile: nobody wakes it any more
+        }
+        held
+    }
+
+    fn holds(&self) -> &Arc<Holds> {
+        self.holds.get_or_init(|| {
+            Arc::new(Holds {
+                count: AtomicUsize::new(0),
+                waker: AtomicWaker::new(),
+            })
+        })
+    }
+
+    fn is_closed(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == CLOSED
+    }
+}
+
+/// Runs foreign code that is not a part of the task that is being polled: the wakers of others, above all.
+pub(crate) fn outside<R>(foreign: impl FnOnce() -> R) -> R {
+    let _restore = Restore(CURRENT.replace(None));
+    foreign()
+}
+
+/// Restores the thread-local, on unwinding as well.
+struct Restore(Option<NonNull<Entered<'static>>>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        CURRENT.set(self.0);
+    }
+}
+
+impl Holds {
+    fn is_held(&self) -> bool {
+        // Pairs with `release`: whoever sees that nobody holds it sees what was done under the shield.
+        self.count.load(Ordering::Acquire) > 0
+    }
+
+    fn release(&self) {
+        if self.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            if let Some(waker) = self.waker.take() {
+                unwind::wake(waker);
+            }
+        }
+    }
+}
+
+/// Looks through the tasks that are being polled on this thread, the innermost first, down to the executor's.
+pub(crate) fn find<R>(mut look: impl FnMut(&Frame, Tag) -> Option<R>) -> Option<R> {
+    let mut next = CURRENT.get();
+    while let Some(entered) = next {
+        // SAFETY: invariant 1; what `look` enters it leaves before it returns.
+        let entered = unsafe { entered.as_ref() };
+        if let Some(found) = look(entered.frame, entered.tag) {
+            return Some(found);
+        }
+        next = entered.outer;
+    }
+    None
+}
+
+/// What a shield is held by: a task, and whether it holds that one.
+struct Hold {
+    holds: Arc<Holds>,
+    granted: bool,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if self.granted {
+            self.holds.release();
+        }
+    }
+}
+
+/// The tasks that a shield holds, the innermost first. Most shields hold one.
+#[derive(Default)]
+struct Held {
+    first: Option<Hold>,
+    more: Vec<Hold>,
+}
+
+impl Held {
+    /// Holds the tasks that are being polled on this thread, and no others.
+    fn hold_current(&mut self) {
+        if !self.is_current() {
+            // The new ones first: a task that is among both is not let go of in between.
+            *self = Self::of_current();
+        }
+    }
+
+    fn is_current(&self) -> bool {
+        let mut held = self.first.iter().chain(&self.more);
+        let other = find(|frame, _| {
+            let holds = held.next().map(|hold| &hold.holds);
+            let same = holds
+                .zip(frame.holds.get())
+                .is_some_and(|(one, other)| Arc::ptr_eq(one, other));
+            (!same).then_some(())
+        });
+        other.is_none() && held.next().is_none()
+    }
+
+    fn of_current() -> Self {
+        let mut held = Self::default();
+        let _: Option<()> = find(|frame, _| {
+            let granted = !frame.is_closed();
+            let holds = frame.holds().clone();
+            if granted {
+                // Relaxed: the task that is counted is being polled, so nobody decides about it meanwhile.
+                holds.count.fetch_add(1, Ordering::Relaxed);
+            }
+            held.push(Hold { holds, granted });
+            None
+        });
+        held
+    }
+
+    fn push(&mut self, hold: Hold) {
+        match self.first {
+            None => self.first = Some(hold),
+            Some(_) => self.more.push(hold),
+        }
+    }
+}
+
+pin_project! {
+    /// A future that its task is not dropped from by its group's cancellation.
+    pub(super) struct Shield<F> {
+        #[pin]
+        future: Option<F>,
+        held: Held,
+    }
+}
+
+impl<F> Shield<F> {
+    pub(super) fn new(future: F) -> Self {
+        Self {
+            future: Some(future),
+            held: Held::default(),
+        }
+    }
+}
+
+impl<F: Future> Future for Shield<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
+        let mut this = self.project();
+        let Some(future) = this.future.as_mut().as_pin_mut() else {
+            unreachable!("`shield` was polled after it had completed")
+        };
+        match future.poll(cx) {
+            Poll::Pending => this.held.hold_current(),
+            Poll::Ready(output) => {
+                this.future.set(None); // before the task may be dropped
+                *this.held = Held::default();
+                return Poll::Ready(output);
+            }
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(all(test, not(failfast_loom)))]
+mod tests {
+    use super::*;
+    use std::future::{pending, poll_fn};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    const TAG: Tag = Tag {
+        group: std::ptr::null(),
+        task: std::ptr::null(),
+    };
+
+    fn is_held(frame: &Frame) -> bool {
+        frame.is_held(Waker::noop())
+    }
+
+    fn poll_in<F: Future + Unpin>(frame: &Frame, future: &mut F) -> Poll<F::Output> {
+        let mut cx = task::Context::from_waker(Waker::noop());
+        frame.enter(TAG, Lie::Hide, || Pin::new(future).poll(&mut cx))
+    }
+
+    fn forever() -> Pin<Box<Shield<std::future::Pending<()>>>> {
+        Box::pin(Shield::new(pending()))
+    }
+
+    #[test]
+    fn it_holds_from_its_first_pending_poll_until_it_is_dropped() {
+        let frame = Frame::new();
+        let mut shield = forever();
+        assert!(!is_held(&frame));
+        assert!(poll_in(&frame, &mut shield).is_pending() && is_held(&frame));
+        assert!(poll_in(&frame, &mut shield).is_pending() && is_held(&frame));
+        drop(shield);
+        assert!(!is_held(&frame));
+    }
+
+    #[test]
+    fn ready_at_once_it_never_holds() {
+        let frame = Frame::new();
+        let mut shield = Box::pin(Shield::new(std::future::ready(1)));
+        assert_eq!(poll_in(&frame, &mut shield), Poll::Ready(1));
+        assert!(frame.holds.get().is_none(), "nothing was made for it");
+    }
+
+    #[test]
+    fn ready_it_lets_go_of_the_task() {
+        let frame = Frame::new();
+        let mut polls = 0;
+        let mut shield = Box::pin(Shield::new(poll_fn(|_| {
+            polls += 1;
+            if polls == 2 {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })));
+        assert!(poll_in(&frame, &mut shield).is_pending() && is_held(&frame));
+        assert!(poll_in(&frame, &mut shield).is_ready() && !is_held(&frame));
+    }
+
+    #[test]
+    fn polled_by_another_task_it_moves_and_wakes_the_first() {
+        let (one, other) = (Frame::new(), Frame::new());
+        let mut shield = forever();
+        assert!(poll_in(&one, &mut shield).is_pending());
+        let woken = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        struct Count(Arc<std::sync::atomic::AtomicUsize>);
+        impl std::task::Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            }
+        }
+        assert!(one.is_held(&Waker::from(Arc::new(Count(woken.clone())))));
+        assert!(poll_in(&other, &mut shield).is_pending());
+        assert!(!is_held(&one) && is_held(&other));
+        assert_eq!(woken.load(std::sync::atomic::Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn in_place_it_holds_every_task_up_to_the_executors() {
+        let (executors, hidden, inner, innermost) =
+            (Frame::new(), Frame::new(), Frame::new(), Frame::new());
+        let mut shield = forever();
+        let mut cx = task::Context::from_waker(Waker::noop());
+        hidden.enter(TAG, Lie::Hide, || {
+            executors.enter(TAG, Lie::Hide, || {
+                inner.enter(TAG, Lie::Below, || {
+                    innermost.enter(TAG, Lie::Below, || {
+                        assert!(shield.as_mut().poll(&mut cx).is_pending());
+                    });
+                });
+            });
+        });
+        assert_eq!(
+            [&executors, &hidden, &inner, &innermost].map(is_held),
+            [true, false, true, true]
+        );
+        drop(shield);
+        assert!(![&executors, &inner, &innermost].into_iter().any(is_held));
+    }
+
+    #[test]
+    fn outside_of_a_task_it_does_nothing() {
+        let mut shield = forever();
+        let mut cx = task::Context::from_waker(Waker::noop());
+        assert!(shield.as_mut().poll(&mut cx).is_pending());
+        assert!(shield.held.first.is_none());
+    }
+
+    #[test]
+    fn first_polled_in_the_last_poll_it_holds_and_later_it_does_not() {
+        let frame = Frame::new();
+        frame.last_poll();
+        let mut last = forever();
+        assert!(poll_in(&frame, &mut last).is_pending());
+        frame.close();
+        assert!(is_held(&frame));
+        let mut late = forever();
+        assert!(poll_in(&frame, &mut late).is_pending());
+        assert!(poll_in(&frame, &mut last).is_pending() && is_held(&frame));
+        drop(last);
+        assert!(!is_held(&frame));
+        frame.last_poll();
+        assert!(frame.is_closed(), "it stays closed");
+    }
+
+    #[test]
+    fn it_outlives_its_task() {
+        let mut shield = forever();
+        {
+            let frame = Frame::new();
+            assert!(poll_in(&frame, &mut shield).is_pending());
+        }
+        let other = Frame::new();
+        assert!(poll_in(&other, &mut shield).is_pending() && is_held(&other));
+    }
+
+    #[test]
+    fn a_panic_restores_the_frame_before() {
+        let (outer, inner) = (Frame::new(), Frame::new());
+        let task = std::ptr::from_ref(&outer).cast();
+        let tag = Tag {
+            group: std::ptr::null(),
+            task,
+        };
+        outer.enter(tag, Lie::Hide, || {
+            let unwound = catch_unwind(AssertUnwindSafe(|| {
+                inner.enter(TAG, Lie::Hide, || panic!("a task"));
+            }));
+            assert!(unwound.is_err());
+            assert_eq!(find(|_, tag| Some(tag)), Some(tag));
+        });
+        assert_eq!(find(|_, tag| Some(tag)), None);
+    }
+}

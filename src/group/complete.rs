@@ -1,0 +1,372 @@
+//! The end of a task: record the outcome, cancel, release the slot, wake. In this order, and here alone.
+
+use super::cell::{Cell, Header};
+use super::engine::Engine;
+use super::keep::{Deliver, Keep, Recorded};
+use super::state::State;
+use crate::clock;
+use crate::context::{Marked, Node, NodeRef, shield};
+use crate::error::{self, BoxError, End, Error};
+use crate::unwind::{self, Payload};
+use std::sync::Arc;
+use std::task::Waker;
+
+/// How a task ended.
+pub(super) enum Outcome<V> {
+    Succeeded(V),
+    Failed(BoxError),
+    Panicked(Payload),
+    /// Dropped because the group had ended.
+    Canceled,
+    /// The executor dropped it.
+    Lost,
+    /// Ended by itself, without an outcome: a canceled fork.
+    Dismissed,
+}
+
+/// Who ends a task.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// The executor's shell, while it is polled: the next in the queue may run in its place.
+    Shell,
+    /// The executor, which drops the shell, perhaps under locks of its own: nobody is woken on its thread.
+    Executor,
+    /// The group: in place, or before the task was started.
+    Group,
+}
+
+/// The task that takes the place of one that has ended.
+pub(super) type Next = Option<Cell>;
+
+impl<V> Outcome<V> {
+    /// The body panicked when it was dropped, after the outcome was known. A failure stays what it was.
+    pub(super) fn and_panicked(self, payload: Payload) -> Self {
+        match self {
+            Self::Succeeded(value) => unwind::discard(value),
+            Self::Canceled | Self::Dismissed => {}
+            failed => {
+                unwind::discard(payload);
+                return failed;
+            }
+        }
+        Self::Panicked(payload)
+    }
+}
+
+/// Completes a task.
+///
+/// # Safety
+///
+/// The body is gone. The cell is a member of its group, whose results `K` names. Once for each cell.
+#[allow(unsafe_code, reason = "see `cell`")]
+pub(super) unsafe fn complete<K: Keep>(
+    cell: Cell,
+    keep: K,
+    outcome: Outcome<K::Value>,
+    by: By,
+) -> Next {
+    // SAFETY: the cell is alive, and a member until the release below (invariant 2 of `cell`).
+    let (header, node) = unsafe { (cell.as_ref(), cell.as_ref().node()) };
+    let outcome = without_echo(node, outcome);
+    let mut state = node.kind.lock();
+
+    // 1. Record the outcome.
+    // SAFETY: the caller's promise.
+    let recorded = unsafe { record(&mut state, node, header, keep, outcome) };
+
+    // 2. Cancel. The state is unlocked meanwhile, and the group stays, because this is still one of its tasks. What
+    // nobody wants is dropped before the slot is released, because nothing outlives the wait.
+    let Record {
+        ends,
+        delivery,
+        extra,
+        error,
+    } = recorded;
+    let (mut marked, mut waiter) = (None, None);
+    if ends.is_some() || extra.is_some() || delivery.is_due() {
+        drop(state);
+        // SAFETY: still a member.
+        marked = ends.map(|ends| unsafe { header.shared().with(|node| cancel(node, &ends)) });
+        waiter = delivery.deliver();
+        unwind::discard(extra);
+        state = node.kind.lock();
+    }
+
+    // 3. Release the slot. From the unlock on the group may be gone.
+    // SAFETY: a member until here.
+    let (released, next) = unsafe { release(&mut state, node, cell, by) };
+    drop(state);
+
+    // 4. Wake. Contained, because the task has completed and must not do so again; and outside of the task's frame,
+    // because the task is not being polled any more.
+    let wakes = Wakes {
+        marked,
+        released,
+        waiter,
+    };
+    let wake = || match by {
+        By::Executor if !wakes.is_empty() => clock::aside(move || wakes.run()),
+        _ => wakes.run(),
+    };
+    if let Err(payload) = unwind::contain(|| shield::outside(wake)) {
+        unwind::discard(payload);
+    }
+    drop(error);
+    next
+}
+
+/// What the end of a task does to the group.
+pub(super) enum Ending {
+    /// The first failure.
+    Failed(Error),
+    /// As many successes as were wanted.
+    Enough,
+}
+
+/// An error that only passes on that the group has ended is no failure.
+fn without_echo<V>(node: &Node<Engine>, outcome: Outcome<V>) -> Outcome<V> {
+    match outcome {
+        Outcome::Failed(error) if node.is_marked() && is_echo(node, &error) => {
+            unwind::discard(error);
+            Outcome::Canceled
+        }
+        Outcome::Lost if node.is_marked() => Outcome::Canceled,
+        other => other,
+    }
+}
+
+/// Whether an error is, somewhere down its chain, the end of the group's own context, or the failure of a fork that
+/// ended it. Runs the user's `source`.
+pub(super) fn is_echo(node: &Node<Engine>, error: &BoxError) -> bool {
+    let Some(end) = node.end() else { return false };
+    let first = node.kind.lock().failures.first().cloned();
+    unwind::contain(|| {
+        error::echo(error, &end) || first.is_some_and(|first| passes_on(error, &first))
+    })
+    .unwrap_or(false)
+}
+
+/// Whether an error is the failure that ended the group, as a fork gave it.
+fn passes_on(error: &BoxError, first: &Error) -> bool {
+    let mut chain = error::walk(&**error);
+    chain.any(|error| {
+        error
+            .downcast_ref::<Error>()
+            .is_some_and(|error| error.is_same(first))
+    })
+}
+
+struct Record<K: Keep> {
+    ends: Option<Ending>,
+    delivery: K::Delivery,
+    extra: Option<K::Value>,
+    /// Kept until the state is unlocked, because it may be the last of the failure, whose drop is foreign code.
+    error: Option<Error>,
+}
+
+/// # Safety
+///
+/// The group's results are those that `K` names.
+#[allow(unsafe_code, reason = "see `keep`")]
+unsafe fn record<K: Keep>(
+    state: &mut State,
+    node: &Node<Engine>,
+    header: &Header,
+    keep: K,
+    outcome: Outcome<K::Value>,
+) -> Record<K> {
+    let mut task = Recorded {
+        number: header.number,
+        name: &header.name,
+        node,
+        dismissed: false,
+    };
+    let (mut ends, mut extra) = (None, None);
+    let ended = match outcome {
+        Outcome::Succeeded(value) if !(K::KEPT && state.has_enough()) => {
+            state.succeeded += usize::from(K::KEPT);
+            let enough = K::KEPT && state.has_enough() && !node.is_marked();
+            ends = enough.then_some(Ending::Enough);
+            Ok(value)
+        }
+        Outcome::Succeeded(value) => {
+            extra = Some(value); // one too many
+            Err(None)
+        }
+        Outcome::Dismissed => {
+            task.dismissed = true;
+            Err(None)
+        }
+        Outcome::Canceled => {
+            state.flawed |= !K::BACKGROUND;
+            state.cut_short |= !K::BACKGROUND;
+            Err(None)
+        }
+        Outcome::Failed(error) => Err(Some(Error::task_failed(header.name(), error))),
+        Outcome::Panicked(payload) => Err(Some(Error::panicked(header.name(), payload))),
+        Outcome::Lost => Err(Some(Error::lost(header.name()))),
+    };
+    if node.is_marked() && !K::BACKGROUND && !task.dismissed {
+        state.note_pending(node, header);
+    }
+    let error = ended.as_ref().err().and_then(Option::clone);
+    if let Some(error) = &error {
+        if state.record_failure(header.number, error, !node.is_marked()) {
+            ends = Some(Ending::Failed(error.clone()));
+        }
+    }
+    // SAFETY: the caller's promise.
+    let delivery = unsafe { keep.record(state, &task, ended) };
+    Record {
+        ends,
+        delivery,
+        extra,
+        error,
+    }
+}
+
+/// Ends the group's context, if nothing else has.
+fn cancel(node: &Arc<Node<Engine>>, ending: &Ending) -> Marked {
+    match ending {
+        Ending::Failed(error) => Engine::fail(node, error),
+        Ending::Enough => Engine::end_by_us(node, End::finished(node.origin())),
+    }
+}
+
+impl Engine {
+    /// Ends the group's context with its first failure, which has been recorded, as the cause.
+    pub(super) fn fail(node: &Arc<Node<Engine>>, error: &Error) -> Marked {
+        let end = End::failed(error, node.origin());
+        error.set_end(&end);
+        let marked = Node::mark(&(node.clone() as NodeRef), end);
+        if !marked.first {
+            node.kind.lock().failures.demote_first();
+        }
+        marked
+    }
+}
+
+/// What is left to be done when the state is unlocked.
+#[derive(Default)]
+pub(super) struct Released {
+    owner: Option<Waker>,
+    ready: Option<Waker>,
+    /// Nobody is left: the engine's reference to itself.
+    anchor: Option<Arc<Node<Engine>>>,
+    /// Nobody is left: the timers are not needed any more.
+    unwatches: bool,
+}
+
+/// Takes a task out of its group, and finds who comes in its place.
+///
+/// # Safety
+///
+/// The cell is a member.
+#[allow(unsafe_code, reason = "see `cell`")]
+unsafe fn release(state: &mut State, node: &Node<Engine>, cell: Cell, by: By) -> (Released, Next) {
+    // SAFETY: the caller's promise.
+    let header = unsafe { cell.as_ref() };
+    // SAFETY: the caller's promise.
+    unsafe { state.members.leave(cell) };
+    let lends =
+        !state.limit.lenders.is_empty() && state.limit.lenders.remove(&header.number).is_some();
+    state.limit.running -= usize::from(!header.background && !lends);
+    let next = match by {
+        By::Shell => state.next_queued(node.is_marked()),
+        By::Group if node.kind.is_in_place() => {
+            // The drive that polled this task goes on with that one.
+            let next = state.next_queued(node.is_marked());
+            if let Some(next) = next {
+                node.kind.make_ready(next);
+            }
+            None
+        }
+        By::Executor | By::Group => None,
+    };
+    let (idle, empty) = (state.is_idle(), state.is_empty());
+    let served = next.is_some() || state.limit.queue.is_empty() || !state.limit.has_room();
+    let wakes_owner = idle || state.owner.each || state.needed > 0 || !served;
+    let released = Released {
+        owner: if wakes_owner {
+            state.owner.waker.take()
+        } else {
+            None
+        },
+        ready: if state.limit.is_full() {
+            None
+        } else {
+            state.limit.call_first()
+        },
+        anchor: if empty { state.anchor.take() } else { None },
+        unwatches: empty && std::mem::take(&mut state.watching),
+    };
+    (released, next)
+}
+
+impl State {
+    /// Notes the name of a task that had not finished when the context ended, if that is what the error will be.
+    pub(super) fn note_pending(&mut self, node: &Node<Engine>, header: &Header) {
+        let failed = self.failures.first().is_some() && !self.shutdown.is_tolerant();
+        if !failed && node.end().is_none_or(|end| !self.is_ours(&end)) {
+            self.pending.push((header.number, header.name()));
+        }
+    }
+
+    /// Takes the next that may run from the queue, and makes it a member. After the group's end they all leave
+    /// the queue, to be dropped.
+    #[allow(unsafe_code, reason = "see `cell`")]
+    pub(super) fn next_queued(&mut self, ended: bool) -> Next {
+        if !ended && !self.limit.has_room() {
+            return None;
+        }
+        let cell = self.limit.queue.pop_front()?;
+        self.limit.running += 1;
+        // SAFETY: it was in the queue, so it is alive, and is in no list now.
+        unsafe { self.members.join(cell) };
+        Some(cell)
+    }
+}
+
+impl Released {
+    pub(super) fn run(self) {
+        self.owner
+            .into_iter()
+            .chain(self.ready)
+            .for_each(unwind::wake);
+        if let Some(anchor) = self.anchor.filter(|_| self.unwatches) {
+            anchor.unwatch();
+        }
+    }
+}
+
+/// Whom the end of a task wakes.
+struct Wakes {
+    marked: Option<Marked>,
+    released: Released,
+    /// Of the fork that has its answer.
+    waiter: Option<Waker>,
+}
+
+impl Wakes {
+    fn is_empty(&self) -> bool {
+        let Released {
+            owner,
+            ready,
+            unwatches,
+            ..
+        } = &self.released;
+        self.marked.is_none()
+            && self.waiter.is_none()
+            && owner.is_none()
+            && ready.is_none()
+            && !unwatches
+    }
+
+    fn run(self) {
+        if let Some(marked) = self.marked {
+            marked.wake();
+        }
+        self.waiter.into_iter().for_each(unwind::wake);
+        self.released.run();
+    }
+}

@@ -1,0 +1,472 @@
+//! One object a group: its context's node, and in it everything that its tasks share.
+//!
+//! # Invariants
+//!
+//! 1. **Order.** An outcome is recorded, then the context is canceled if the outcome ends the group, then the slot
+//!    is released, then others are woken: [`complete`](super::complete::complete).
+//! 2. **One lock.** Everything that changes together is in [`State`]. No foreign code runs while it is locked:
+//!    wakers, values and futures are taken out first.
+//! 3. **No lost wake-ups.** A poller stores its waker in its cell and then looks at the phase; the end of the group
+//!    changes the phase and then visits every member's cell. Both change the cell's state word, so that one of the
+//!    two sees the other. A task that joins after the end is refused under the lock that the visit takes.
+//! 4. **Nothing starts late.** A task's first poll, and each spawn, look at the node's end and its due flag.
+
+use super::cell::{self, Cell, Newcomer};
+use super::complete::{By, Next};
+use super::finished::Finished;
+use super::in_place::Ready;
+use super::launch::Launch;
+use super::shutdown::{Ladder, Phase};
+use super::state::State;
+use crate::clock::Instant;
+use crate::context::{ClockRef, Kind, Marked, Node, NodeRef};
+use crate::error::{End, Error};
+use crate::sync::{Mutex, MutexGuard};
+use crate::unwind;
+use std::any::Any;
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::{self, Poll, Waker};
+
+pub(crate) struct Engine {
+    state: Mutex<State>,
+    pub(super) ladder: Ladder,
+    /// How queued tasks are started where the group itself is not at hand. The group owns it, so that a handle that
+    /// a task keeps makes no cycle.
+    launch: Option<Weak<dyn Launch>>,
+    pub(super) ready: Ready,
+    pub(super) clock: ClockRef,
+    /// Since when times are taken: the first snapshot.
+    pub(super) timing: OnceLock<Instant>,
+}
+
+// SAFETY: the launcher is `Send + Sync` for `Group`; that of a `LocalGroup` is upgraded by the group, its handles
+// and its tasks alone, which are on its thread. A weak reference that is dropped elsewhere frees memory and drops
+// nothing. Everything else is `Send + Sync` by itself.
+#[allow(unsafe_code, reason = "see above")]
+unsafe impl Send for Engine {}
+// SAFETY: as above.
+#[allow(unsafe_code, reason = "see above")]
+unsafe impl Sync for Engine {}
+
+/// What became of a spawn.
+#[derive(Clone, Copy)]
+pub(super) enum Admission {
+    /// With the task's number.
+    Started(u64),
+    Queued(u64),
+    /// The limit is reached.
+    Full,
+    /// The group has ended.
+    Over,
+}
+
+impl Admission {
+    fn is_started(self) -> bool {
+        matches!(self, Self::Started(_))
+    }
+}
+
+/// How a spawn meets a limit that is reached.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum AtLimit {
+    Queue,
+    Refuse,
+}
+
+/// How many starts may pass between two readings of the clock. It is asked for a thread that spawns and never
+/// returns to its clock's driver, so that no timer fires.
+const STARTS_A_READING: u64 = 64;
+
+impl Engine {
+    pub(super) fn new(
+        finished: Finished,
+        launch: Option<Weak<dyn Launch>>,
+        clock: ClockRef,
+    ) -> Self {
+        Self {
+            state: Mutex::new(State::new(finished)),
+            ladder: Ladder::default(),
+            launch,
+            ready: Ready::new(),
+            clock,
+            timing: OnceLock::new(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    pub(super) fn is_in_place(&self) -> bool {
+        self.launch.is_none()
+    }
+
+    /// The launcher, if the group is still there.
+    pub(super) fn launcher(&self) -> Option<Arc<dyn Launch>> {
+        self.launch.as_ref()?.upgrade()
+    }
+
+    /// How far the end of the group has come.
+    #[inline]
+    pub(super) fn phase(&self, node: &Node<Engine>) -> Phase {
+        match node.is_marked() {
+            false => Phase::Run,
+            true => self.ladder.phase(),
+        }
+    }
+
+    /// Ends the group's context by the group's own doing, without a failure.
+    pub(super) fn end_by_us(node: &Arc<Node<Engine>>, end: Arc<End>) -> Marked {
+        // First, because marking runs the clock's code, and whoever waits may judge the group meanwhile.
+        node.kind.lock().our_end.get_or_insert_with(|| end.clone());
+        Node::mark(&(node.clone() as NodeRef), end)
+    }
+}
+
+/// Joining.
+#[allow(unsafe_code, reason = "see `cell`")]
+impl Engine {
+    /// Makes a cell a member of its group, or puts it in the queue.
+    ///
+    /// # Safety
+    ///
+    /// The cell is new, and belongs to this group.
+    #[inline]
+    pub(super) unsafe fn admit(
+        node: &Arc<Node<Engine>>,
+        cell: Cell,
+        at_limit: AtLimit,
+    ) -> Admission {
+        // SAFETY: the cell is new.
+        unsafe { node.kind.note_spawn(cell.as_ref()) };
+        let mut state = node.kind.lock();
+        // Before the task is there, because a drive on another thread may end it at once.
+        let watched = node.has_deadline() && !state.watching;
+        if watched {
+            drop(state);
+            node.watch();
+            state = node.kind.lock();
+        }
+        // SAFETY: the caller's promise.
+        let (admission, wakes_driver) = unsafe { state.admit(node, cell, at_limit) };
+        let needless = watched && (state.watching || !admission.is_started());
+        state.watching |= watched && !needless;
+        drop(state);
+        if needless {
+            node.unwatch();
+        }
+        if wakes_driver {
+            node.kind.wake_driver();
+        }
+        match admission {
+            Admission::Started(number) if !watched && number % STARTS_A_READING == 0 => {
+                node.is_done();
+            }
+            Admission::Started(_) => {
+                node.poll_due(None);
+            }
+            _ => {}
+        }
+        admission
+    }
+
+    /// Starts a member on the executor: one that has just been admitted, or has left the queue.
+    ///
+    /// # Safety
+    ///
+    /// The cell is a member, has not been started, and is known to this spawner alone. The group is not in place.
+    #[inline]
+    pub(super) unsafe fn start(node: &Node<Engine>, cell: Cell, launch: Option<&dyn Launch>) {
+        // SAFETY: the caller's promise: the body is there, and nobody else may drop it.
+        unsafe {
+            match launch.filter(|_| !node.is_marked()) {
+                Some(launch) => launch.launch(cell),
+                // The group has ended, or is gone.
+                None => {
+                    cell::cancel_body(cell, By::Group, false);
+                    cell::retire(cell);
+                }
+            }
+        }
+    }
+
+    /// Starts what may leave the queue, or drops what is in the queue of a group that has ended. For the owner, its
+    /// handles and its tasks, which are where tasks may be dropped.
+    pub(super) fn serve_queue(&self, node: &Node<Engine>, launch: Option<&dyn Launch>) {
+        loop {
+            let mut state = self.lock();
+            if state.limit.queue.is_empty() {
+                return;
+            }
+            let Some(cell) = state.next_queued(node.is_marked()) else {
+                return;
+            };
+            if self.is_in_place() {
+                let wakes_driver = self.make_ready(cell);
+                drop(state);
+                if wakes_driver {
+                    self.wake_driver();
+                }
+                continue;
+            }
+            drop(state);
+            // SAFETY: it has just left the queue, so nobody else starts it.
+            unsafe { Self::start(node, cell, launch) };
+        }
+    }
+
+    /// A task was refused because the group has ended: `wait` says so.
+    pub(super) fn note_refused(&self, node: &Node<Engine>, newcomer: &Newcomer) {
+        let mut state = self.lock();
+        let number = state.members.next;
+        state.members.next += 1;
+        state.flawed = true;
+        state.cut_short = true;
+        let name = newcomer.name.clone();
+        if node.end().is_none_or(|end| !state.is_ours(&end)) {
+            let name = name.unwrap_or_else(|| crate::error::Name::of_number(number));
+            state.pending.push((number, name));
+        }
+    }
+}
+
+/// Polling.
+impl Engine {
+    /// Polls a task: nothing starts late, and after the group's end each task is polled once more and then dropped.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the poller of the cell, whose task has not completed (invariant 1 of `cell`).
+    #[allow(unsafe_code, reason = "see `cell`")]
+    pub(super) unsafe fn poll(cell: Cell, cx: &mut task::Context<'_>, by: By) -> Poll<Next> {
+        // SAFETY: the cell is alive, and a member, until it completes below.
+        let (header, node) = unsafe { (cell.as_ref(), cell.as_ref().node()) };
+        let engine = &node.kind;
+        // In place the group has looked at its timers already: they are not polled again in the same call stack.
+        let due = match by {
+            By::Group => node.is_marked(),
+            By::Shell | By::Executor => node.poll_due(Some(cx)),
+        };
+        if !header.has_started() {
+            if due {
+                // SAFETY: the caller's promise.
+                return Poll::Ready(unsafe { cell::cancel_body(cell, by, false) });
+            }
+            header.start();
+        }
+        loop {
+            let phase = engine.phase(node);
+            if phase == Phase::Drop {
+                if header.is_warned() && !header.frame.is_held(cx.waker()) {
+                    // SAFETY: the caller's promise.
+                    return Poll::Ready(unsafe { cell::cancel_body(cell, by, false) });
+                }
+                header.frame.last_poll();
+            }
+            header.count_poll();
+            engine.note_poll(header);
+            // SAFETY: the caller's promise.
+            let run = || unsafe { cell::run_body(cell, cx, by) };
+            if let Poll::Ready(next) = header.frame.enter(header.tag(), header.lie(), run) {
+                return Poll::Ready(next);
+            }
+            if phase != Phase::Run {
+                header.warn();
+            }
+            if phase == Phase::Drop {
+                header.frame.close();
+                if !header.frame.is_held(cx.waker()) {
+                    continue;
+                }
+            }
+            // SAFETY: the caller is the poller.
+            unsafe { header.park(cx.waker()) };
+            if engine.phase(node) == phase {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+/// How many wakers are taken under one lock.
+const WAKERS_A_LOCK: usize = 32;
+
+/// The group's end.
+impl Engine {
+    /// Has every task polled, so that it sees the phase. Each waker is called under no lock.
+    pub(super) fn wake_members(&self) {
+        {
+            let mut state = self.lock();
+            state.members.cursor = state.members.list.first();
+        }
+        let mut wakers: Vec<Waker> = Vec::new();
+        loop {
+            let more = self.take_wakers(&mut wakers);
+            wakers.drain(..).for_each(unwind::wake);
+            if !more {
+                return;
+            }
+        }
+    }
+
+    #[allow(unsafe_code, reason = "see `list`")]
+    fn take_wakers(&self, wakers: &mut Vec<Waker>) -> bool {
+        let mut state = self.lock();
+        for _ in 0..WAKERS_A_LOCK {
+            let Some(cell) = state.members.cursor else {
+                return false;
+            };
+            // SAFETY: the cursor is a member, and leaves only under this lock.
+            let header = unsafe {
+                state.members.cursor = state.members.list.after(cell);
+                cell.as_ref()
+            };
+            if self.is_in_place() {
+                self.make_ready(cell); // the owner is woken next
+            } else {
+                wakers.extend(header.take_waker());
+            }
+        }
+        true
+    }
+
+    /// Wakes all who wait for the group itself.
+    pub(super) fn wake_waiters(&self) {
+        let (owner, line) = {
+            let mut state = self.lock();
+            let line = state.limit.call_all();
+            (state.owner.waker.take(), line)
+        };
+        owner.into_iter().chain(line).for_each(unwind::wake);
+    }
+
+    /// Wakes the owner alone.
+    pub(super) fn wake_owner(&self) {
+        let owner = self.lock().owner.waker.take();
+        owner.into_iter().for_each(unwind::wake);
+    }
+}
+
+impl Kind for Engine {
+    fn ended(&self, node: &NodeRef) {
+        self.arm_shutdown(node);
+    }
+
+    fn wake(&self, _: &NodeRef) {
+        self.wake_members();
+        self.wake_waiters();
+    }
+
+    fn as_any(&self) -> Option<&dyn Any> {
+        Some(self)
+    }
+}
+
+/// What has come of it.
+impl Engine {
+    /// What tells those who come after the group's end.
+    pub(super) fn end_error(&self, node: &Node<Engine>) -> Error {
+        let state = self.lock();
+        let failed = state
+            .failures
+            .first()
+            .filter(|_| !state.shutdown.is_tolerant());
+        let error = failed.cloned().or_else(|| ended_by_context(node, &state));
+        drop(state);
+        error.unwrap_or_else(|| {
+            let end = node.end().unwrap_or_else(|| End::finished(node.origin()));
+            Error::ended(end.error(), Vec::new())
+        })
+    }
+}
+
+/// The error of a group whose context was ended by something else than the group.
+pub(super) fn ended_by_context(node: &Node<Engine>, state: &State) -> Option<Error> {
+    let end = node.end().filter(|end| !state.is_ours(end))?;
+    let mut pending = state.pending.clone();
+    pending.extend(state.living(false));
+    pending.sort_by_key(|(number, _)| *number);
+    let pending = pending.into_iter().map(|(_, name)| name).collect();
+    Some(Error::ended(end.error(), pending))
+}
+
+/// The error with the failures that came after it.
+pub(super) fn with_others(error: Error, state: &State) -> Error {
+    let (others, omitted) = state.failures.others();
+    error.set_others(others, omitted);
+    error
+}
+
+impl State {
+    /// Whether the task starts, and whether a driver has to be woken for that.
+    ///
+    /// # Safety
+    ///
+    /// The cell is new, and belongs to this group.
+    #[allow(unsafe_code, reason = "see `cell`")]
+    unsafe fn admit(
+        &mut self,
+        node: &Arc<Node<Engine>>,
+        mut cell: Cell,
+        at_limit: AtLimit,
+    ) -> (Admission, bool) {
+        if self.closed || node.is_marked() {
+            return (Admission::Over, false);
+        }
+        // SAFETY: the cell is new.
+        let background = unsafe { cell.as_ref().background };
+        // Background tasks serve the others, which would wait for them for ever.
+        let full = !background && self.limit.is_full();
+        if full && at_limit == AtLimit::Refuse {
+            return (Admission::Full, false);
+        }
+        let number = self.members.next;
+        self.members.next += 1;
+        // SAFETY: the cell is new, and alive until it completes (invariant 3 of `cell`).
+        unsafe {
+            cell.as_mut().number = number;
+            if full {
+                self.limit.queue.push_back(cell);
+                return (Admission::Queued(number), false);
+            }
+            self.members.join(cell);
+        }
+        self.limit.running += usize::from(!background);
+        if self.anchor.is_none() {
+            self.anchor = Some(node.clone());
+        }
+        // In place the cell is the group's from here on: nobody but a drive, or the group's drop, touches it.
+        let wakes_driver = node.kind.is_in_place() && node.kind.make_ready(cell);
+        (Admission::Started(number), wakes_driver)
+    }
+
+    /// What ended the group; `None` if it succeeded. To be asked when all have ended.
+    pub(super) fn verdict(&self, node: &Node<Engine>) -> Option<Error> {
+        let failed = || self.failures.first().cloned();
+        let ended = || ended_by_context(node, self);
+        if self.needed > 0 {
+            if self.has_enough() {
+                return None;
+            }
+            // The context's end, or else the first failure, or else that there were too few tasks.
+            let missed = || Error::quorum(self.needed, self.succeeded);
+            let error = ended().or_else(failed);
+            return Some(error.map_or_else(missed, |error| with_others(error, self)));
+        }
+        let error = failed().or_else(|| self.flawed.then(ended).flatten())?;
+        Some(with_others(error, self))
+    }
+
+    /// The names of all tasks that are still there, with or without those in the background.
+    #[allow(unsafe_code, reason = "see `list`")]
+    pub(super) fn living(&self, background: bool) -> Vec<(u64, crate::error::Name)> {
+        let all = self.members.list.iter().chain(self.limit.queue.iter());
+        // SAFETY: members, and those in the queue, are alive.
+        let headers = all.map(|cell| unsafe { cell.as_ref() });
+        headers
+            .filter(|header| background || !header.background)
+            .map(|header| (header.number, header.name()))
+            .collect()
+    }
+}

@@ -1,0 +1,194 @@
+//! What an executor is given to run.
+
+use super::cell::{self, Cell};
+use super::complete::By;
+use super::engine::Engine;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{self, Poll};
+
+/// What an executor is given to run: a task of a group, whole, with everything that makes it fail fast.
+///
+/// To the executor it is a future like any other, one word wide. Dropped before it has completed, it is reported to
+/// its group as [`ErrorKind::Lost`](crate::ErrorKind::Lost): an executor that refuses a task, or drops it when it
+/// shuts down, can't make a group wait for ever. That drop blocks no thread, and wakes nobody on the thread that
+/// drops, because the executor may hold its own locks there.
+///
+/// # Examples
+///
+/// ```
+/// use failfast::{Group, Task};
+///
+/// fn start(task: Task) -> smol::Task<()> {
+///     smol::spawn(task)
+/// }
+///
+/// # smol::block_on(async {
+/// let group = Group::new(start);
+/// group.spawn(async { Ok::<_, std::fmt::Error>(1) });
+/// assert_eq!(group.wait().await.unwrap(), [1]);
+/// # });
+/// ```
+#[must_use = "a task that is dropped is lost, and fails its group"]
+pub struct Task(Shell);
+
+/// [`Task`] for a thread-bound executor: what it runs need not be `Send`.
+///
+/// # Examples
+///
+/// ```
+/// use failfast::{LocalGroup, LocalTask};
+/// use std::rc::Rc;
+///
+/// let executor = Rc::new(smol::LocalExecutor::new());
+/// let spawner = executor.clone();
+/// smol::block_on(executor.run(async move {
+///     let group = LocalGroup::new(move |task: LocalTask| spawner.spawn(task));
+///     group.spawn(async { Ok::<_, std::fmt::Error>(Rc::new(1)) });
+///     assert_eq!(group.wait().await.unwrap(), [Rc::new(1)]);
+/// }));
+/// ```
+#[must_use = "a task that is dropped is lost, and fails its group"]
+pub struct LocalTask(Shell);
+
+/// Marks an [`InPlaceGroup`](crate::InPlaceGroup): no executor, tasks that may borrow for `'env`.
+pub struct Scoped<'env>(PhantomData<fn(&'env ()) -> &'env ()>);
+
+/// Marks a [`LocalInPlaceGroup`](crate::LocalInPlaceGroup): as [`Scoped`], for tasks that are not `Send`.
+pub struct LocalScoped<'env>(Scoped<'env>, PhantomData<*const ()>);
+
+/// The executor's part in a task: polls the cell, and then the next in the queue in its place.
+pub(super) struct Shell {
+    cell: Option<Cell>,
+    /// The cell that keeps what `spawn` returned, where that is not `cell`: its task has completed before the
+    /// spawner had the handle.
+    home: Option<Cell>,
+}
+
+// SAFETY: a `Task` is made for a future that is `Send`, by the bounds of `Group`'s methods, and a group's engine is
+// `Send + Sync`.
+#[allow(unsafe_code, reason = "see above")]
+unsafe impl Send for Task {}
+// SAFETY: nothing can be done with `&Task`.
+#[allow(unsafe_code, reason = "see above")]
+unsafe impl Sync for Task {}
+
+impl Task {
+    pub(super) fn new(shell: Shell) -> Self {
+        Self(shell)
+    }
+}
+
+impl LocalTask {
+    pub(super) fn new(shell: Shell) -> Self {
+        Self(shell)
+    }
+}
+
+#[allow(unsafe_code, reason = "see `cell`")]
+impl Shell {
+    /// # Safety
+    ///
+    /// The cell is a member of its group, has not been started, and gets no other shell.
+    pub(super) unsafe fn new(cell: Cell) -> Self {
+        Self {
+            cell: Some(cell),
+            home: None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
+        let Some(mut cell) = self.cell else {
+            return Poll::Ready(());
+        };
+        loop {
+            // SAFETY: the shell is the poller, and the task has not completed.
+            let Poll::Ready(next) = (unsafe { Engine::poll(cell, cx, By::Shell) }) else {
+                return Poll::Pending;
+            };
+            self.cell = next;
+            // SAFETY: the task has just completed.
+            unsafe { self.retire(cell) };
+            cell = match next {
+                None => return Poll::Ready(()),
+                Some(next) => next,
+            };
+            // SAFETY: it is a member of its group since it left the queue.
+            if unsafe { !cell.as_ref().node().is_marked() } {
+                // Between two tasks the executor gets its turn.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// The task in `done` has completed: what keeps the executor's task alive goes on to the next.
+    ///
+    /// # Safety
+    ///
+    /// Once for each cell; `self.cell` is the next.
+    unsafe fn retire(&mut self, done: Cell) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let Some(next) = self.cell else {
+                self.home
+                    .take()
+                    .into_iter()
+                    .for_each(|home| cell::retire(home));
+                return cell::retire(done);
+            };
+            let home = self.home.unwrap_or(done);
+            if cell::pass_handle(home, next) {
+                self.home = None;
+                cell::retire(home);
+            } else {
+                self.home = Some(home);
+            }
+            if home != done {
+                cell::retire(done);
+            }
+        }
+    }
+}
+
+/// The executor drops the task before it has completed.
+#[allow(unsafe_code, reason = "see `cell`")]
+impl Drop for Shell {
+    fn drop(&mut self) {
+        let Some(cell) = self.cell.take() else { return };
+        // SAFETY: the shell is the poller, the task has not completed, and it is still a member. The group is held
+        // because what is in the queue may have to be dropped here, after the task has left.
+        unsafe {
+            let node = cell.as_ref().shared().counted();
+            cell::cancel_body(cell, By::Executor, true);
+            self.retire(cell);
+            if node.is_marked() {
+                node.kind.serve_queue(&node, None);
+            }
+        }
+    }
+}
+
+macro_rules! polls {
+    ($task:ident) => {
+        impl Future for $task {
+            type Output = ();
+
+            #[inline]
+            fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+                self.0.poll(cx)
+            }
+        }
+
+        impl fmt::Debug for $task {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($task)).finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+polls!(Task);
+polls!(LocalTask);

@@ -1,0 +1,75 @@
+//! Running foreign code: wakers, callbacks, clocks, loggers and destructors of the user's.
+//!
+//! Any of it may panic, and none of it may stop the library or harm another task.
+
+use std::any::Any;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
+
+/// What a panic threw.
+pub(crate) type Payload = Box<dyn Any + Send>;
+
+/// Calls foreign code and returns what it threw. The caller must not simply drop the payload: see [`discard`].
+///
+/// `AssertUnwindSafe` holds because no state of the library's is borrowed while foreign code runs.
+#[inline]
+pub(crate) fn contain<R>(foreign: impl FnOnce() -> R) -> Result<R, Payload> {
+    catch_unwind(AssertUnwindSafe(foreign))
+}
+
+/// [`contain`], where only the panic's message is of use.
+#[inline]
+pub(crate) fn contain_text<R>(foreign: impl FnOnce() -> R) -> Result<R, String> {
+    contain(foreign).map_err(|payload| {
+        let text = message_of(&*payload).to_owned();
+        discard(payload);
+        text
+    })
+}
+
+/// Calls foreign code for which no caller waits: a panic is logged and goes no further.
+pub(crate) fn shield(what: &str, foreign: impl FnOnce()) {
+    if let Err(payload) = contain(foreign) {
+        report(what, &payload);
+        discard(payload);
+    }
+}
+
+/// Drops a value of the user's. Its destructor may panic, and so may the destructor of what it panics with, which
+/// is why that payload is forgotten.
+#[inline]
+pub(crate) fn discard<T>(value: T) {
+    if mem::needs_drop::<T>() {
+        if let Err(payload) = contain(|| drop(value)) {
+            report("a destructor", &payload);
+            mem::forget(payload);
+        }
+    }
+}
+
+/// Drops the values of a collection one by one, because a second panic while one unwinds would abort the process.
+pub(crate) fn discard_each<T>(values: impl IntoIterator<Item = T>) {
+    values.into_iter().for_each(discard);
+}
+
+/// Logs a panic. The logger is foreign code, too.
+fn report(what: &str, payload: &Payload) {
+    let logged = contain(|| log::error!("{what} panicked: {}", message_of(&**payload)));
+    mem::forget(logged);
+}
+
+/// Wakes, whatever the waker does.
+#[inline]
+pub(crate) fn wake(waker: Waker) {
+    shield("a waker", || waker.wake());
+}
+
+/// The text of a panic's payload, which is nearly always a string.
+pub(crate) fn message_of(payload: &(dyn Any + Send)) -> &str {
+    payload
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a payload that is not text")
+}

@@ -1,0 +1,204 @@
+//! Wakers, callbacks and values that panic, block or come back from inside.
+
+use crate::context::{cancelable, waiting, why};
+use crate::support::{Count, GENEROUS, SECOND, counting, manual, on_wake, poll};
+use failfast::Context;
+use failfast::context::Done;
+use futures::FutureExt;
+use std::mem::ManuallyDrop;
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Poll, RawWaker, RawWakerVTable, Waker};
+use std::thread;
+
+#[test]
+fn a_waker_that_asks_inline_finds_it_done() {
+    // "Waking runs no user code under a lock".
+    let (ctx, canceller) = cancelable();
+    let child = ctx.with_timeout(GENEROUS);
+    let (asked, looked) = (Count::default(), ctx.clone());
+    let count = asked.clone();
+    let waker = on_wake(move || {
+        assert!(looked.is_done() && looked.cause().is_some() && child.is_done());
+        assert!(looked.with_cancel().0.is_done());
+        assert_eq!(looked.done().now_or_never(), Some(()));
+        count.add();
+    });
+    let _done = waiting(&ctx, &waker);
+    canceller.cancel();
+    assert_eq!(asked.get(), 1);
+}
+
+#[test]
+fn a_waker_that_panics_keeps_nobody_asleep() {
+    let (clock, root) = manual();
+    let (ctx, canceller) = root.with_timeout(SECOND).with_cancel();
+    let timed = root.with_timeout(SECOND);
+    let (woken, waker) = counting();
+    let bad = on_wake(|| panic!("a bad waker"));
+    let _waiters: Vec<_> = [&ctx, &timed]
+        .into_iter()
+        .flat_map(|ctx| {
+            [
+                waiting(ctx, &waker),
+                waiting(ctx, &bad),
+                waiting(ctx, &waker),
+            ]
+        })
+        .collect();
+    canceller.cancel();
+    assert_eq!(woken.get(), 2);
+    clock.advance(SECOND);
+    assert_eq!((woken.get(), timed.is_done()), (4, true));
+}
+
+#[test]
+fn a_waker_that_blocks_keeps_nobody_from_asking() {
+    let (ctx, canceller) = cancelable();
+    let (release, blocked) = mpsc::channel::<()>();
+    let (inside, entered) = mpsc::channel();
+    let blocked = Mutex::new(blocked);
+    let waker = on_wake(move || {
+        inside.send(()).unwrap();
+        blocked.lock().unwrap().recv().unwrap_or(());
+    });
+    let done = waiting(&ctx, &waker);
+    let ender = thread::spawn(move || canceller.cancel_with("slowly"));
+    entered.recv_timeout(GENEROUS).unwrap();
+    assert_eq!(why(&ctx), "slowly");
+    let called = Count::default();
+    drop(ctx.on_done(called.adder()));
+    assert!(ctx.with_cancel().0.is_done());
+    drop(done);
+    assert_eq!(called.get(), 1);
+    drop(release);
+    ender.join().unwrap();
+}
+
+#[test]
+fn a_waker_that_owns_the_waiter_frees_it() {
+    // Hazard 5: the waker owns the task, the task owns the `Done`.
+    let (ctx, canceller) = cancelable();
+    let slot: Arc<Mutex<Option<Done>>> = Arc::default();
+    let own = slot.clone();
+    let waker = on_wake(move || drop(own.lock().unwrap().take()));
+    *slot.lock().unwrap() = Some(waiting(&ctx, &waker));
+    canceller.cancel();
+    assert!(slot.lock().unwrap().is_none());
+}
+
+/// What a waker's clone and drop do: they enter the context in every way there is.
+struct Reentrant {
+    ctx: Context,
+    entered: Count,
+}
+
+impl Reentrant {
+    fn enter(&self) {
+        self.entered.add();
+        let _ = self.ctx.err();
+        drop(self.ctx.with_cancel());
+        self.ctx.on_done(|| {}).stop();
+        drop(Context::linked([self.ctx.clone()]).with_timeout(GENEROUS));
+        let _ = poll(&mut self.ctx.done(), Waker::noop());
+    }
+}
+
+static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, release);
+
+fn clone(data: *const ()) -> RawWaker {
+    // SAFETY: `data` is what `Arc::into_raw` gave, and each waker owns one count of it.
+    let own = unsafe { ManuallyDrop::new(Arc::from_raw(data.cast::<Reentrant>())) };
+    own.enter();
+    RawWaker::new(Arc::into_raw(Arc::clone(&own)).cast(), &VTABLE)
+}
+
+fn wake(data: *const ()) {
+    release(data);
+}
+
+fn wake_by_ref(data: *const ()) {
+    // SAFETY: as in `clone`.
+    unsafe { ManuallyDrop::new(Arc::from_raw(data.cast::<Reentrant>())) }.enter();
+}
+
+fn release(data: *const ()) {
+    // SAFETY: as in `clone`; this one's count is given up.
+    unsafe { Arc::from_raw(data.cast::<Reentrant>()) }.enter();
+}
+
+fn reentrant(ctx: &Context) -> (Count, Waker) {
+    let (ctx, entered) = (ctx.clone(), Count::default());
+    let data = Arc::into_raw(Arc::new(Reentrant {
+        ctx,
+        entered: entered.clone(),
+    }));
+    // SAFETY: see above.
+    (entered, unsafe {
+        Waker::from_raw(RawWaker::new(data.cast(), &VTABLE))
+    })
+}
+
+#[test]
+fn a_waker_whose_clone_and_drop_enter_the_context_does_no_harm() {
+    // "drop replaced wakers outside the lock", and clone them there.
+    let (clock, root) = manual();
+    let (ctx, canceller) = root.with_timeout(SECOND).with_cancel();
+    let (entered, waker) = reentrant(&ctx);
+    let (others, other) = reentrant(&ctx);
+    let mut done = waiting(&ctx, &waker);
+    assert_eq!(poll(&mut done, &other), Poll::Pending); // replaced: the first is dropped
+    assert_eq!((entered.get(), others.get()), (2, 1));
+    drop(waiting(&ctx, &waker));
+    let mut second = waiting(&ctx, &waker);
+    canceller.cancel();
+    assert_eq!(poll(&mut done, &waker), Poll::Ready(()));
+    assert_eq!(poll(&mut second, &waker), Poll::Ready(()));
+    drop((waker, other));
+    // Each clone was woken or dropped, and so were the two wakers themselves.
+    assert_eq!((entered.get(), others.get()), (7, 3));
+    assert_eq!(clock.armed(), 0);
+}
+
+#[test]
+fn a_value_or_callback_whose_drop_enters_the_context_does_no_harm() {
+    struct Enters(Context, Count);
+    impl Drop for Enters {
+        fn drop(&mut self) {
+            drop(self.0.with_cancel());
+            drop(self.0.on_done(|| {}));
+            self.1.add();
+        }
+    }
+    let (ctx, canceller) = cancelable();
+    let entered = Count::default();
+    let enters = || Enters(ctx.clone(), entered.clone());
+    drop(ctx.with_value(enters()));
+    let held = enters();
+    ctx.on_done(move || drop(held)).stop();
+    let held = enters();
+    drop(ctx.on_done(move || drop(held)));
+    canceller.cancel();
+    let held = enters();
+    drop(ctx.on_done(move || drop(held)));
+    assert_eq!(entered.get(), 4);
+}
+
+#[test]
+fn a_callback_whose_drop_panics_harms_nobody() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("a bad destructor");
+        }
+    }
+    let (ctx, canceller) = cancelable();
+    let bomb = Bomb;
+    let callback = ctx.on_done(move || drop(bomb));
+    assert!(callback.stop());
+    let bomb = Bomb;
+    drop(ctx.on_done(move || drop(bomb)));
+    let called = Count::default();
+    drop(ctx.on_done(called.adder()));
+    canceller.cancel();
+    assert_eq!(called.get(), 1);
+}

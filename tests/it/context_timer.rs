@@ -1,0 +1,396 @@
+//! Timers that wake themselves, and clocks that panic, stand still or run backwards.
+
+use crate::context::{canceled, deadline_exceeded, waiting, why};
+use crate::support::{Count, GENEROUS, OnDrop, SECOND, counting, eventually, manual, poll};
+use failfast::Context;
+use failfast::clock::{Clock, ManualClock, Sleep};
+use std::future::{Future, pending};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::task::{self, Poll, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A clock whose timers wake themselves in each of their first polls, as tokio's do when a task has spent its budget,
+/// and are ready after that.
+#[derive(Clone, Default)]
+struct SelfWaking {
+    /// Self-wakes, for each timer.
+    times: usize,
+    polls: Arc<AtomicUsize>,
+    /// A timer was polled from inside its own poll.
+    nested: Arc<AtomicUsize>,
+}
+
+struct SelfWakingTimer {
+    clock: SelfWaking,
+    left: usize,
+    polling: Arc<Mutex<bool>>,
+}
+
+impl SelfWaking {
+    fn times(times: usize) -> Self {
+        Self {
+            times,
+            ..Self::default()
+        }
+    }
+
+    fn polls(&self) -> usize {
+        self.polls.load(SeqCst)
+    }
+}
+
+impl Clock for SelfWaking {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn sleep_until(&self, _: Instant) -> Sleep {
+        Sleep::new(SelfWakingTimer {
+            clock: self.clone(),
+            left: self.times,
+            polling: Arc::default(),
+        })
+    }
+}
+
+impl Future for SelfWakingTimer {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+        self.clock.polls.fetch_add(1, SeqCst);
+        if std::mem::replace(&mut *self.polling.lock().unwrap(), true) {
+            self.clock.nested.fetch_add(1, SeqCst);
+        }
+        let ready = self.left == 0;
+        if !ready {
+            self.left -= 1;
+            cx.waker().wake_by_ref();
+        }
+        *self.polling.lock().unwrap() = false;
+        if ready {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+#[test]
+fn a_timer_that_wakes_itself_is_polled_once_for_each_poll_of_the_waiter() {
+    // "A timer is never polled again from inside its own poll"; a poll of the waiter returns, and its task is woken.
+    for times in [1, 2, 3, 64, 128, 1_000] {
+        let clock = SelfWaking::times(times);
+        let ctx = Context::background()
+            .with_clock(clock.clone())
+            .with_timeout(GENEROUS);
+        let (woken, waker) = counting();
+        let mut done = ctx.done();
+        let mut polls = 0;
+        while poll(&mut done, &waker).is_pending() {
+            polls += 1;
+            assert_eq!(
+                woken.get(),
+                polls,
+                "the task is woken, so that it comes again"
+            );
+            assert!(clock.polls() >= polls, "each poll gets on");
+            assert!(polls <= times);
+        }
+        assert_eq!(clock.nested.load(SeqCst), 0);
+        assert!(clock.polls() <= times + 1);
+        assert_eq!(ctx.err(), Some(deadline_exceeded()));
+    }
+}
+
+#[test]
+fn a_timer_that_always_wakes_itself_costs_a_bounded_number_of_polls() {
+    // Version 1 polled it for ever, at 100 %, inside of the first poll.
+    let clock = SelfWaking::times(usize::MAX);
+    let ctx = Context::background()
+        .with_clock(clock.clone())
+        .with_timeout(GENEROUS);
+    let done = waiting(&ctx, Waker::noop());
+    let callback = ctx.on_done(|| unreachable!("it was stopped"));
+    let begin = Instant::now();
+    thread::sleep(Duration::from_millis(50)); // real time is the subject here: what happens with nobody there
+    let most = begin.elapsed().as_millis() as usize + 10;
+    assert!(
+        clock.polls() <= most,
+        "{} polls in {most} ms",
+        clock.polls()
+    );
+    assert!(callback.stop());
+    drop(done);
+}
+
+#[test]
+fn a_timer_that_wakes_itself_is_polled_again_though_nobody_comes() {
+    // There is no task behind a callback: a nudge polls the timer again.
+    let clock = SelfWaking::times(3);
+    let ctx = Context::background()
+        .with_clock(clock.clone())
+        .with_timeout(GENEROUS);
+    let called = Count::default();
+    drop(ctx.on_done(called.adder()));
+    eventually("the callback", || called.get() == 1);
+    assert_eq!(clock.nested.load(SeqCst), 0);
+    assert_eq!(ctx.err(), Some(deadline_exceeded()));
+}
+
+#[test]
+fn a_waiter_that_goes_leaves_the_timer_that_woke_itself_to_the_others() {
+    let clock = SelfWaking::times(2);
+    let ctx = Context::background()
+        .with_clock(clock)
+        .with_timeout(GENEROUS);
+    let (woken, waker) = counting();
+    let first = waiting(&ctx, Waker::noop());
+    let _second = waiting(&ctx, &waker);
+    drop(first); // it was to come again, and never does
+    eventually("the second's wake-up", || woken.get() >= 1 && ctx.is_done());
+}
+
+#[test]
+fn run_and_sleep_yield_to_timers_that_wake_themselves() {
+    let clock = SelfWaking::times(2);
+    let root = Context::background().with_clock(clock.clone());
+    let run = root.with_timeout(GENEROUS).run(pending::<()>());
+    assert_eq!(smol::block_on(run), Err(deadline_exceeded()));
+    assert_eq!(smol::block_on(root.sleep(GENEROUS)), Ok(()));
+    assert_eq!(clock.nested.load(SeqCst), 0);
+}
+
+#[test]
+fn tokios_sleep_is_a_clock_for_a_task_that_has_spent_its_budget() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let ctx = Context::background()
+            .with_clock(tokio::time::sleep)
+            .with_timeout(Duration::from_millis(20));
+        while tokio::task::coop::has_budget_remaining() {
+            tokio::task::coop::consume_budget().await;
+            if Instant::now() > Instant::now() + GENEROUS {
+                break;
+            }
+            if !tokio::task::coop::has_budget_remaining() {
+                break;
+            }
+        }
+        assert_eq!(ctx.run(pending::<()>()).await, Err(deadline_exceeded()));
+    });
+}
+
+/// A clock whose readings can be made to panic.
+#[derive(Clone)]
+struct Moody {
+    clock: ManualClock,
+    panics: Arc<Mutex<bool>>,
+}
+
+impl Moody {
+    fn new() -> (Self, Context) {
+        let clock = Self {
+            clock: ManualClock::new(),
+            panics: Arc::default(),
+        };
+        (clock.clone(), Context::background().with_clock(clock))
+    }
+
+    fn panic_from_now_on(&self) {
+        *self.panics.lock().unwrap() = true;
+    }
+}
+
+impl Clock for Moody {
+    fn now(&self) -> Instant {
+        let panics = *self.panics.lock().unwrap();
+        assert!(!panics, "no time today");
+        self.clock.now()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Sleep {
+        self.clock.sleep_until(deadline)
+    }
+}
+
+#[test]
+fn a_clock_that_panics_ends_what_waits_on_it_and_nothing_else() {
+    // "A clock of the user's that panics ... ends what waits on it with an error, and nothing else."
+    let (parent, canceller) = Context::background().with_cancel();
+    let (clock, _) = Moody::new();
+    let timed = parent.with_clock(clock.clone()).with_timeout(SECOND);
+    let (above, below) = (counting(), counting());
+    let waiters = (waiting(&parent, &above.1), waiting(&timed, &below.1));
+    clock.panic_from_now_on();
+    assert_eq!(timed.err(), Some(canceled()));
+    assert!(why(&timed).contains("no time today"), "{}", why(&timed));
+    assert_eq!((above.0.get(), below.0.get()), (0, 1));
+    assert!(!parent.is_done());
+    canceller.cancel();
+    assert_eq!((above.0.get(), below.0.get()), (1, 1));
+    drop(waiters);
+}
+
+#[test]
+fn a_clock_that_panics_hangs_none_of_its_parents_waiters() {
+    // The parent's cancel asks the clock of a context below it, which panics: version 1 then woke nobody.
+    for below in [1, 2, 31] {
+        let (parent, canceller) = Context::background().with_cancel();
+        let (clock, _) = Moody::new();
+        let timed: Vec<_> = (0..below)
+            .map(|_| parent.with_clock(clock.clone()).with_timeout(SECOND))
+            .collect();
+        let (woken, waker) = counting();
+        let waiters: Vec<_> = timed.iter().map(|ctx| waiting(ctx, &waker)).collect();
+        let done = waiting(&parent, &waker);
+        clock.panic_from_now_on();
+        canceller.cancel_with("over");
+        assert_eq!(woken.get(), below + 1);
+        assert!(timed.iter().chain([&parent]).all(|ctx| why(ctx) == "over"));
+        drop((waiters, done));
+    }
+}
+
+#[test]
+fn a_clock_that_panics_makes_no_deadlines() {
+    let (clock, root) = Moody::new();
+    clock.panic_from_now_on();
+    let at = Instant::now() + GENEROUS;
+    for ctx in [root.with_timeout(SECOND), root.with_deadline(at)] {
+        assert_eq!(ctx.err(), Some(canceled()));
+        assert!(why(&ctx).contains("no time today"), "{}", why(&ctx));
+    }
+    let sleep = smol::block_on(root.sleep(SECOND));
+    assert!(sleep.unwrap_err().to_string().contains("no time today"));
+    assert!(
+        root.now() >= Instant::now() - GENEROUS,
+        "the system's instead"
+    );
+}
+
+/// A clock that shows what it is told to, and whose timers never fire.
+#[derive(Clone)]
+struct Hands {
+    start: Instant,
+    seconds: Arc<AtomicI64>,
+}
+
+impl Clock for Hands {
+    fn now(&self) -> Instant {
+        let seconds = self.seconds.load(SeqCst);
+        self.start + Duration::from_secs(1_000) + SECOND * u32::try_from(seconds).unwrap()
+    }
+
+    fn sleep_until(&self, _: Instant) -> Sleep {
+        Sleep::new(pending::<()>())
+    }
+}
+
+#[test]
+fn a_clock_that_stands_still_or_runs_backwards_harms_nobody_else() {
+    let hands = Hands {
+        start: Instant::now(),
+        seconds: Arc::new(AtomicI64::new(10)),
+    };
+    let (parent, canceller) = Context::background().with_cancel();
+    let ctx = parent.with_clock(hands.clone()).with_timeout(SECOND * 5);
+    let (woken, waker) = counting();
+    let _done = waiting(&ctx, &waker);
+    hands.seconds.store(0, SeqCst); // backwards
+    assert_eq!((ctx.err(), ctx.remaining()), (None, Some(SECOND * 15)));
+    hands.seconds.store(15, SeqCst);
+    assert_eq!(ctx.err(), Some(deadline_exceeded()));
+    hands.seconds.store(0, SeqCst);
+    assert_eq!(
+        (ctx.err(), woken.get()),
+        (Some(deadline_exceeded()), 1),
+        "for ever"
+    );
+    let still = parent.with_clock(hands).with_timeout(SECOND * 5);
+    let _done = waiting(&still, &waker);
+    canceller.cancel_with("others can still end it");
+    assert_eq!(
+        (why(&still).as_str(), woken.get()),
+        ("others can still end it", 2)
+    );
+}
+
+#[test]
+fn a_timer_that_never_fires_is_polled_again_by_whoever_asks_early() {
+    // A wake-up before its time: the clock says that it is early, so the timer is polled again, and fires later.
+    let early: Arc<Mutex<Vec<Waker>>> = Arc::default();
+    struct Early(Arc<Mutex<Vec<Waker>>>, ManualClock);
+    impl Clock for Early {
+        fn now(&self) -> Instant {
+            self.1.now()
+        }
+        fn sleep_until(&self, deadline: Instant) -> Sleep {
+            let (wakers, mut real) = (self.0.clone(), self.1.sleep_until(deadline));
+            Sleep::new(std::future::poll_fn(move |cx| {
+                wakers.lock().unwrap().push(cx.waker().clone());
+                Pin::new(&mut real).poll(cx)
+            }))
+        }
+    }
+    let clock = ManualClock::new();
+    let ctx = Context::background()
+        .with_clock(Early(early.clone(), clock.clone()))
+        .with_timeout(SECOND);
+    let (woken, waker) = counting();
+    let _done = waiting(&ctx, &waker);
+    for _ in 0..5 {
+        let wakers = std::mem::take(&mut *early.lock().unwrap());
+        assert_eq!(wakers.len(), 1);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+    assert_eq!((woken.get(), ctx.err()), (0, None));
+    clock.advance(SECOND);
+    assert_eq!((woken.get(), ctx.err()), (1, Some(deadline_exceeded())));
+    early.lock().unwrap().clear();
+}
+
+#[test]
+fn a_timers_waker_holds_the_context_while_somebody_waits() {
+    // A callback whose other handles are gone waits for the deadline. If the clock loses the waker, nothing can end the
+    // context any more, and it goes.
+    let kept: Arc<Mutex<Option<Waker>>> = Arc::default();
+    let keep = kept.clone();
+    let clock = move |_: Duration| {
+        let keep = keep.clone();
+        std::future::poll_fn(move |cx| {
+            *keep.lock().unwrap() = Some(cx.waker().clone());
+            Poll::<()>::Pending
+        })
+    };
+    let dropped = Count::default();
+    let ctx = Context::background()
+        .with_clock(clock)
+        .with_timeout(GENEROUS);
+    let guard = OnDrop(dropped.clone());
+    drop(ctx.on_done(move || drop(guard)));
+    drop(ctx);
+    assert_eq!(dropped.get(), 0);
+    let waker = kept.lock().unwrap().take();
+    drop(waker);
+    assert_eq!(dropped.get(), 1);
+}
+
+#[test]
+fn a_sleep_longer_than_an_instant_can_tell_waits_for_the_end() {
+    let (_, root) = manual();
+    let (ctx, canceller) = root.with_cancel();
+    let mut sleep = pin!(ctx.sleep(Duration::MAX));
+    let (woken, waker) = counting();
+    assert_eq!(poll(&mut sleep, &waker), Poll::Pending);
+    canceller.cancel();
+    assert_eq!(
+        (woken.get(), poll(&mut sleep, &waker)),
+        (1, Poll::Ready(Err(canceled())))
+    );
+}
