@@ -22,9 +22,8 @@ mod tests;
 
 use crate::context::Context;
 use crate::error::{Error, Name};
-use crate::group::{Launcher, LocalTask, Task};
+use crate::group::{Launcher, LocalTask, Spawn, Task};
 use crate::source::Source;
-use crate::spawn::Spawn;
 use answers::Answers;
 use ask::{Ask, Many, One};
 use flavored::{Finish, Flavored};
@@ -411,9 +410,11 @@ impl<R, T, M> TaskAggregator<R, T, M> {
     {
         let separator = separator.into();
         let plan = self.into_plan().mapping("join");
-        TaskAggregator::of(plan.finishing(|before| {
-            before.then(move |answers: T, _| shape::join(&answers, &separator))
-        }))
+        TaskAggregator::of(
+            plan.finishing(|before| {
+                before.then(move |answers: T, _| shape::join(answers, &separator))
+            }),
+        )
     }
 
     /// Lets every source run to its end: the answer is the tuple, or the `Vec`, of their results.

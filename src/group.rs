@@ -8,7 +8,7 @@
 //! | `group/engine.rs`, `state.rs` | what a group's tasks share: joining, polling, the end |
 //! | `group/complete.rs` | the end of a task: record, cancel, release, wake |
 //! | `group/finished.rs`, `failures.rs` | what finished tasks leave |
-//! | `group/launch.rs`, `shell.rs` | an executor's side |
+//! | `group/executor.rs`, `spawn.rs` | the executor's side |
 //! | `group/in_place.rs` | tasks without an executor |
 //! | `group/wait.rs`, `ready.rs` | waiting for outcomes, and for room |
 //! | `group/shutdown.rs` | grace and stragglers |
@@ -25,24 +25,26 @@ mod fork;
 mod handle;
 mod in_place;
 mod keep;
-mod launch;
+
+mod executor;
 mod ordered;
 mod ready;
 mod scope;
 mod shared;
-mod shell;
 mod shutdown;
 mod snapshot;
+mod spawn;
 mod spawns;
 mod state;
 mod wait;
 
 use crate::context::{Context, NewDeadline, Node};
 use crate::error::{BoxError, End, Error, Name};
+use complete::By;
 use engine::Engine;
+use executor::Launch;
 use finished::{Finished, Wanted};
 use futures::stream::Stream;
-use launch::Launch;
 use ready::Ready;
 use scope::Scope;
 use std::fmt;
@@ -55,11 +57,12 @@ use std::sync::Arc;
 use std::task::{self, Poll};
 use std::time::Duration;
 
+pub(crate) use executor::Launcher;
+pub use executor::{LocalScoped, LocalTask, Scoped, Task};
 pub use fork::Fork;
 pub use handle::GroupHandle;
-pub(crate) use launch::Launcher;
-pub use shell::{LocalScoped, LocalTask, Scoped, Task};
 pub use snapshot::{Snapshot, TaskSnapshot, TaskState};
+pub use spawn::Spawn;
 
 /// A group of tasks on one job: the first failure stops them all.
 ///
@@ -300,7 +303,8 @@ impl<T, M> TaskGroup<T, M> {
     /// ```
     pub fn with_limit(self, limit: NonZeroUsize) -> Self {
         self.engine().lock().limit.most = limit.get();
-        self.engine().serve_queue(self.node(), self.launch());
+        self.engine()
+            .serve_queue(self.node(), self.launch(), By::Group);
         let next = {
             let mut state = self.engine().lock();
             if state.limit.is_full() {
@@ -564,8 +568,7 @@ impl<T, M> TaskGroup<T, M> {
     /// # });
     /// ```
     pub async fn wait(mut self) -> Result<Vec<T>, Error> {
-        self.want(Wanted::Values);
-        self.join().await?;
+        self.join(Wanted::Values).await?;
         self.conclude_values()
     }
 
@@ -592,7 +595,7 @@ impl<T, M> TaskGroup<T, M> {
     /// # });
     /// ```
     pub async fn wait_named(mut self) -> Result<Vec<(Name, T)>, Error> {
-        self.join().await?;
+        self.join(Wanted::All).await?;
         self.conclude_named()
     }
 
@@ -624,7 +627,7 @@ impl<T, M> TaskGroup<T, M> {
     /// # });
     /// ```
     pub async fn outcomes(mut self) -> Result<Vec<(Name, Result<T, Error>)>, Error> {
-        self.join().await?;
+        self.join(Wanted::All).await?;
         Ok(self.take_outcomes())
     }
 

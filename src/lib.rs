@@ -10,7 +10,6 @@ mod list;
 pub mod observe;
 pub mod policy;
 mod source;
-mod spawn;
 mod sync;
 mod unwind;
 
@@ -23,7 +22,7 @@ pub use aggregator::{Aggregator, LocalAggregator};
 pub use context::{Canceller, Context};
 pub use error::{BoxError, Cause, ContextError, Error, ErrorKind, Name};
 pub use group::{
-    Ending, Fork, Group, GroupHandle, InPlaceGroup, LocalGroup, LocalInPlaceGroup, LocalTask, Task,
+    Ending, Fork, Group, GroupHandle, InPlaceGroup, LocalGroup, LocalInPlaceGroup, LocalTask,
+    Spawn, Task,
 };
 pub use source::Source;
-pub use spawn::Spawn;

@@ -8,7 +8,8 @@
 //! 1. A node's links are read and written only through the list that the node is in or joins, under the lock that
 //!    guards that list.
 //! 2. A node stays alive, and where it is in memory, until it has been removed from its list.
-//! 3. A node is in at most one list by the same links; `linked` says whether it is in one.
+//! 3. A node is in at most one list by the same links. `Neighbors::NONE` says that it is in
+//!    none.
 #![allow(unsafe_code, reason = "joining and leaving without an allocation")]
 
 use crate::sync::UnsafeCell;
@@ -18,9 +19,22 @@ use std::ptr::NonNull;
 pub(crate) struct Links<N>(UnsafeCell<Neighbors<N>>);
 
 struct Neighbors<N> {
-    before: Option<NonNull<N>>,
-    after: Option<NonNull<N>>,
-    linked: bool,
+    before: Neighbor<N>,
+    after: Neighbor<N>,
+}
+
+type Neighbor<N> = Option<NonNull<N>>;
+
+impl<N> Neighbors<N> {
+    /// Of a node that is in no list: what is before it is nowhere, where no node can be.
+    const NONE: Self = Self {
+        before: Some(NonNull::dangling()),
+        after: None,
+    };
+
+    fn is_linked(&self) -> bool {
+        self.before != Self::NONE.before
+    }
 }
 
 /// A type whose values can be nodes of a list.
@@ -50,11 +64,7 @@ unsafe impl<N> Sync for Links<N> {}
 
 impl<N> Links<N> {
     pub(crate) fn new() -> Self {
-        Self(UnsafeCell::new(Neighbors {
-            before: None,
-            after: None,
-            linked: false,
-        }))
+        Self(UnsafeCell::new(Neighbors::NONE))
     }
 
     /// # Safety
@@ -98,8 +108,8 @@ impl<N: Linked> List<N> {
         unsafe {
             let links = node.as_ref().links();
             links.change(|links| {
-                debug_assert!(!links.linked, "a node joins one list at a time");
-                (links.before, links.after, links.linked) = (before, None, true);
+                debug_assert!(!links.is_linked(), "a node joins one list at a time");
+                (links.before, links.after) = (before, None);
             });
             match before {
                 None => self.first = Some(node),
@@ -120,13 +130,13 @@ impl<N: Linked> List<N> {
     pub(crate) unsafe fn remove(&mut self, node: NonNull<N>) -> bool {
         // SAFETY: the node is alive (the caller's promise), and so are its neighbors (invariant 2).
         unsafe {
-            let (before, after, linked) = node.as_ref().links().change(|links| {
-                let linked = std::mem::replace(&mut links.linked, false);
-                (links.before.take(), links.after.take(), linked)
+            let left = node.as_ref().links().change(|links| {
+                let linked = links.is_linked();
+                linked.then(|| std::mem::replace(links, Neighbors::NONE))
             });
-            if !linked {
+            let Some(Neighbors { before, after }) = left else {
                 return false;
-            }
+            };
             match before {
                 None => self.first = after,
                 Some(before) => before.as_ref().links().change(|links| links.after = after),

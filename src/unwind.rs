@@ -3,6 +3,7 @@
 //! Any of it may panic, and none of it may stop the library or harm another task.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
@@ -57,6 +58,42 @@ pub(crate) fn discard_each<T>(values: impl IntoIterator<Item = T>) {
 fn report(what: &str, payload: &Payload) {
     let logged = contain(|| log::error!("{what} panicked: {}", message_of(&**payload)));
     mem::forget(logged);
+}
+
+thread_local! {
+    /// `None` while this thread is dropping nothing.
+    static QUEUE: RefCell<Option<Vec<Box<dyn Any>>>> = const { RefCell::new(None) };
+}
+
+/// [`discard`], for what may hold others of its kind, which hold others, and so on: errors within errors, contexts within
+/// values of contexts. Called from within one of their destructors, it only queues, so that no chain of them is too
+/// deep for the stack.
+pub(crate) fn discard_in_turn<T: 'static>(value: T) {
+    let mut value = Some(value);
+    // Where the thread itself is ending, its queue may be gone. Then there is no other way than to drop at once.
+    let _ = QUEUE.try_with(|queue| match &mut *queue.borrow_mut() {
+        Some(queue) => queue.extend(value.take().map(|value| Box::new(value) as Box<dyn Any>)),
+        idle => *idle = Some(Vec::new()),
+    });
+    if let Some(value) = value {
+        discard(value);
+        while let Some(next) = next_in_turn() {
+            discard(next);
+        }
+    }
+}
+
+/// The last that came, because its holder has just gone. `None`, and idle again, if there is none.
+fn next_in_turn() -> Option<Box<dyn Any>> {
+    let next = QUEUE.try_with(|queue| {
+        let mut queue = queue.borrow_mut();
+        let next = queue.as_mut().and_then(Vec::pop);
+        if next.is_none() {
+            *queue = None;
+        }
+        next
+    });
+    next.ok().flatten()
 }
 
 /// Wakes, whatever the waker does.

@@ -67,6 +67,12 @@ impl Options {
         Arc::make_mut(&mut self.timeout.0).timeout = timeout;
     }
 
+    /// The timeout of an aggregator with other sources is another, though it is as long: each tells its own.
+    pub(super) fn renew(&mut self) {
+        let allowed = Allowed::clone(&self.timeout.0);
+        self.timeout.0 = Arc::new(allowed);
+    }
+
     /// The deadline of an aggregation that begins now.
     pub(super) fn deadline(&self, ctx: &Context) -> Option<NewDeadline> {
         NewDeadline::after_standing(ctx, self.timeout(), self.timeout.0.clone())

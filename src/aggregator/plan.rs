@@ -68,6 +68,7 @@ impl<R, T, M> Plan<R, T, M> {
     /// `call` adds sources.
     #[track_caller]
     pub(super) fn asking(mut self, call: &str, ask: Flavored<dyn Ask<R, M>, M>) -> Self {
+        self.options.renew();
         let settled = self.settled.then_some("settled");
         if let Some(later) = self.mapped.or(settled) {
             panic!("`{call}` belongs before `{later}`: {ORDER}");

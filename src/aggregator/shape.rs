@@ -2,6 +2,7 @@
 
 use super::answers::Answers;
 use crate::error::Error;
+use crate::unwind;
 use std::fmt::{Display, Write};
 
 /// Answers to which one more can be appended: a tuple of up to 11.
@@ -28,6 +29,9 @@ pub trait Append<X>: 'static {
 pub trait Displayed: 'static {
     /// Shows them one by one, in order.
     fn each(&self, show: &mut dyn FnMut(&dyn Display));
+
+    /// Drops the answers one by one, because each destructor may panic.
+    fn discard(self);
 }
 
 /// Answers whose sources may fail one by one.
@@ -44,8 +48,15 @@ pub trait Settle: 'static {
     fn settle(answers: &Answers<'_>) -> Self::Settled;
 }
 
-/// Displays the answers with a separator between them.
-pub(super) fn join(answers: &impl Displayed, separator: &str) -> String {
+/// Displays the answers with a separator between them, and drops them. A `Display` that panics does so when the answers
+/// are gone.
+pub(super) fn join(answers: impl Displayed, separator: &str) -> String {
+    let line = unwind::contain(|| display(&answers, separator));
+    answers.discard();
+    line.unwrap_or_else(|payload| std::panic::resume_unwind(payload))
+}
+
+fn display(answers: &impl Displayed, separator: &str) -> String {
     let mut line = String::new();
     let mut between = "";
     answers.each(&mut |answer| {
@@ -61,6 +72,10 @@ impl<X: Display + 'static> Displayed for Vec<X> {
     fn each(&self, show: &mut dyn FnMut(&dyn Display)) {
         self.iter().for_each(|answer| show(answer));
     }
+
+    fn discard(self) {
+        unwind::discard_each(self);
+    }
 }
 
 impl<X: 'static> Settle for Vec<X> {
@@ -74,6 +89,8 @@ impl<X: 'static> Settle for Vec<X> {
 #[diagnostic::do_not_recommend]
 impl Displayed for () {
     fn each(&self, _: &mut dyn FnMut(&dyn Display)) {}
+
+    fn discard(self) {}
 }
 
 macro_rules! tuples {
@@ -82,6 +99,10 @@ macro_rules! tuples {
         impl<$($answer: Display + 'static),+> Displayed for ($($answer,)+) {
             fn each(&self, show: &mut dyn FnMut(&dyn Display)) {
                 $(show(&self.$number);)+
+            }
+
+            fn discard(self) {
+                $(unwind::discard(self.$number);)+
             }
         }
 

@@ -35,6 +35,10 @@ const SMALL: usize = 64;
 /// Foreign code that nobody waits for.
 pub(super) enum Job {
     Wake(Waker),
+    #[cfg_attr(
+        failfast_loom,
+        allow(dead_code, reason = "models have no executor to spare")
+    )]
     Call(Box<dyn FnOnce() + Send>),
 }
 

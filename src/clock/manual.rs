@@ -90,7 +90,8 @@ impl ManualClock {
     }
 
     /// Lets `step` pass, and ends every sleep whose deadline is reached on the
-    /// way, also those armed meanwhile.
+    /// way, also those armed meanwhile. Steps of two threads at once may pass
+    /// together.
     ///
     /// # Panics
     ///

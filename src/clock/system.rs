@@ -179,6 +179,10 @@ fn timer_checked() -> &'static OfProcess<Timer> {
 }
 
 /// The threads that run foreign code for this process.
+#[cfg_attr(
+    failfast_loom,
+    allow(dead_code, reason = "models have no executor to spare")
+)]
 pub(super) fn dispatcher() -> &'static Dispatcher {
     let timer: &'static Timer = timer_checked();
     &timer.dispatcher

@@ -408,14 +408,24 @@ impl Base {
 
     /// A deadline that can't fire must not become a wait without end: its owner ends now, and says why.
     pub(super) fn fail(&self, why: impl Into<BoxError>) {
-        self.end_by(|| {
-            let end = End::timer_failed(why, self.origin);
-            let error = end.error();
+        if self.is_marked() {
+            return;
+        }
+        let Some(node) = self.upgrade() else { return };
+        let end = End::timer_failed(why, self.origin);
+        let error = end.error();
+        let marked = node.mark(end);
+        if marked.first {
+            // After the end is marked, because the logger may ask this very context.
             unwind::shield("a logger", || {
-                log::error!("a context's deadline can't be kept, so the context ends: {error}");
+                log::error!(
+                    "a context's deadline can't be kept, so the context has ended: {error}"
+                );
             });
-            Some(end)
-        });
+        }
+        drop(error);
+        marked.wake();
+        let_go(node);
     }
 
     /// A node with a deadline knows itself; one that is being dropped is nobody's concern.

@@ -39,7 +39,6 @@ use crate::error::End;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use std::any::Any;
-use std::mem::offset_of;
 use std::panic::Location;
 use std::sync::{Arc, Weak};
 use std::task;
@@ -99,6 +98,7 @@ pub(super) struct Base {
 /// What everyone reads lies on other cache lines than what is written with each child.
 #[cfg(not(failfast_loom))]
 const _: () = {
+    use std::mem::offset_of;
     let written = offset_of!(Base, links) + size_of::<Links>();
     assert!(offset_of!(Base, own) >= written + 64 && offset_of!(Base, end) >= written + 64);
 };
@@ -157,14 +157,26 @@ impl<K: Kind> Node<K> {
     }
 
     /// Lists and timers know a node by the weak reference in it. A root that has none of them does without.
-    pub(super) fn allocate(kind: K, mut base: Base) -> Arc<Self> {
-        if base.parent.is_none() && base.own.is_none() && !base.is_linked {
-            return Arc::new(Self { base, kind });
+    ///
+    /// Written to where it stays, field by field, because a group's node is a kilobyte, and each move would copy it.
+    #[allow(unsafe_code, reason = "a group's node made without copying it twice")]
+    pub(super) fn allocate(kind: K, base: Base) -> Arc<Self> {
+        let is_known = base.parent.is_some() || base.own.is_some() || base.is_linked;
+        let node = Arc::<Self>::new_uninit();
+        // SAFETY: it has just been made, so this is the only reference to it. Both fields are written before anybody
+        // takes the node for initialized.
+        let node = unsafe {
+            let place = Arc::as_ptr(&node).cast::<Self>().cast_mut();
+            (&raw mut (*place).base).write(base);
+            (&raw mut (*place).kind).write(kind);
+            node.assume_init()
+        };
+        if is_known {
+            let me: Weak<Self> = Arc::downgrade(&node);
+            // SAFETY: no other strong reference exists, and nobody can upgrade the weak one, which is still here.
+            unsafe { (&raw mut (*Arc::as_ptr(&node).cast_mut()).base.me).write(Some(me)) };
         }
-        Arc::new_cyclic(|me: &Weak<Self>| {
-            base.me = Some(me.clone());
-            Self { base, kind }
-        })
+        node
     }
 }
 
@@ -226,6 +238,7 @@ impl<K: ?Sized> Node<K> {
     ///
     /// `cx` is that of a caller who has one: if the timer wakes itself in its own poll, the caller's task is woken, so
     /// that it comes again.
+    #[inline]
     pub(crate) fn poll_due(&self, cx: Option<&mut task::Context<'_>>) -> bool {
         self.base.poll_due(cx)
     }

@@ -23,7 +23,7 @@ pub(super) fn hand_up(gone: &Base, sources: Option<&Sources>, left: Left) {
     match (&gone.parent, sources) {
         (Some(parent), _) => parent.adopt(left.callbacks),
         (None, Some(sources)) => Orphanage::open(left.callbacks, sources.nodes()),
-        (None, None) => unwind::discard_each(left.callbacks),
+        (None, None) => left.callbacks.into_iter().for_each(unwind::discard_in_turn),
     }
     let heirs = match (&gone.parent, sources) {
         (Some(parent), _) => slice::from_ref(parent),

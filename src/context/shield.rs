@@ -170,7 +170,7 @@ impl Holds {
     fn release(&self) {
         if self.count.fetch_sub(1, Ordering::AcqRel) == 1 {
             if let Some(waker) = self.waker.take() {
-                unwind::wake(waker);
+                outside(|| unwind::wake(waker));
             }
         }
     }
@@ -216,7 +216,7 @@ impl Held {
     fn hold_current(&mut self) {
         if !self.is_current() {
             // The new ones first: a task that is among both is not let go of in between.
-            *self = Self::of_current();
+            *self = Self::of_current(self);
         }
     }
 
@@ -232,11 +232,12 @@ impl Held {
         other.is_none() && held.next().is_none()
     }
 
-    fn of_current() -> Self {
+    /// `before`: a task that it held already stays held, also if the group has ended meanwhile.
+    fn of_current(before: &Self) -> Self {
         let mut held = Self::default();
         let _: Option<()> = find(|frame, _| {
-            let granted = !frame.is_closed();
             let holds = frame.holds().clone();
+            let granted = !frame.is_closed() || before.has(&holds);
             if granted {
                 // Relaxed: the task that is counted is being polled, so nobody decides about it meanwhile.
                 holds.count.fetch_add(1, Ordering::Relaxed);
@@ -245,6 +246,15 @@ impl Held {
             None
         });
         held
+    }
+
+    fn has(&self, holds: &Arc<Holds>) -> bool {
+        let mut granted = self
+            .first
+            .iter()
+            .chain(&self.more)
+            .filter(|hold| hold.granted);
+        granted.any(|hold| Arc::ptr_eq(&hold.holds, holds))
     }
 
     fn push(&mut self, hold: Hold) {

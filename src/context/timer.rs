@@ -20,7 +20,7 @@ use super::deadline::{ClockPanicked, Own};
 use super::let_go::let_go;
 use super::node::{Base, NodeRef};
 use super::turn::{Held, Turn};
-use crate::clock::{Sleep, nudge};
+use crate::clock::{Clock, Sleep, SystemClock, nudge};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::unwind;
 use std::future::Future;
@@ -119,6 +119,7 @@ impl Base {
     }
 
     /// See [`Node::poll_due`](super::Node::poll_due).
+    #[inline]
     pub(super) fn poll_due(&self, cx: Option<&mut task::Context<'_>>) -> bool {
         if self.is_marked() {
             return true;
@@ -211,9 +212,9 @@ impl Base {
             return Ok(Poll::Ready(()));
         }
         if sleep.as_ref().is_some_and(|sleep| !sleep.belongs_here()) {
-            // A timer that is bound to another thread: the next `poll_due` over there polls it.
-            own.timer.due.store(true, Ordering::Release);
-            return Ok(Poll::Pending);
+            // A timer that is bound to another thread, where nobody may come to poll it again. Its clock tells the
+            // system's time, so the system's timer can keep the deadline as well.
+            unwind::discard(sleep.replace(SystemClock.sleep_until(own.at)));
         }
         let polled = unwind::contain_text(|| {
             let sleep = sleep.get_or_insert_with(|| own.clock.sleep_until(own.at));

@@ -41,7 +41,7 @@ pub(super) trait Carried: Send + Sync {
 }
 
 /// Contains what the value's destructor throws, because others may have to be dropped while it unwinds.
-struct Contained<T>(Option<T>);
+struct Contained<T: Send + Sync + 'static>(Option<T>);
 
 impl<T: Send + Sync + 'static> Carried for Contained<T> {
     fn as_any(&self) -> &dyn Any {
@@ -52,9 +52,9 @@ impl<T: Send + Sync + 'static> Carried for Contained<T> {
     }
 }
 
-impl<T> Drop for Contained<T> {
+impl<T: Send + Sync + 'static> Drop for Contained<T> {
     fn drop(&mut self) {
-        unwind::discard(self.0.take());
+        unwind::discard_in_turn(self.0.take());
     }
 }
 

@@ -19,11 +19,12 @@
 use super::deadline::Readings;
 use super::links::{Callback, Taken, Told};
 use super::node::{Base, Node, NodeRef};
+use super::shield;
 use crate::clock::Instant;
 use crate::error::End;
 use crate::unwind;
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::mem;
 use std::sync::Arc;
 
@@ -39,6 +40,8 @@ pub(super) struct Walk {
     /// Linked nodes that are still to be marked.
     linked: BinaryHeap<Link>,
     turns: usize,
+    /// The addresses of linked nodes that have been descended into, which several of their sources may reach.
+    through: BTreeSet<usize>,
     told: Vec<Told>,
     /// For the lists' contents, one node at a time.
     found: Vec<Taken>,
@@ -211,11 +214,14 @@ impl Walk {
     }
 
     fn reach_linked(&mut self, link: Link) {
-        if link.node.is_marked() && link.node.base().is_subtree_marked() {
+        let address = Arc::as_ptr(&link.node).cast::<()>() as usize;
+        let was_here = self.through.contains(&address);
+        if was_here || (link.node.is_marked() && link.node.base().is_subtree_marked()) {
             return;
         }
         let overdue = self.overdue(&link.node, &link.end);
         let Some(owner) = overdue.first() else {
+            self.through.insert(address); // what is reached stays alive until the walk ends
             self.reach(link.node, &link.end, true);
             return;
         };
@@ -330,7 +336,7 @@ impl Marked {
 
 impl Drop for Marked {
     fn drop(&mut self) {
-        self.walk.wake();
+        shield::outside(|| self.walk.wake()); // whoever is woken is no part of the task that ends the context
     }
 }
 

@@ -7,8 +7,6 @@
 use super::BoxError;
 use crate::sync::Mutex;
 use crate::unwind;
-use std::any::Any;
-use std::cell::RefCell;
 use std::error::Error as StdError;
 use std::{fmt, mem};
 
@@ -38,7 +36,7 @@ impl Drop for Payload {
     fn drop(&mut self) {
         if !self.0.is::<Taken>() {
             let error = self.take();
-            drop_in_turn(Remains::Error(error));
+            unwind::discard_in_turn(error);
         }
     }
 }
@@ -83,54 +81,7 @@ impl Panic {
 impl Drop for Panic {
     fn drop(&mut self) {
         if let Some(payload) = self.payload.get_mut().take() {
-            drop_in_turn(Remains::Panic(payload));
+            unwind::discard_in_turn(payload);
         }
     }
-}
-
-/// What waits for its destructor.
-#[expect(dead_code, reason = "it is only dropped")]
-enum Remains {
-    Error(BoxError),
-    Panic(Box<dyn Any + Send>),
-}
-
-thread_local! {
-    /// `None` while this thread is dropping nothing.
-    static QUEUE: RefCell<Option<Vec<Remains>>> = const { RefCell::new(None) };
-}
-
-/// Drops `remains`, and then whatever their destructors hand in meanwhile. Called from within one of those
-/// destructors, it only queues.
-fn drop_in_turn(remains: Remains) {
-    let mut next = first_in_turn(remains);
-    while let Some(remains) = next {
-        unwind::discard(remains);
-        next = next_in_turn();
-    }
-}
-
-/// Hands `remains` back if the caller is to drop them, and is the one that empties the queue.
-///
-/// Where the thread itself is ending its queue may be gone. Then there is no other way than to drop at once.
-fn first_in_turn(remains: Remains) -> Option<Remains> {
-    let mut waiting = Some(remains);
-    let _ = QUEUE.try_with(|queue| match &mut *queue.borrow_mut() {
-        Some(queue) => queue.extend(waiting.take()),
-        idle => *idle = Some(Vec::new()),
-    });
-    waiting
-}
-
-/// The last that came, because its holder has just gone. `None`, and idle again, if there is none.
-fn next_in_turn() -> Option<Remains> {
-    let next = QUEUE.try_with(|queue| {
-        let mut queue = queue.borrow_mut();
-        let next = queue.as_mut().and_then(Vec::pop);
-        if next.is_none() {
-            *queue = None;
-        }
-        next
-    });
-    next.ok().flatten()
 }

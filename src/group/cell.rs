@@ -37,12 +37,13 @@ use super::complete::{By, Next, Outcome, complete};
 use super::engine::Engine;
 use super::keep::Keep;
 use super::shared::Shared;
+use super::snapshot::Times;
 use crate::context::Node;
 use crate::context::shield::{Frame, Lie, Tag};
 use crate::error::{BoxError, Name};
 use crate::list::{Linked, Links};
 use crate::sync::UnsafeCell;
-use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
 use crate::unwind;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -94,9 +95,8 @@ pub(super) struct Header {
     pub(super) frame: Frame,
     /// The next in the ready stack, or in the batch that a drive has taken from it.
     pub(super) ready_next: AtomicPtr<Header>,
-    /// Nanoseconds since the engine's first snapshot, and one; 0 if no times were taken then.
-    pub(super) spawned_at: AtomicU64,
-    pub(super) polled_at: AtomicU64,
+    /// See `snapshot`.
+    pub(super) times: Times,
 }
 
 // SAFETY: one field, and only lists use it.
@@ -170,8 +170,7 @@ where
                 handle: UnsafeCell::new(MaybeUninit::uninit()),
                 frame: Frame::new(),
                 ready_next: AtomicPtr::default(),
-                spawned_at: AtomicU64::new(0),
-                polled_at: AtomicU64::new(0),
+                times: Times::default(),
             },
             keep: UnsafeCell::new(MaybeUninit::new(keep)),
             body: UnsafeCell::new(MaybeUninit::new(future)),
@@ -463,15 +462,15 @@ pub(super) unsafe fn cancel_body(cell: Cell, by: By, lost: bool) -> Next {
     unsafe { (cell.as_ref().table.cancel)(cell, by, lost) }
 }
 
-/// What `spawn` returned, of any type: three words in place, or boxed.
+/// What `spawn` returned, of any type: a word in place, as smol's and tokio's are, or boxed.
 struct Handle {
-    words: MaybeUninit<[usize; 3]>,
-    drop: unsafe fn(*mut MaybeUninit<[usize; 3]>),
+    word: MaybeUninit<usize>,
+    drop: unsafe fn(*mut MaybeUninit<usize>),
 }
 
-/// Whether a handle of type `H` lies in the words themselves.
+/// Whether a handle of type `H` lies in the word itself.
 const fn fits<H>() -> bool {
-    size_of::<H>() <= size_of::<[usize; 3]>() && align_of::<H>() <= align_of::<usize>()
+    size_of::<H>() <= size_of::<usize>() && align_of::<H>() <= align_of::<usize>()
 }
 
 impl Handle {
@@ -484,15 +483,15 @@ impl Handle {
     }
 
     fn store<H>(handle: H) -> Self {
-        const { assert!(fits::<H>() || !fits::<H>()) };
-        let mut words = MaybeUninit::<[usize; 3]>::uninit();
+        const { assert!(size_of::<H>() <= size_of::<usize>() || !fits::<H>()) };
         debug_assert!(fits::<H>());
+        let mut word = MaybeUninit::<usize>::uninit();
         // SAFETY: it fits, in size and alignment: the caller has looked.
-        unsafe { words.as_mut_ptr().cast::<H>().write(handle) };
+        unsafe { word.as_mut_ptr().cast::<H>().write(handle) };
         Self {
-            words,
-            // SAFETY: called once, with these words.
-            drop: |words| unsafe { words.cast::<H>().drop_in_place() },
+            word,
+            // SAFETY: called once, with this word.
+            drop: |word| unsafe { word.cast::<H>().drop_in_place() },
         }
     }
 
@@ -500,7 +499,7 @@ impl Handle {
     fn discard(self) {
         let mut this = ManuallyDrop::new(self);
         // SAFETY: once, because `self` is gone.
-        let drop = || unsafe { (this.drop)(&mut this.words) };
+        let drop = || unsafe { (this.drop)(&mut this.word) };
         if let Err(payload) = unwind::contain(drop) {
             unwind::discard(payload);
         }

@@ -6,7 +6,7 @@ use super::keep::{Deliver, Keep, Recorded};
 use super::state::State;
 use crate::clock;
 use crate::context::{Marked, Node, NodeRef, shield};
-use crate::error::{self, BoxError, End, Error};
+use crate::error::{self, BoxError, End, Error, Name};
 use crate::unwind::{self, Payload};
 use std::sync::Arc;
 use std::task::Waker;
@@ -104,6 +104,10 @@ pub(super) unsafe fn complete<K: Keep>(
         released,
         waiter,
     };
+    if wakes.is_nothing() {
+        shield::outside(|| drop(error));
+        return next; // as it nearly always is, but for the last task
+    }
     let wake = || match by {
         By::Executor if !wakes.is_empty() => clock::aside(move || wakes.run()),
         _ => wakes.run(),
@@ -111,7 +115,7 @@ pub(super) unsafe fn complete<K: Keep>(
     if let Err(payload) = unwind::contain(|| shield::outside(wake)) {
         unwind::discard(payload);
     }
-    drop(error);
+    shield::outside(|| drop(error));
     next
 }
 
@@ -207,11 +211,11 @@ unsafe fn record<K: Keep>(
         Outcome::Lost => Err(Some(Error::lost(header.name()))),
     };
     if node.is_marked() && !K::BACKGROUND && !task.dismissed {
-        state.note_pending(node, header);
+        state.note_pending(node, header.number, header.name());
     }
     let error = ended.as_ref().err().and_then(Option::clone);
     if let Some(error) = &error {
-        if state.record_failure(header.number, error, !node.is_marked()) {
+        if state.record_failure(header.number, error, !node.is_marked(), K::KEPT) {
             ends = Some(Ending::Failed(error.clone()));
         }
     }
@@ -292,7 +296,9 @@ unsafe fn release(state: &mut State, node: &Node<Engine>, cell: Cell, by: By) ->
         } else {
             None
         },
-        ready: if state.limit.is_full() {
+        ready: if !served {
+            state.limit.call_driver() // waits by the group itself, and so starts what is queued
+        } else if state.limit.is_full() {
             None
         } else {
             state.limit.call_first()
@@ -305,10 +311,10 @@ unsafe fn release(state: &mut State, node: &Node<Engine>, cell: Cell, by: By) ->
 
 impl State {
     /// Notes the name of a task that had not finished when the context ended, if that is what the error will be.
-    pub(super) fn note_pending(&mut self, node: &Node<Engine>, header: &Header) {
+    pub(super) fn note_pending(&mut self, node: &Node<Engine>, number: u64, name: Name) {
         let failed = self.failures.first().is_some() && !self.shutdown.is_tolerant();
         if !failed && node.end().is_none_or(|end| !self.is_ours(&end)) {
-            self.pending.push((header.number, header.name()));
+            self.pending.push((number, name));
         }
     }
 
@@ -348,6 +354,13 @@ struct Wakes {
 }
 
 impl Wakes {
+    #[inline]
+    fn is_nothing(&self) -> bool {
+        self.is_empty() && self.released.anchor.is_none()
+    }
+
+    /// Whether there is nothing that an executor's thread may not do.
+    #[inline]
     fn is_empty(&self) -> bool {
         let Released {
             owner,

@@ -1,6 +1,7 @@
 //! A task for each of many items: what people reach for a group for.
 
 use super::TaskGroup;
+use super::complete::By;
 use super::finished::Wanted;
 use crate::error::Error;
 use futures::stream::Stream;
@@ -17,8 +18,7 @@ impl<T, M> TaskGroup<T, M> {
     ) -> Result<Vec<T>, Error> {
         let mut group = self;
         let taken = group.take_each(items, spawn).await;
-        group.want(Wanted::Values);
-        group.join().await?;
+        group.join(Wanted::Values).await?;
         let values = group.conclude_values()?;
         if taken {
             Ok(values)
@@ -36,7 +36,7 @@ impl<T, M> TaskGroup<T, M> {
         let mut group = self;
         group.want(Wanted::Nothing);
         let taken = group.take_each(items, spawn).await;
-        group.join().await?;
+        group.join(Wanted::Nothing).await?;
         group.conclude(|_| ())?;
         if taken {
             Ok(())
@@ -48,9 +48,16 @@ impl<T, M> TaskGroup<T, M> {
     /// Spawns a task for each item, an item at a time, when there is room. Returns whether all were taken.
     async fn take_each<I: Stream>(&self, items: I, mut spawn: impl FnMut(&Self, I::Item)) -> bool {
         let mut items = pin!(items);
+        let mut taken = 0_usize;
         loop {
             match self.next_item(items.as_mut()).await {
-                Next::Item(item) => spawn(self, item),
+                Next::Item(item) => {
+                    spawn(self, item);
+                    taken += 1;
+                    if self.engine().is_in_place() && taken % ITEMS == 0 {
+                        yield_now().await;
+                    }
+                }
                 Next::End => return true,
                 Next::Ended => return false,
             }
@@ -69,6 +76,8 @@ impl<T, M> TaskGroup<T, M> {
         let mut ended = self.context().done();
         poll_fn(|cx| {
             self.engine().watch_owner(cx, false);
+            self.engine()
+                .serve_queue(self.node(), self.launch(), By::Group);
             self.engine().drive(cx);
             if Pin::new(&mut ended).poll(cx).is_ready() {
                 return Poll::Ready(Next::Ended);
@@ -78,6 +87,21 @@ impl<T, M> TaskGroup<T, M> {
         })
         .await
     }
+}
+
+/// How many items an in-place group takes before its executor gets a turn: each may poll tasks.
+const ITEMS: usize = 32;
+
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 enum Next<T> {

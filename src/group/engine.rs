@@ -11,19 +11,22 @@
 //!    two sees the other. A task that joins after the end is refused under the lock that the visit takes.
 //! 4. **Nothing starts late.** A task's first poll, and each spawn, look at the node's end and its due flag.
 
-use super::cell::{self, Cell, Newcomer};
+use super::cell::{self, Cell, Newborn, Newcomer};
 use super::complete::{By, Next};
+use super::executor::Launch;
 use super::finished::Finished;
 use super::in_place::Ready;
-use super::launch::Launch;
+use super::keep::Keep;
+use super::scope::Scope;
 use super::shutdown::{Ladder, Phase};
 use super::state::State;
 use crate::clock::Instant;
 use crate::context::{ClockRef, Kind, Marked, Node, NodeRef};
-use crate::error::{End, Error};
+use crate::error::{BoxError, End, Error};
 use crate::sync::{Mutex, MutexGuard};
 use crate::unwind;
 use std::any::Any;
+use std::future::Future;
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{self, Poll, Waker};
 
@@ -118,9 +121,91 @@ impl Engine {
 
     /// Ends the group's context by the group's own doing, without a failure.
     pub(super) fn end_by_us(node: &Arc<Node<Engine>>, end: Arc<End>) -> Marked {
-        // First, because marking runs the clock's code, and whoever waits may judge the group meanwhile.
-        node.kind.lock().our_end.get_or_insert_with(|| end.clone());
+        // First, because marking runs the clock's code, and whoever waits may judge the group meanwhile. Of two at once
+        // the first to come here is what both mark.
+        let end = node.kind.lock().our_end.get_or_insert(end).clone();
         Node::mark(&(node.clone() as NodeRef), end)
+    }
+}
+
+/// Spawning.
+#[allow(unsafe_code, reason = "see `cell`")]
+impl Scope {
+    /// Starts a task, or queues it. Gives the future back if that can't be.
+    ///
+    /// # Safety
+    ///
+    /// `K` names the group's results. The caller is where the group's tasks may be dropped, and `F` may be polled
+    /// and dropped wherever they are.
+    #[inline]
+    pub(super) unsafe fn spawn<K, F, E>(
+        &self,
+        future: F,
+        keep: K,
+        newcomer: Newcomer,
+        at_limit: AtLimit,
+        launch: Option<&dyn Launch>,
+    ) -> Result<u64, F>
+    where
+        K: Keep,
+        F: Future<Output = Result<K::Value, E>>,
+        E: Into<BoxError>,
+    {
+        let new = self.with_node(|node| Newborn::<F, K>::new(future, keep, newcomer, node));
+        let cell = new.cell();
+        // SAFETY: the cell is new, and of this group.
+        match self.with_node(|node| unsafe { Engine::admit(node, cell, at_limit) }) {
+            Admission::Started(number) => {
+                if !self.engine().is_in_place() {
+                    // SAFETY: it has just been admitted.
+                    unsafe { Engine::start(self.node(), cell, launch, By::Group) };
+                }
+                Ok(number)
+            }
+            // The end may have come meanwhile, and room may have been made.
+            Admission::Queued(number) => {
+                self.engine().serve_queue(self.node(), launch, By::Group);
+                Ok(number)
+            }
+            Admission::Full | Admission::Over => {
+                let (future, keep) = new.into_parts();
+                keep.refuse(self.node());
+                Err(future)
+            }
+        }
+    }
+
+    /// As [`spawn`](Self::spawn), where there is nobody to give the future back to. Returns the task's number.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    #[inline]
+    pub(super) unsafe fn spawn_or_refuse<K, F, E>(
+        &self,
+        future: F,
+        keep: K,
+        newcomer: Newcomer,
+        launch: Option<&dyn Launch>,
+    ) -> Option<u64>
+    where
+        K: Keep,
+        F: Future<Output = Result<K::Value, E>>,
+        E: Into<BoxError>,
+    {
+        let (name, site) = (newcomer.name.clone(), newcomer.site);
+        // SAFETY: the caller's promise.
+        let spawned = unsafe { self.spawn(future, keep, newcomer, AtLimit::Queue, launch) };
+        let refused = match spawned {
+            Ok(number) => return Some(number),
+            Err(refused) => refused,
+        };
+        if !K::BACKGROUND {
+            self.engine()
+                .note_refused(self.node(), &Newcomer { name, site });
+        }
+        unwind::discard(refused);
+        None
     }
 }
 
@@ -177,14 +262,19 @@ impl Engine {
     ///
     /// The cell is a member, has not been started, and is known to this spawner alone. The group is not in place.
     #[inline]
-    pub(super) unsafe fn start(node: &Node<Engine>, cell: Cell, launch: Option<&dyn Launch>) {
+    pub(super) unsafe fn start(
+        node: &Node<Engine>,
+        cell: Cell,
+        launch: Option<&dyn Launch>,
+        by: By,
+    ) {
         // SAFETY: the caller's promise: the body is there, and nobody else may drop it.
         unsafe {
             match launch.filter(|_| !node.is_marked()) {
                 Some(launch) => launch.launch(cell),
                 // The group has ended, or is gone.
                 None => {
-                    cell::cancel_body(cell, By::Group, false);
+                    cell::cancel_body(cell, by, false);
                     cell::retire(cell);
                 }
             }
@@ -193,7 +283,7 @@ impl Engine {
 
     /// Starts what may leave the queue, or drops what is in the queue of a group that has ended. For the owner, its
     /// handles and its tasks, which are where tasks may be dropped.
-    pub(super) fn serve_queue(&self, node: &Node<Engine>, launch: Option<&dyn Launch>) {
+    pub(super) fn serve_queue(&self, node: &Node<Engine>, launch: Option<&dyn Launch>, by: By) {
         loop {
             let mut state = self.lock();
             if state.limit.queue.is_empty() {
@@ -212,22 +302,23 @@ impl Engine {
             }
             drop(state);
             // SAFETY: it has just left the queue, so nobody else starts it.
-            unsafe { Self::start(node, cell, launch) };
+            unsafe { Self::start(node, cell, launch, by) };
         }
     }
 
     /// A task was refused because the group has ended: `wait` says so.
     pub(super) fn note_refused(&self, node: &Node<Engine>, newcomer: &Newcomer) {
         let mut state = self.lock();
+        if state.closed {
+            return; // nobody waits any more
+        }
         let number = state.members.next;
         state.members.next += 1;
         state.flawed = true;
         state.cut_short = true;
         let name = newcomer.name.clone();
-        if node.end().is_none_or(|end| !state.is_ours(&end)) {
-            let name = name.unwrap_or_else(|| crate::error::Name::of_number(number));
-            state.pending.push((number, name));
-        }
+        let name = name.unwrap_or_else(|| crate::error::Name::of_number(number));
+        state.note_pending(node, number, name);
     }
 }
 

@@ -251,7 +251,27 @@ impl Finished {
     pub(super) unsafe fn close<T>(&mut self) -> Taken<T> {
         self.wanted = Wanted::Nothing;
         // SAFETY: the caller's promise.
-        unsafe { self.take_all() }
+        unsafe {
+            match self.is_empty::<T>() {
+                true => Taken::none(),
+                false => self.take_all(),
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Invariant 1.
+    unsafe fn is_empty<T>(&mut self) -> bool {
+        // SAFETY: the caller's promise.
+        let empty = unsafe {
+            if const { is_large::<T>() } {
+                self.store::<Box<T>>().is_empty()
+            } else {
+                self.store::<T>().is_empty()
+            }
+        };
+        empty && self.names.is_empty()
     }
 }
 
@@ -270,6 +290,10 @@ impl<T> Taken<T> {
             units: Vec::new(),
             names: Vec::new(),
         }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.units.is_empty()
     }
 
     /// The name of the task of that number.
@@ -296,6 +320,10 @@ impl<V> Store<V> {
             entries: VecDeque::new(),
             units: Vec::new(),
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.units.is_empty()
     }
 
     fn take_values(&mut self) -> Vec<V> {

@@ -1,6 +1,7 @@
 //! Results of their own type: a task whose result somebody awaits by itself.
 
 use super::cell::Header;
+use super::complete::By;
 use super::engine::Engine;
 use super::keep::{Deliver, Keep, Recorded};
 use super::scope::Scope;
@@ -254,7 +255,9 @@ impl<U> Fork<U> {
         }
         self.take_back();
         if let Some(waiting) = waiting.filter(|waiting| waiting.lend(&self.slot.waiting)) {
-            self.waiting = Some(waiting);
+            // Kept before anything is started, which may panic: then the drop of the fork takes the slot back.
+            let group = self.waiting.insert(waiting).group.clone();
+            Waiting::serve(&group);
         }
     }
 
@@ -300,8 +303,14 @@ impl Waiting {
             waiting.store(self.number, Ordering::Relaxed);
             state.limit.lend(self.number);
         }
+        true
+    }
+
+    /// Others may run in the slot that was lent.
+    fn serve(group: &Node<Engine>) {
+        let engine = &group.kind;
         let launch = engine.launcher();
-        engine.serve_queue(&self.group, launch.as_deref());
+        engine.serve_queue(group, launch.as_deref(), By::Group);
         let next = {
             let mut state = engine.lock();
             if state.limit.is_full() {
@@ -311,7 +320,6 @@ impl Waiting {
             }
         };
         next.into_iter().for_each(unwind::wake);
-        true
     }
 }
 

@@ -54,7 +54,7 @@ where
     }
 
     fn poll_item(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Result<T, Error>>> {
-        loop {
+        for _ in 0..OUTCOMES {
             self.take_items();
             let next = self
                 .due
@@ -80,8 +80,24 @@ where
                 None => return Poll::Ready(None),
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Waits until all tasks are gone.
+    fn poll_rest(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Result<T, Error>>> {
+        for _ in 0..OUTCOMES {
+            if task::ready!(self.group.poll_outcome(cx)).is_none() {
+                return Poll::Ready(None);
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
+
+/// How many outcomes that are not yielded yet a poll takes before the executor gets a turn.
+const OUTCOMES: usize = 32;
 
 impl<T, M, I, S> Unpin for Ordered<T, M, I, S> {}
 
@@ -93,10 +109,8 @@ where
     type Item = Result<T, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
-        while self.over {
-            if task::ready!(self.group.poll_outcome(cx)).is_none() {
-                return Poll::Ready(None);
-            }
+        if self.over {
+            return self.poll_rest(cx);
         }
         let item = task::ready!(self.poll_item(cx));
         if !matches!(item, Some(Ok(_))) {

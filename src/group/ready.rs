@@ -1,6 +1,7 @@
 //! Backpressure: waiting until one more task may start.
 
 use super::TaskGroup;
+use super::complete::By;
 use super::engine::Engine;
 use super::scope::Scope;
 use super::state::{InLine, Limit};
@@ -51,7 +52,7 @@ impl<T, M> Future for Ready<'_, T, M> {
         self.scope.node_ref().is_done(); // a deadline that has passed counts, even if no timer is armed for it
         if let Some(group) = self.group {
             engine.drive(cx);
-            engine.serve_queue(node, group.launch());
+            engine.serve_queue(node, group.launch(), By::Group);
         }
         let waker = cx.waker().clone(); // foreign: before the lock
         let drives = self.group.is_some();

@@ -5,7 +5,7 @@ use super::engine::Engine;
 use crate::clock::Instant;
 use crate::context::NodeRef;
 use crate::error::Name;
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{AtomicU32, Ordering};
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ pub struct TaskSnapshot {
     pub state: TaskState,
     /// How often it has been polled.
     pub polls: u32,
-    /// How long ago it was spawned; `None` if no times were taken then.
+    /// How long ago it was spawned, to a tenth of a millisecond; `None` if no times were taken then.
     pub age: Option<Duration>,
     /// How long ago its last poll began; `None` if there was none, or no times were taken then.
     pub since_last_poll: Option<Duration>,
@@ -153,26 +153,50 @@ impl Engine {
         *self.timing.get_or_init(|| now)
     }
 
-    fn nanos_now(&self) -> Option<u64> {
+    fn ticks_now(&self) -> Option<u32> {
         let start = self.timing.get()?;
-        let now = self.clock.now();
-        let nanos = now.saturating_duration_since(*start).as_nanos();
+        let ticks = self
+            .clock
+            .now()
+            .saturating_duration_since(*start)
+            .as_micros()
+            / TICK;
         // 0 says that no times were taken.
-        Some(u64::try_from(nanos).unwrap_or(u64::MAX).saturating_add(1))
+        Some(u32::try_from(ticks + 1).unwrap_or(u32::MAX))
     }
 
     #[inline]
     pub(super) fn note_spawn(&self, header: &Header) {
-        if let Some(nanos) = self.timing.get().and_then(|_| self.nanos_now()) {
-            header.spawned_at.store(nanos, Ordering::Relaxed);
+        if let Some(ticks) = self.timing.get().and_then(|_| self.ticks_now()) {
+            header.times.spawned.store(ticks, Ordering::Relaxed);
         }
     }
 
     #[inline]
     pub(super) fn note_poll(&self, header: &Header) {
-        if let Some(nanos) = self.timing.get().and_then(|_| self.nanos_now()) {
-            header.polled_at.store(nanos, Ordering::Relaxed);
+        if let Some(ticks) = self.timing.get().and_then(|_| self.ticks_now()) {
+            header.times.polled.store(ticks, Ordering::Relaxed);
         }
+    }
+}
+
+/// When a task was spawned and last polled, in ticks since the engine's first snapshot. Every task pays for these two
+/// words, so they are short: a tenth of a millisecond is good enough for people, and five days are.
+#[derive(Default)]
+pub(super) struct Times {
+    spawned: AtomicU32,
+    polled: AtomicU32,
+}
+
+/// In microseconds.
+const TICK: u128 = 100;
+
+impl Times {
+    /// How long before `since` and so many ticks it was.
+    fn ago(ticks: &AtomicU32, since: Duration) -> Option<Duration> {
+        let then = ticks.load(Ordering::Relaxed).checked_sub(1)?;
+        let then = Duration::from_micros(u64::from(then) * TICK as u64);
+        Some(since.saturating_sub(then))
     }
 }
 
@@ -206,16 +230,13 @@ impl Engine {
 
 impl Header {
     fn snapshot(&self, state: TaskState, since: Instant, now: Instant) -> TaskSnapshot {
-        let ago = |nanos: u64| {
-            let then = nanos.checked_sub(1).map(Duration::from_nanos);
-            then.map(|then| now.saturating_duration_since(since).saturating_sub(then))
-        };
+        let since = now.saturating_duration_since(since);
         TaskSnapshot {
             name: self.name(),
             state,
             polls: self.polls(),
-            age: ago(self.spawned_at.load(Ordering::Relaxed)),
-            since_last_poll: ago(self.polled_at.load(Ordering::Relaxed)),
+            age: Times::ago(&self.times.spawned, since),
+            since_last_poll: Times::ago(&self.times.polled, since),
             location: self.site,
         }
     }

@@ -3,14 +3,14 @@
 
 use super::cell::Newcomer;
 use super::engine::AtLimit;
+use super::executor::{Launch, Launcher};
 use super::fork::Fork;
 use super::keep::{Background, Keep, Kept};
-use super::launch::{Launch, Launcher};
 use super::scope::Scope;
+use super::spawn::Spawn;
 use super::{GroupHandle, LocalScoped, LocalTask, Scoped, Task, TaskGroup};
 use crate::context::Context;
 use crate::error::{BoxError, Error, Name};
-use crate::spawn::Spawn;
 use futures::stream::Stream;
 use std::future::Future;
 use std::panic::Location;

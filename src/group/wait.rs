@@ -1,7 +1,7 @@
 //! Waiting for a group: for all of its tasks, for the next outcome, or beside a body.
 
 use super::TaskGroup;
-use super::complete::{Outcome, is_echo};
+use super::complete::{By, Outcome, is_echo};
 use super::engine::{Engine, ended_by_context, with_others};
 use super::finished::{Ended, Finished, Taken, Wanted};
 use super::shutdown::Phase;
@@ -93,32 +93,6 @@ impl Engine {
         unwind::discard(unused);
     }
 
-    /// Looks how far the wait has come, and registers the waker if it has to go on.
-    fn progress(&self, node: &Node<Engine>, cx: &task::Context<'_>, open: bool) -> Progress {
-        let mut waker = None;
-        loop {
-            let mut state = self.lock();
-            let progress = state.progress(node.is_marked(), open);
-            if !matches!(progress, Progress::Pending) {
-                return progress;
-            }
-            state.owner.each = state.needed > 0;
-            if state.owner.is(cx) {
-                drop(state);
-                unwind::discard(waker);
-                return progress;
-            }
-            if let Some(waker) = waker.take() {
-                let replaced = state.owner.waker.replace(waker);
-                drop(state);
-                unwind::discard(replaced);
-                return progress;
-            }
-            drop(state);
-            waker = Some(cx.waker().clone()); // foreign: under no lock
-        }
-    }
-
     /// `body`: there is one, and it is still there.
     fn stragglers(&self, node: &Node<Engine>, body: bool) -> Error {
         let state = self.lock();
@@ -207,7 +181,7 @@ impl<T, M> TaskGroup<T, M> {
 
     /// [`outcomes`](Self::outcomes), unless the end of the context cut a task short: that is an error for the whole.
     pub(crate) async fn settled_outcomes(mut self) -> Result<Vec<(Name, Result<T, Error>)>, Error> {
-        self.join().await?;
+        self.join(Wanted::All).await?;
         let ended = {
             let state = self.engine().lock();
             let ended = ended_by_context(self.node(), &state).filter(|_| state.cut_short);
@@ -220,12 +194,63 @@ impl<T, M> TaskGroup<T, M> {
     }
 
     /// Waits until all tasks are gone.
-    pub(super) async fn join(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| self.poll_join(cx, false)).await
+    pub(super) async fn join(&mut self, mut wanted: Wanted) -> Result<(), Error> {
+        poll_fn(|cx| {
+            // Once.
+            let wanted = std::mem::replace(&mut wanted, Wanted::All);
+            self.poll_join(cx, false, wanted)
+        })
+        .await
+    }
+
+    /// Looks how far the wait has come, and registers the waker if it has to go on. One lock, or two where the waker is
+    /// new.
+    #[allow(unsafe_code, reason = "see `finished`")]
+    fn progress(&self, cx: &task::Context<'_>, open: bool, mut wanted: Wanted) -> Progress {
+        let mut waker = None;
+        loop {
+            let mut state = self.engine().lock();
+            if wanted != Wanted::All {
+                // SAFETY: the group's own type.
+                let unwanted = unsafe { state.finished.want::<T>(wanted) };
+                wanted = Wanted::All;
+                if !unwanted.is_empty() {
+                    drop(state);
+                    unwanted.discard();
+                    continue;
+                }
+            }
+            let progress = state.progress(self.node().is_marked(), open);
+            if !matches!(progress, Progress::Pending) {
+                drop(state);
+                unwind::discard(waker);
+                return progress;
+            }
+            state.owner.each = state.needed > 0;
+            if state.owner.is(cx) {
+                drop(state);
+                unwind::discard(waker);
+                return progress;
+            }
+            if let Some(waker) = waker.take() {
+                let replaced = state.owner.waker.replace(waker);
+                drop(state);
+                unwind::discard(replaced);
+                return progress;
+            }
+            drop(state);
+            waker = Some(cx.waker().clone()); // foreign: under no lock
+        }
     }
 
     /// `open`: there is a body, which may spawn.
-    fn poll_join(&self, cx: &mut task::Context<'_>, open: bool) -> Poll<Result<(), Error>> {
+    /// `wanted`: which outcomes are from now on, if not all.
+    fn poll_join(
+        &self,
+        cx: &mut task::Context<'_>,
+        open: bool,
+        wanted: Wanted,
+    ) -> Poll<Result<(), Error>> {
         let (engine, node) = (self.engine(), self.node());
         node.poll_due(Some(cx));
         if engine.is_in_place() {
@@ -233,11 +258,11 @@ impl<T, M> TaskGroup<T, M> {
             engine.drive(cx);
         }
         loop {
-            match engine.progress(node, cx, open) {
+            match self.progress(cx, open, wanted) {
                 Progress::Over => return Poll::Ready(Ok(())),
                 Progress::Stragglers => return Poll::Ready(Err(engine.stragglers(node, open))),
                 Progress::Pending => return Poll::Pending,
-                Progress::Queue => engine.serve_queue(node, self.launch()),
+                Progress::Queue => engine.serve_queue(node, self.launch(), By::Group),
                 Progress::Useless => {
                     let end = End::finished(node.origin());
                     self.scope
@@ -282,7 +307,8 @@ impl<T, M> TaskGroup<T, M> {
     /// The next outcome: its task's number, its given name, and what came of it.
     pub(super) fn poll_outcome(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Next<T>>> {
         // An executor that drops a task starts no other in its place.
-        self.engine().serve_queue(self.node(), self.launch());
+        self.engine()
+            .serve_queue(self.node(), self.launch(), By::Group);
         // What has finished comes first: tasks that share a cooperative budget are not polled again for each outcome.
         let mut driven = false;
         loop {
@@ -412,7 +438,7 @@ impl<T, M> TaskGroup<T, M> {
                     value = outcome;
                 }
             }
-            self.poll_join(cx, body.is_some())
+            self.poll_join(cx, body.is_some(), Wanted::All)
         });
         if let Err(stragglers) = joined.await {
             if body.is_some() {
@@ -499,7 +525,7 @@ impl<T, M> TaskGroup<T, M> {
         let first = self
             .engine()
             .lock()
-            .record_failure(u64::MAX, &error, !node.is_marked());
+            .record_failure(u64::MAX, &error, !node.is_marked(), false);
         if first {
             self.scope
                 .with_node(|node| Engine::fail(node, &error))
@@ -529,16 +555,18 @@ impl<T, M> TaskGroup<T, M> {
 }
 
 impl State {
-    /// Records a failure. Returns whether it is what ends the group.
+    /// Records a failure. `kept`: it is one of the outcomes, which `next` takes. Returns whether it is what ends the
+    /// group.
     pub(super) fn record_failure(
         &mut self,
         number: u64,
         error: &Error,
         may_be_first: bool,
+        kept: bool,
     ) -> bool {
         self.flawed = true;
         let tolerant = self.shutdown.is_tolerant();
-        let bounded = !tolerant || self.finished.wanted != Wanted::All;
+        let bounded = !(tolerant && kept && self.finished.wanted == Wanted::All);
         let first = self.failures.record(number, error, may_be_first, bounded);
         first && !tolerant
     }

@@ -45,7 +45,7 @@ async fn yields(times: usize) {
 /// Section 5: any number of sources, in their order, whichever came first.
 pub(crate) fn many_sources<R: Runtime>() {
     play::<R>(async |place| {
-        for size in SIZES {
+        for size in SIZES.into_iter().chain([10_000]) {
             let shards = (0..size).map(|number| {
                 let shard = move |_: Context, request: usize| async move {
                     yields((number * 7) % 5).await;

@@ -1,5 +1,6 @@
 //! The port to an executor: one method, and every runtime's own spawn function already has it.
 
+use super::executor::Task;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -44,7 +45,7 @@ use std::sync::Arc;
     note = "pass the runtime's own spawn function (`smol::spawn`, `tokio::spawn`) or a closure: `move |task| executor.spawn(task)`",
     note = "a thread-bound executor starts a `LocalTask`: use `LocalGroup` or `LocalAggregator` with it"
 )]
-pub trait Spawn<T = crate::Task> {
+pub trait Spawn<T = Task> {
     /// What starting a task returns; kept until the task has ended.
     type Handle;
 
