@@ -104,11 +104,6 @@ impl Shelf {
     fn take(&self) -> Task {
         self.0.lock().unwrap().remove(0)
     }
-
-    fn run_all(&self) {
-        let tasks = std::mem::take(&mut *self.0.lock().unwrap());
-        tasks.into_iter().for_each(on_a_thread);
-    }
 }
 
 #[derive(Debug, PartialEq)]
@@ -226,6 +221,7 @@ fn planted_hang_is_seen() {
 
 // The context.
 
+/// Weakened: `register` that checks the end before it takes the lane sleeps for ever.
 #[test]
 fn cancel_against_register() {
     // Section 2: `done()` never sleeps through the end.
@@ -238,6 +234,7 @@ fn cancel_against_register() {
     });
 }
 
+/// Weakened: `register` that checks the end before it takes the lane lets the other sleep for ever.
 #[test]
 fn cancel_against_two_waiters_one_of_whom_leaves() {
     // Section 2: any number of waiters; cancel-safe.
@@ -255,6 +252,7 @@ fn cancel_against_two_waiters_one_of_whom_leaves() {
     });
 }
 
+/// Weakened: `renew` that keeps the waker it knows wakes the wrong one.
 #[test]
 fn cancel_against_rewatch_with_another_waker() {
     // Section 2: it is the waker of the latest poll that is woken.
@@ -268,6 +266,7 @@ fn cancel_against_rewatch_with_another_waker() {
     });
 }
 
+/// Weakened: `add_child` that checks the end before it takes the lane makes a child that never ends.
 #[test]
 fn child_created_against_cancel() {
     // Section 2: a child ends with its parent, whenever it was born.
@@ -282,6 +281,7 @@ fn child_created_against_cancel() {
     });
 }
 
+/// Weakened: `add_child` that checks the end before it takes the lane makes a next child that is not done.
 #[test]
 fn child_dropped_against_cancel() {
     // Section 2: ended children unlink, whoever comes first.
@@ -297,6 +297,7 @@ fn child_dropped_against_cancel() {
     });
 }
 
+/// Weakened: `EndSlot::change` with relaxed orderings shows the child's end before the parent's.
 #[test]
 fn child_seen_done_means_parent_done() {
     // Section 2: an end comes from above, and for ever. (That all below are done is promised by a cancel that returns.)
@@ -315,6 +316,7 @@ fn child_seen_done_means_parent_done() {
     });
 }
 
+/// Weakened: `add_child` that checks the end before it takes the lane makes a child that is not done.
 #[test]
 fn cancel_against_cancel_of_an_ancestor_and_a_new_child() {
     // Section 2: when the cancel that ended a context returns, every descendant is done, the newest included.
@@ -341,6 +343,7 @@ fn cancel_against_cancel_of_an_ancestor_and_a_new_child() {
     });
 }
 
+/// Weakened: `disarm` that cancels if it is the last ends the context with another cause.
 #[test]
 fn canceller_dropped_against_its_clone_disarmed() {
     // Section 2: cancelled when the last clone that was not disarmed is dropped; disarming the last cancels nothing.
@@ -355,6 +358,7 @@ fn canceller_dropped_against_its_clone_disarmed() {
     });
 }
 
+/// Weakened: `EndSlot::change` as a load and a store replaces the end that has been read.
 #[test]
 fn own_end_against_parents() {
     // Section 2: first wins; err and cause are one fact.
@@ -373,6 +377,7 @@ fn own_end_against_parents() {
     });
 }
 
+/// Weakened: `EndSlot::change` with relaxed orderings shows the end before its source's.
 #[test]
 fn linked_against_cancel() {
     // Section 2: linked ends when the first of several ends, with that one's cause.
@@ -390,6 +395,7 @@ fn linked_against_cancel() {
     });
 }
 
+/// Weakened: `stop` that answers by the mark, not by what it took, is true although the callback is called.
 #[test]
 fn on_done_against_cancel_and_stop() {
     // Section 2: a callback runs once; `stop` is true only if it prevented the call.
@@ -408,6 +414,7 @@ fn on_done_against_cancel_and_stop() {
     });
 }
 
+/// Weakened: the timer's turn with relaxed orderings has two threads at the sleep.
 #[test]
 fn timer_fired_against_context_dropped() {
     // Sections 2 and 3: a deadline that fires while the last handle goes harms nobody and keeps nothing.
@@ -427,6 +434,7 @@ fn timer_fired_against_context_dropped() {
     });
 }
 
+/// Weakened: the timer's turn with relaxed orderings has two threads at the sleep.
 #[test]
 fn timer_fired_against_first_waiter() {
     // Sections 2 and 3: armed on the first poll; never sleeps through the deadline.
@@ -444,6 +452,7 @@ fn timer_fired_against_first_waiter() {
     });
 }
 
+/// Weakened: `EndSlot::change` as a load and a store has kind and cause disagree.
 #[test]
 fn timer_fired_against_cancel() {
     // Section 2: first wins, and err and cause agree about it.
@@ -473,6 +482,7 @@ fn timer_fired_against_cancel() {
 
 // The group.
 
+/// Weakened: `progress` that does not look again after it has cloned the waker misses the last end.
 #[test]
 fn last_end_against_first_poll_of_wait() {
     // Section 4: `wait` returns when every task's future has been dropped.
@@ -489,6 +499,7 @@ fn last_end_against_first_poll_of_wait() {
     });
 }
 
+/// Weakened: `sorted` that does not sort gives the results in the order of completion.
 #[test]
 fn two_ends_against_wait() {
     // Section 4: results in the order of spawning, whichever came first.
@@ -500,6 +511,7 @@ fn two_ends_against_wait() {
     });
 }
 
+/// Weakened: `release` without the owner's wake leaves `next` asleep.
 #[test]
 fn place_used_again_by_who_kept_its_handle_too_late() {
     // Section 4: `next` frees results; the place of one that was taken before `spawn` returned is freed there.
@@ -525,6 +537,7 @@ fn place_used_again_by_who_kept_its_handle_too_late() {
     });
 }
 
+/// Weakened: `poll_outcome` that does not look again after it has registered sleeps for ever.
 #[test]
 fn next_against_completion() {
     // Section 4: `next` gives each result once, as they complete.
@@ -541,6 +554,7 @@ fn next_against_completion() {
     });
 }
 
+/// Weakened: `complete` that releases the slot before it cancels lets `wait` end the context with another cause.
 #[test]
 fn first_error_against_second() {
     // Section 4: the first failure, by completion, is the error, the cause, and stays it.
@@ -556,6 +570,7 @@ fn first_error_against_second() {
     });
 }
 
+/// Weakened: `fail` without `demote_first` gives an error that is not the cause.
 #[test]
 fn panic_against_cancel() {
     // Section 4: what happened first is the error.
@@ -577,6 +592,7 @@ fn panic_against_cancel() {
     });
 }
 
+/// Weakened: `poll` that does not look at the phase again after `park` is never woken.
 #[test]
 fn task_parks_against_cancel() {
     // Section 4: on cancellation each task is woken, polled once more and dropped.
@@ -596,6 +612,7 @@ fn task_parks_against_cancel() {
     });
 }
 
+/// Weakened: `add_child` that checks the end before it takes the lane makes a group that is never cancelled.
 #[test]
 fn group_born_against_cancel_of_its_parent() {
     // Section 4: parent already ended: no task starts; else it is cancelled. Never missed.
@@ -609,6 +626,7 @@ fn group_born_against_cancel_of_its_parent() {
     });
 }
 
+/// Weakened: `retire` that leaves no `COMPLETE` to a spawner which has not settled leaks the handle.
 #[test]
 fn handle_stored_against_task_finished() {
     // Section 1: what `spawn` returned is kept until the task has ended, and no longer.
@@ -626,6 +644,7 @@ fn handle_stored_against_task_finished() {
     });
 }
 
+/// Weakened: `settle` with a relaxed ordering has the handle read before it is written.
 #[test]
 fn handle_stored_against_outcome_taken_elsewhere() {
     // Section 1, with `next` taking the outcome while `spawn` has not returned.
@@ -653,6 +672,7 @@ fn handle_stored_against_outcome_taken_elsewhere() {
     });
 }
 
+/// Weakened: `leave_line` that does not call the next in line lets it sleep for ever.
 #[test]
 fn slot_released_against_waiter_cancelled() {
     // Section 4: a cancelled waiter's turn goes to the next; backpressure never hangs.
@@ -671,6 +691,7 @@ fn slot_released_against_waiter_cancelled() {
     });
 }
 
+/// Weakened: `complete` that cancels before it records the failure gives `ready` the kind `Canceled`.
 #[test]
 fn ready_against_first_error() {
     // Section 4: recorded, then cancelled: whoever hears of the end hears what ended it.
@@ -685,6 +706,8 @@ fn ready_against_first_error() {
     });
 }
 
+/// Weakened: `release` that starts nothing from the queue, and does not wake the owner to do so, leaves the job
+/// there.
 #[test]
 fn queued_job_against_slot_released() {
     // Section 4: what is queued runs, whoever frees the place and whenever.
@@ -696,6 +719,7 @@ fn queued_job_against_slot_released() {
     });
 }
 
+/// Weakened: `progress` that does not look again after it has cloned the waker misses the last end.
 #[test]
 fn queued_job_against_failure() {
     // Section 4: queued work is skipped after a failure, and nothing hangs.
@@ -708,6 +732,7 @@ fn queued_job_against_failure() {
     });
 }
 
+/// Weakened: `admit` that does not look at `closed` takes a task whose result nobody gets.
 #[test]
 fn handle_spawns_against_last_end() {
     // Section 4: a handle's task is either run, or given back: never taken and forgotten.
@@ -724,6 +749,7 @@ fn handle_spawns_against_last_end() {
     });
 }
 
+/// Weakened: `poll` that does not look at the phase again after `park` is never woken.
 #[test]
 fn group_dropped_against_task_running() {
     // Section 4: dropped early, nothing leaks.
@@ -746,6 +772,7 @@ fn group_dropped_against_task_running() {
     });
 }
 
+/// Weakened: `complete` that wakes nobody when the executor drops the task lets `wait` sleep for ever.
 #[test]
 fn executor_drops_task_against_cancel() {
     // Section 1: a task that the executor dropped is lost, or was cancelled: `wait` returns.
@@ -765,6 +792,7 @@ fn executor_drops_task_against_cancel() {
     });
 }
 
+/// Weakened: `is_out_of_reach` that does not count those who have succeeded ends the group too early.
 #[test]
 fn quorum_against_wait() {
     // Section 4: so many successes as asked for are never called too few while they come in.
@@ -776,6 +804,7 @@ fn quorum_against_wait() {
     });
 }
 
+/// Weakened: `release` that wakes the owner only when the group is idle lets `wait` sleep for ever.
 #[test]
 fn quorum_out_of_reach_against_first_poll_of_wait() {
     // Section 4: nothing hangs: the failure that puts the quorum out of reach ends the group.
@@ -788,6 +817,7 @@ fn quorum_out_of_reach_against_first_poll_of_wait() {
     });
 }
 
+/// Weakened: `poll` that does not look at the phase again after `park` is never woken.
 #[test]
 fn background_task_against_last_end() {
     // Section 4: background tasks are cancelled when the others are done, and `wait` returns.
@@ -799,6 +829,7 @@ fn background_task_against_last_end() {
     });
 }
 
+/// Weakened: `take_waker` and `write_waker` with relaxed orderings have the waker read before it is written.
 #[test]
 fn grace_over_against_task_finishing() {
     // Section 4: with grace a task may finish by itself; when it is over, it is dropped.
@@ -819,6 +850,7 @@ fn grace_over_against_task_finishing() {
     });
 }
 
+/// Weakened: `deliver` that does not wake the waiter lets it sleep for ever.
 #[test]
 fn fork_against_its_waiter() {
     // Section 4: a fork gives its task's result, whoever comes first.
@@ -830,6 +862,7 @@ fn fork_against_its_waiter() {
     });
 }
 
+/// Weakened: `deliver` that does not wake the waiter lets it sleep for ever.
 #[test]
 fn fork_cancelled_against_completion() {
     // Section 4: its answer or kind Canceled, and the group does not fail either way.
@@ -851,6 +884,7 @@ fn fork_cancelled_against_completion() {
     });
 }
 
+/// Weakened: `complete` that releases the slot before it delivers leaves an answer alive after the wait.
 #[test]
 fn fork_dropped_against_completion() {
     // Section 4: the task goes on, and its answer goes with whoever is the last.
@@ -866,6 +900,7 @@ fn fork_dropped_against_completion() {
     });
 }
 
+/// Weakened: `lend` that does not serve the queue leaves the child in it.
 #[test]
 fn fork_awaited_by_a_task_at_a_limit_of_one() {
     // Section 4: who awaits a fork does not count against the limit; and never hangs.
@@ -877,6 +912,7 @@ fn fork_awaited_by_a_task_at_a_limit_of_one() {
     });
 }
 
+/// Weakened: `end_by_us` that marks the node before it stores `our_end` makes the stop a failure.
 #[test]
 fn stop_against_last_end() {
     // Section 4: what finished is returned; no failure either way.
@@ -891,6 +927,7 @@ fn stop_against_last_end() {
     });
 }
 
+/// Weakened: `poll` that does not ask whether the frame is held cuts the critical section.
 #[test]
 fn shield_through_against_cancel() {
     // Section 2: the critical section is never cut, and what comes after it is, once it is through.
@@ -917,6 +954,7 @@ fn shield_through_against_cancel() {
     });
 }
 
+/// Weakened: `record` that does not have the failure end the group leaves the body asleep.
 #[test]
 fn body_of_run_against_a_failure() {
     // Section 4: the first failure is the error; the body's echo is not.
@@ -937,6 +975,7 @@ fn body_of_run_against_a_failure() {
 #[derive(Clone, Default)]
 struct Flag(Arc<(AtomicBool, Mutex<Option<Waker>>)>);
 
+/// Weakened: `note_woken` and `take_woken` with relaxed orderings have the poll miss the flag.
 #[test]
 fn wake_against_poll_in_place() {
     // Section 4: each is polled when it was woken: whoever sets a flag, then wakes, has it seen.
@@ -969,6 +1008,7 @@ fn wake_against_poll_in_place() {
     });
 }
 
+/// Weakened: `leave` that does not look at what was pushed during the drive leaves the new task unpolled.
 #[test]
 fn spawn_against_poll_in_place() {
     // Section 4: a task that comes while the others are being polled is polled, too.
@@ -983,6 +1023,7 @@ fn spawn_against_poll_in_place() {
     });
 }
 
+/// Weakened: `note_woken` and `take_woken` with relaxed orderings lose the end of the context.
 #[test]
 fn cancel_against_poll_in_place() {
     // Section 4: same engine, same semantics.
@@ -998,6 +1039,7 @@ fn cancel_against_poll_in_place() {
 
 // The aggregator.
 
+/// Weakened: `progress` that does not look again after it has cloned the waker misses the last end.
 #[test]
 fn aggregation_of_a_success_and_a_failure() {
     // Section 5: all answers, or the first failure, and nothing is left.
@@ -1012,6 +1054,7 @@ fn aggregation_of_a_success_and_a_failure() {
     });
 }
 
+/// Weakened: `progress` that does not look again after it has cloned the waker misses the last end.
 #[test]
 fn aggregation_of_two_successes() {
     // Section 5: in the order of the sources.
