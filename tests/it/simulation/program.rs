@@ -179,11 +179,14 @@ impl Scope {
         assert!(!names.iter().any(was_gone), "{names:?}, but gone: {gone:?}");
     }
 
-    /// Notes when the context ends, and takes it for a limit of stragglers.
+    /// Notes when the context ends, and takes it for a limit of stragglers. Where a lost task ends it, the library
+    /// calls back from another thread, and the time may have gone on until then: that is not noted.
     fn watch_the_end(self: &Arc<Self>, world: &World, ctx: &Context) {
         let (scope, world) = (self.clone(), world.clone());
         let _in_place = ctx.on_done(move || {
-            *scope.ended.lock().unwrap() = Some((world.clock().now(), world.idles()));
+            if world.is_this_thread() {
+                *scope.ended.lock().unwrap() = Some((world.clock().now(), world.idles()));
+            }
         });
     }
 

@@ -180,6 +180,11 @@ impl World {
         self.0.idles.load(Ordering::SeqCst)
     }
 
+    /// Whether the world's thread is this one, so that its time stands still meanwhile.
+    pub(crate) fn is_this_thread(&self) -> bool {
+        thread::current().id() == self.0.thread
+    }
+
     /// A service panics on purpose.
     pub(crate) fn panics(&self) -> ! {
         self.0.panics.fetch_add(1, Ordering::SeqCst);
@@ -398,7 +403,7 @@ impl World {
     /// Waits, for a moment at most, until those whom a lost task wakes have been woken: the library wakes them from
     /// another thread, and a loss of our own is the last in that line. So a seed is the same schedule each time.
     fn settle_losses(&self) {
-        if thread::current().id() != self.0.thread {
+        if !self.is_this_thread() {
             return;
         }
         let (sender, receiver) = mpsc::channel();
