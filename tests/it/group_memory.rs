@@ -5,6 +5,7 @@ use crate::executor::{Executor, Life, Living, LocalExecutor, Polled, remote};
 use crate::group::*;
 use crate::support::{self, at_most};
 use failfast::{Context, Ending, Group, InPlaceGroup, LocalGroup, LocalInPlaceGroup, Spawn, Task};
+use futures::FutureExt;
 use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -230,6 +231,76 @@ fn wakers_that_outlive_a_group_in_place_keep_nothing() {
     std::thread::spawn(move || wakers.into_iter().for_each(Waker::wake))
         .join()
         .unwrap();
+}
+
+/// A task's waker, a fork, a context and a handle of `$group`: each in turn is the last that is left, and is used.
+macro_rules! the_last_left {
+    ($group:expr, $run:expr) => {
+        let run = $run;
+        for last in ["waker", "fork", "context", "handle"] {
+            let (living, wakers) = (Living::default(), Arc::new(Mutex::new(Vec::new())));
+            let mut group = $group;
+            let (life, keep) = (living.one(), wakers.clone());
+            let fork = group.fork("fork", stuck::<u32>(living.one()));
+            group.spawn(std::future::poll_fn(move |cx| {
+                let _ = &life;
+                keep.lock().unwrap().push(cx.waker().clone());
+                Poll::<Result<u32, Infallible>>::Pending
+            }));
+            let mut left = (
+                Some(fork),
+                Some(group.context().clone()),
+                Some(group.handle()),
+            );
+            assert!(Polled::new(group.next()).is_pending());
+            run();
+            drop(group);
+            run();
+            assert_eq!(living.count(), 0, "{last}");
+            let wakers = std::mem::take(&mut *wakers.lock().unwrap());
+            assert!(!wakers.is_empty());
+            let mut wakers = Some(wakers);
+            if last != "waker" {
+                wakers = None;
+            }
+            if last != "fork" {
+                left.0 = None;
+            }
+            if last != "context" {
+                left.1 = None;
+            }
+            if last != "handle" {
+                left.2 = None;
+            }
+            wakers.into_iter().flatten().for_each(Waker::wake);
+            if let Some(fork) = left.0 {
+                let answer = fork.now_or_never();
+                assert!(matches!(answer, Some(Err(_))), "{answer:?}");
+            }
+            if let Some(ctx) = left.1 {
+                assert!(ctx.check().is_err() && ctx.done().now_or_never().is_some());
+            }
+            if let Some(handle) = left.2 {
+                let late = handle.fork("late", stuck::<u32>(living.one()));
+                assert!(matches!(late.now_or_never(), Some(Err(_))));
+                handle.stop();
+            }
+            run();
+            assert_eq!(living.count(), 0, "{last}");
+        }
+    };
+}
+
+/// Whatever of a group is left last can be used, and frees what it held: each kind of group. The address sanitizer
+/// sees what an assertion can't.
+#[test]
+fn the_last_left_of_each_kind_of_group_is_used() {
+    let executor = Executor::new();
+    the_last_left!(group::<u32>(&executor), || executor.run());
+    let local = LocalExecutor::new();
+    the_last_left!(LocalGroup::<u32>::new(local.spawner()), || local.run());
+    the_last_left!(InPlaceGroup::<u32>::new(&Context::background()), || ());
+    the_last_left!(LocalInPlaceGroup::<u32>::new(&Context::background()), || ());
 }
 
 /// Results that nobody wants are freed once that is known.

@@ -47,6 +47,7 @@ mod hostile;
 mod matrix;
 mod model;
 mod readme;
+mod regressions;
 mod simulation;
 mod sizes;
 mod snapshot;

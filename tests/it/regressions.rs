@@ -1,0 +1,28 @@
+//! Faults that the library once had, by subject: each test would fail, hang or abort if its fault came back.
+
+mod aggregator;
+mod clocks;
+mod contexts;
+mod endings;
+mod forks;
+mod in_place;
+mod late;
+mod memory;
+mod ordered;
+mod shutdown;
+mod spawn;
+mod stop;
+mod wakers;
+
+use crate::executor::Polled;
+use std::task::Poll;
+
+/// Polls until it is ready; fails at once where nobody has woken it.
+fn finish<O>(polled: &mut Polled<'_, O>) -> O {
+    loop {
+        match polled.poll() {
+            Poll::Ready(output) => return output,
+            Poll::Pending => assert!(polled.is_woken(), "hangs: nobody is awake"),
+        }
+    }
+}

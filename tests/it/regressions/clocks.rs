@@ -1,0 +1,183 @@
+//! Clocks: timers that wake themselves, budgets that are spent, and a clock that breaks.
+
+use crate::executor::watched;
+use crate::faults::tools::apart;
+use crate::support::{Count, GENEROUS, eventually};
+use failfast::clock::{Clock, LocalClock, Sleep, SystemClock};
+use failfast::{BoxError, Context, LocalGroup};
+use std::future::{Future, pending, poll_fn};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Barrier, OnceLock};
+use std::task::{self, Poll};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The timers of foreign clocks go by real time: the shortest one that is still to come when it is armed.
+const SHORT: Duration = Duration::from_millis(5);
+
+/// Wakes itself in its first poll, as a timer does whose task's budget is spent.
+struct Restless {
+    first: bool,
+    timer: smol::Timer,
+}
+
+impl Future for Restless {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+        if std::mem::take(&mut self.first) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.timer).poll(cx).map(drop)
+    }
+}
+
+fn restless(duration: Duration) -> Restless {
+    Restless {
+        first: true,
+        timer: smol::Timer::after(duration),
+    }
+}
+
+fn short_of_restless_clocks() -> [Context; 2] {
+    let root = Context::background();
+    [
+        root.with_clock(restless).with_timeout(SHORT),
+        root.with_clock(LocalClock::new(restless))
+            .with_timeout(SHORT),
+    ]
+}
+
+/// A timer woke itself in its first poll, was not polled again, and the callback was never called.
+#[test]
+fn callback_of_a_timer_that_wakes_itself() {
+    watched(|| {
+        for ctx in short_of_restless_clocks() {
+            let called = Count::default();
+            let _callback = ctx.on_done(called.adder());
+            eventually("the callback", || called.get() == 1);
+        }
+    });
+}
+
+/// A timer woke itself in its first poll, was not polled again, and the group waited beyond its deadline.
+#[test]
+fn group_of_a_timer_that_wakes_itself() {
+    watched(|| {
+        for ctx in short_of_restless_clocks() {
+            let executor: &smol::LocalExecutor<'static> = Box::leak(Box::default());
+            let error = smol::block_on(executor.run(async {
+                let (group, _ctx) =
+                    LocalGroup::<()>::with_context(&ctx, move |task| executor.spawn(task));
+                group.spawn(pending::<Result<(), BoxError>>());
+                group.wait().await.unwrap_err()
+            }));
+            assert!(error.to_string().contains("deadline exceeded"), "{error}");
+        }
+    });
+}
+
+/// A tokio timer was armed by a task whose budget was spent, and the callback was never called.
+#[test]
+fn local_clock_is_armed_with_tokios_budget_spent() {
+    watched(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let set = tokio::task::LocalSet::new();
+        let task = set.spawn_local(async {
+            let ctx = Context::background()
+                .with_clock(LocalClock::new(tokio::time::sleep))
+                .with_timeout(SHORT);
+            let called = Count::default();
+            let callback = poll_fn(|cx| {
+                while tokio::task::coop::has_budget_remaining() {
+                    let step = tokio::task::coop::poll_proceed(cx);
+                    step.map(|step| step.made_progress()).is_ready();
+                }
+                Poll::Ready(ctx.on_done(called.adder()))
+            });
+            let _callback = callback.await;
+            while called.get() == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        set.block_on(&runtime, task).unwrap();
+    });
+}
+
+static BROKEN: AtomicBool = AtomicBool::new(false);
+static ASKED: OnceLock<Context> = OnceLock::new();
+
+#[derive(Clone)]
+struct Breaks;
+
+impl Clock for Breaks {
+    fn now(&self) -> Instant {
+        assert!(!BROKEN.load(SeqCst), "the clock");
+        Instant::now()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Sleep {
+        SystemClock.sleep_until(deadline)
+    }
+}
+
+/// Counts the records of an end by a broken clock, and asks the context in each of the first ones.
+struct Asks(OnceLock<Count>);
+
+impl log::Log for Asks {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if !record.args().to_string().contains("can't be kept") {
+            return;
+        }
+        let count = self.0.get_or_init(Count::default);
+        count.add();
+        if let Some(ctx) = ASKED.get().filter(|_| count.get() < 50) {
+            let _ = ctx.is_done();
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// A broken clock was told to the log before the context had ended: again by each who asked meanwhile, the logger
+/// among them.
+#[test]
+fn broken_clock_is_logged_once() {
+    static LOGGER: Asks = Asks(OnceLock::new());
+    apart(|| {
+        log::set_logger(&LOGGER).unwrap();
+        log::set_max_level(log::LevelFilter::Trace);
+        let count = LOGGER.0.get_or_init(Count::default);
+        let armed = || {
+            BROKEN.store(false, SeqCst);
+            let root = Context::background().with_clock(Breaks);
+            let ctx = root.with_timeout(GENEROUS);
+            BROKEN.store(true, SeqCst);
+            ctx
+        };
+        let ctx = ASKED.get_or_init(armed);
+        assert!(ctx.is_done());
+        assert_eq!(count.get(), 1);
+        for round in 2..50 {
+            let (ctx, barrier) = (armed(), Barrier::new(4));
+            thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        barrier.wait();
+                        let _ = ctx.is_done();
+                    });
+                }
+            });
+            assert_eq!(count.get(), round);
+        }
+    });
+}

@@ -1,0 +1,114 @@
+//! Failures that an ending omits, and results that nobody is given.
+
+use crate::executor::{Executor, watched};
+use crate::faults::tools::{Bomb, apart, panics, poll_once};
+use crate::support::{Count, at_most};
+use failfast::{BoxError, Context, Ending, Fork, Group, GroupHandle, InPlaceGroup};
+use futures::executor::block_on;
+use std::fmt;
+use std::future::pending;
+use std::pin::Pin;
+use std::sync::Mutex;
+
+/// An error that does something when it is dropped.
+struct Acts<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for Acts<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+impl<F: FnMut()> fmt::Debug for Acts<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("acts")
+    }
+}
+
+impl<F: FnMut()> fmt::Display for Acts<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("acts")
+    }
+}
+
+impl<F: FnMut()> std::error::Error for Acts<F> {}
+
+/// An omitted failure was dropped under the group's lock, and its destructor, which asked for a snapshot, hung.
+#[test]
+fn omitted_failure_looks_at_its_group() {
+    watched(|| {
+        let executor = Executor::new();
+        let group = Group::<u32>::new(executor.spawner()).with_ending(Ending::FirstOk);
+        for _ in 0..30 {
+            let handle: GroupHandle<u32> = group.handle();
+            let error = Acts(move || drop(handle.snapshot()));
+            group.spawn(async move { Err(error) });
+        }
+        executor.run();
+        group.spawn(async { Ok::<_, BoxError>(1) });
+        assert_eq!(executor.drive(group.wait()).unwrap(), [1]);
+    });
+}
+
+/// An omitted failure panicked in its destructor, and the panic came out of `wait`.
+#[test]
+fn omitted_failure_panics_in_its_destructor() {
+    apart(|| {
+        let drops = Count::default();
+        let group = InPlaceGroup::<u32>::new(&Context::background()).with_ending(Ending::FirstOk);
+        for _ in 0..40 {
+            let error = Bomb(drops.clone());
+            group.spawn(async { Err(error) });
+        }
+        group.spawn(async { Ok::<_, BoxError>(1) });
+        assert_eq!(block_on(group.wait()).unwrap(), [1]);
+        assert_eq!(drops.get(), 40);
+    });
+}
+
+/// An omitted failure polled a fork of its group in its destructor, and hung.
+#[test]
+fn omitted_failure_polls_a_fork_of_its_group() {
+    watched(|| {
+        let group = InPlaceGroup::<u32>::new(&Context::background())
+            .with_ending(Ending::FirstOk)
+            .with_limit(at_most(100));
+        let error = || {
+            let mut fork: Fork<u32> = group.fork("fork", pending::<Result<u32, BoxError>>());
+            Acts(move || {
+                let _ = poll_once(Pin::new(&mut fork));
+            })
+        };
+        for _ in 0..25 {
+            let error = error();
+            group.spawn_background(async { Err(error) });
+        }
+        for _ in 0..20 {
+            let error = error();
+            group.spawn(async { Err(error) });
+        }
+        group.spawn(async { Ok::<_, BoxError>(1) });
+        assert_eq!(block_on(group.wait()).unwrap(), [1]);
+    });
+}
+
+/// Results beside a failure panicked in their destructors, and the second one aborted the process.
+#[test]
+fn results_beside_a_failure_panic_in_their_destructors() {
+    apart(|| {
+        let drops = Count::default();
+        let group = InPlaceGroup::<Bomb>::new(&Context::background());
+        for _ in 0..3 {
+            let bomb = Bomb(drops.clone());
+            group.spawn(async { Ok::<_, BoxError>(bomb) });
+        }
+        group.spawn(async { Err("no") });
+        let told = Mutex::new(String::new());
+        assert!(!panics(|| {
+            let error = block_on(group.wait()).map(std::mem::forget).unwrap_err();
+            *told.lock().unwrap() = error.to_string();
+        }));
+        assert_eq!(told.into_inner().unwrap(), "task 3: no");
+        assert_eq!(drops.get(), 3);
+    });
+}
