@@ -24,13 +24,19 @@
 
 #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 mod alarm;
-#[allow(unsafe_code)]
+#[allow(
+    unsafe_code,
+    reason = "a value that stays on its thread, in a type that may leave it"
+)]
 mod confined;
 #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 mod dispatch;
 mod entry;
 #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
-#[allow(unsafe_code)]
+#[allow(
+    unsafe_code,
+    reason = "`pthread_atfork`, and statics that a forked child replaces"
+)]
 mod fork;
 mod function;
 mod heap;

@@ -490,17 +490,14 @@ macro_rules! spawn_methods {
             /// # });
             /// ```
             #[track_caller]
-            pub fn try_map<I, F, A, E>(self, items: I, mut task: F) -> impl Future<Output = Result<Vec<T>, Error>>
+            pub fn try_map<I, F, A, E>(self, items: I, task: F) -> impl Future<Output = Result<Vec<T>, Error>>
             where
                 I: IntoIterator,
                 F: FnMut(I::Item) -> A,
                 A: Future<Output = Result<T, E>> $(+ $send)? + $life,
                 E: Into<BoxError>,
             {
-                let site = Location::caller();
-                self.map_all(futures::stream::iter(items), move |group, item| {
-                    group.spawn_at(site, task(item));
-                })
+                self.try_map_stream(futures::stream::iter(items), task)
             }
 
             /// [`try_map`](Self::try_map) over the items of a stream.
