@@ -1,8 +1,11 @@
 //! What a clock knows about one armed sleep. All of it is read and written
 //! under that clock's lock, so registering can't miss firing.
 
+use super::heap::{Heap, Key};
 use super::sleep::{Outcome, TimerError};
+use crate::unwind;
 use std::mem;
+use std::ops::DerefMut;
 use std::task::{Poll, Waker};
 
 pub(super) enum Entry {
@@ -12,6 +15,29 @@ pub(super) enum Entry {
     Fired,
     /// Its deadline can't be kept.
     Failed(TimerError),
+}
+
+/// Polls the sleep of `key`, among the entries of what `lock` locks. `waker` is
+/// cloned, and the one before dropped, under no lock: both are foreign code.
+#[inline]
+pub(super) fn poll<G: DerefMut>(
+    lock: impl Fn() -> G,
+    entries: impl Fn(&mut G::Target) -> &mut Heap<Entry>,
+    key: &Key,
+    waker: &Waker,
+) -> Poll<Outcome> {
+    let answer = entries(&mut lock()).get(key).answer(waker);
+    if let Some(answer) = answer {
+        return answer;
+    }
+    let waker = waker.clone();
+    let mut state = lock();
+    let entry = entries(&mut state).get_mut(key);
+    let answer = entry.answer(&waker);
+    let stale = entry.register(waker);
+    drop(state);
+    unwind::discard(stale);
+    answer.unwrap_or(Poll::Pending)
 }
 
 impl Entry {

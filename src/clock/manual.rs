@@ -4,7 +4,7 @@
 //! 2. When a waker runs, the lock is free and `now` is at least its deadline.
 //! 3. Sleeps end in the order of their deadlines, equal ones as they were armed.
 
-use super::entry::Entry;
+use super::entry::{self, Entry};
 use super::heap::{Heap, Key};
 use super::sleep::Outcome;
 use super::time::Instant;
@@ -244,19 +244,12 @@ impl ManualSleep {
     }
 
     fn check(&self, key: &Key, waker: &Waker) -> Poll<Outcome> {
-        let answer = self.clock.shared.lock().heap.get(key).answer(waker);
-        answer.unwrap_or_else(|| self.register(key, waker))
-    }
-
-    fn register(&self, key: &Key, waker: &Waker) -> Poll<Outcome> {
-        let waker = waker.clone();
-        let mut state = self.clock.shared.lock();
-        let entry = state.heap.get_mut(key);
-        let answer = entry.answer(&waker);
-        let stale = entry.register(waker);
-        drop(state);
-        unwind::discard(stale);
-        answer.unwrap_or(Poll::Pending)
+        entry::poll(
+            || self.clock.shared.lock(),
+            |state| &mut state.heap,
+            key,
+            waker,
+        )
     }
 }
 

@@ -7,7 +7,7 @@
 //! 3. A sleep ends under the lock, and its waker is registered under the lock: one of the two sees the other.
 //! 4. No foreign code runs under the lock: wakers are cloned, woken and dropped while it is free.
 
-use super::entry::Entry;
+use super::entry::{self, Entry};
 use super::heap::{Heap, Key};
 use super::sleep::{Outcome, TimerError};
 use super::time::Instant;
@@ -82,19 +82,7 @@ impl Shard {
 
     #[inline]
     pub(super) fn check(&self, key: &Key, waker: &Waker) -> Poll<Outcome> {
-        let answer = self.lock().heap.get(key).answer(waker);
-        answer.unwrap_or_else(|| self.register(key, waker))
-    }
-
-    fn register(&self, key: &Key, waker: &Waker) -> Poll<Outcome> {
-        let waker = waker.clone();
-        let mut state = self.lock();
-        let entry = state.heap.get_mut(key);
-        let answer = entry.answer(&waker);
-        let stale = entry.register(waker);
-        drop(state);
-        unwind::discard(stale);
-        answer.unwrap_or(Poll::Pending)
+        entry::poll(|| self.lock(), |state| &mut state.heap, key, waker)
     }
 
     /// Ends what is due, and promises the next look for the earliest deadline left, which it returns.
