@@ -1,4 +1,4 @@
-//! The front page is true: its code runs as doctests, and the tests that it names exist.
+//! The guarantees are true: the tests that they name exist. (The front page's code runs as doctests.)
 
 use std::fs;
 use std::path::Path;
@@ -9,8 +9,8 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The last cell of each row of the table of guarantees.
-fn evidence(readme: &str) -> Vec<&str> {
-    let (_, section) = readme.split_once("\n## Guarantees\n").unwrap();
+fn evidence(contract: &str) -> Vec<&str> {
+    let (_, section) = contract.split_once("\n## Guarantees\n").unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
     let rows = section
         .lines()
@@ -22,10 +22,10 @@ fn evidence(readme: &str) -> Vec<&str> {
 
 #[test]
 fn tests_that_the_guarantees_name_exist() {
-    // README, "Guarantees": each is held by the tests beside it.
+    // "Guarantees": each is held by the tests beside it.
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = fs::read_to_string(root.join("README.md")).unwrap();
-    let evidence = evidence(&readme);
+    let contract = fs::read_to_string(root.join("docs/CONTRACT.md")).unwrap();
+    let evidence = evidence(&contract);
     assert!(evidence.len() > 10, "the table has moved: {evidence:?}");
     for cell in evidence {
         let mut source = None;

@@ -1,10 +1,10 @@
-//! TESTING.md is true: the tests that it names exist.
+//! `docs/CONTRACT.md` is true: the tests that it names exist.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const TESTING: &str = include_str!("../../TESTING.md");
+const CONTRACT: &str = include_str!("../../docs/CONTRACT.md");
 
 /// What stands between backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
@@ -13,7 +13,7 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 
 /// The rows of the section's table, without its head.
 fn rows(section: &str) -> Vec<&'static str> {
-    let (_, section) = TESTING
+    let (_, section) = CONTRACT
         .split_once(section)
         .unwrap_or_else(|| panic!("no section {section:?}"));
     let section = section.split("\n## ").next().unwrap_or(section);
@@ -72,7 +72,7 @@ fn exists(name: &str) -> bool {
 
 #[test]
 fn tests_that_are_named_exist() {
-    // TESTING.md, "Every promise and its tests": each row names at least one, in full.
+    // "Every promise and its tests": each row names at least one, in full.
     let rows = rows("\n## Every promise and its tests\n");
     assert!(rows.len() > 50, "the table has moved: {rows:?}");
     for row in rows {
