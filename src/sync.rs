@@ -1,6 +1,8 @@
-//! The one switch between std's locks, atomics and cells and the model checker's.
+//! The one switch between our locks, std's atomics and cells, and the model checker's.
 //!
 //! `Arc` and `OnceLock` are std's in both worlds.
+
+mod lock;
 
 #[cfg(failfast_loom)]
 use loom::sync as primitives;
@@ -9,40 +11,45 @@ use std::sync as primitives;
 
 pub(crate) use primitives::atomic;
 
-pub(crate) use primitives::MutexGuard;
+/// For statics, which outlive the model checker's runs.
+pub(crate) use lock::{Guard, Lock};
+
+#[cfg(not(failfast_loom))]
+pub(crate) use lock::{Guard as MutexGuard, Lock as Mutex};
 
 #[cfg(failfast_loom)]
-pub(crate) use loom::cell::UnsafeCell;
-use std::sync::{PoisonError, TryLockError};
+pub(crate) use loom::{cell::UnsafeCell, sync::MutexGuard};
 
 /// A lock that ignores poisoning, because what it guards is left consistent before any foreign code runs.
+#[cfg(failfast_loom)]
 #[derive(Debug, Default)]
-pub(crate) struct Mutex<T>(primitives::Mutex<T>);
+pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
+#[cfg(failfast_loom)]
 impl<T> Mutex<T> {
-    #[inline]
     pub(crate) fn new(value: T) -> Self {
-        Mutex(primitives::Mutex::new(value))
+        Mutex(loom::sync::Mutex::new(value))
     }
 
-    #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// `None` if another thread holds the lock.
-    #[inline]
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         match self.0.try_lock() {
             Ok(guard) => Some(guard),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
+            Err(std::sync::TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(std::sync::TryLockError::WouldBlock) => None,
         }
     }
 
-    #[inline]
     pub(crate) fn get_mut(&mut self) -> &mut T {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .get_mut()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
