@@ -17,10 +17,12 @@
 // | `context/timer.rs`, `turn.rs` | the timer behind a deadline (unsafe) |
 // | `context/values.rs`, `describe.rs` | values, `Debug` |
 
+mod address;
 mod canceller;
 mod deadline;
 mod describe;
 mod done;
+mod due;
 mod end_slot;
 pub(crate) mod grpc;
 mod kinds;
@@ -143,7 +145,7 @@ impl Context {
         let kind = Cancelable {
             armed: AtomicUsize::new(1),
         };
-        let node = Node::new(self, kind, None, Location::caller());
+        let node = Node::new(self, || kind, None, Location::caller());
         (Self::of(node.clone(), self), Canceller::new(node))
     }
 
@@ -726,7 +728,10 @@ impl Context {
     /// A child with a deadline. Without one it is a child all the same, so that it shows where it was made.
     #[track_caller]
     fn timed(&self, deadline: Option<NewDeadline>) -> Self {
-        Self::of(Node::new(self, Timed, deadline, Location::caller()), self)
+        Self::of(
+            Node::new(self, || Timed, deadline, Location::caller()),
+            self,
+        )
     }
 
     /// The context of a node that was made below `parent`.

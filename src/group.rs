@@ -28,6 +28,7 @@ mod keep;
 
 mod executor;
 mod ordered;
+mod pool;
 mod ready;
 mod scope;
 mod shared;
@@ -53,7 +54,6 @@ use std::marker::PhantomData;
 use std::num::NonZeroUsize;
 use std::panic::Location;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{self, Poll};
 use std::time::Duration;
 
@@ -252,10 +252,8 @@ impl<T, M> TaskGroup<T, M> {
         deadline: Option<NewDeadline>,
         origin: &'static Location<'static>,
     ) -> Self {
-        let launch = launcher
-            .as_ref()
-            .map(|launcher| Arc::downgrade(launcher.launch()));
-        let engine = Engine::new(Finished::new::<T>(), launch, parent.clock());
+        let in_place = launcher.is_none();
+        let engine = || Engine::new(Finished::new::<T>(), in_place, parent.clock());
         let node = Node::new(parent, engine, deadline, origin);
         Self {
             scope: Scope::new(parent, node),
@@ -268,6 +266,13 @@ impl<T, M> TaskGroup<T, M> {
 
     fn launch(&self) -> Option<&dyn Launch> {
         Some(&**self.launcher.as_ref()?.launch())
+    }
+
+    /// Before a handle or a fork is made.
+    fn lend_launcher(&self) {
+        if let Some(launcher) = &self.launcher {
+            self.engine().lend_launcher(launcher.launch());
+        }
     }
 
     fn engine(&self) -> &Engine {
@@ -484,6 +489,7 @@ impl<T, M> TaskGroup<T, M> {
     /// # });
     /// ```
     pub fn handle(&self) -> GroupHandle<T, M> {
+        self.lend_launcher();
         GroupHandle::new(self.scope.clone())
     }
 

@@ -152,6 +152,7 @@ impl NewDeadline {
     }
 
     /// The deadline to keep, if it can fire first, and the end that it means at once, if it does.
+    #[inline]
     pub(super) fn split(
         deadline: Option<Self>,
         parent: Option<&NodeRef>,
@@ -224,6 +225,7 @@ pub(super) enum Above {
 
 impl Above {
     /// What a child of `parent` has above it.
+    #[inline]
     pub(super) fn of_child(own: Option<&Own>, parent: Option<&NodeRef>) -> Self {
         let Some(parent) = parent else {
             return Self::None;
@@ -265,10 +267,14 @@ impl Above {
     }
 
     /// Drops the references without recursion.
+    #[inline]
     pub(super) fn let_go(&mut self) {
-        if matches!(self, Self::None | Self::Parent) {
-            return;
+        if !matches!(self, Self::None | Self::Parent) {
+            self.let_go_of_each();
         }
+    }
+
+    fn let_go_of_each(&mut self) {
         let mut open = vec![std::mem::replace(self, Self::None)];
         while let Some(above) = open.pop() {
             match above {

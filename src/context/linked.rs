@@ -8,7 +8,7 @@ use super::deadline::Above;
 use super::kinds::Linked;
 use super::let_go::let_go;
 use super::links::{Content, Entry};
-use super::node::{Base, Node, NodeRef, Plan};
+use super::node::{Node, NodeRef, Placing, Plan};
 use std::collections::BTreeSet;
 use std::panic::Location;
 use std::ptr::NonNull;
@@ -33,7 +33,7 @@ pub(super) fn link(
     nodes.retain(|node| seen.insert(Arc::as_ptr(node).cast::<()>()));
     if let [only] = &*nodes {
         return Node::planned(
-            Linked,
+            || Linked,
             Plan {
                 parent: Some(only),
                 deadline: None,
@@ -42,11 +42,16 @@ pub(super) fn link(
             },
         );
     }
-    let mut base = Base::new(depth, origin);
-    base.above = Above::of_all(&nodes);
-    base.earliest = nodes.iter().filter_map(|node| node.deadline()).min();
-    base.is_linked = true;
-    let node: NodeRef = Node::allocate(Linked, base);
+    let placing = Placing {
+        parent: None,
+        own: None,
+        above: Above::of_all(&nodes),
+        earliest: nodes.iter().filter_map(|node| node.deadline()).min(),
+        is_linked: true,
+        depth,
+        origin,
+    };
+    let node: NodeRef = Node::allocate(|| Linked, placing);
     node.watch_sources(nodes);
     node
 }

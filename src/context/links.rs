@@ -222,14 +222,19 @@ impl Links {
         }
     }
 
-    /// Takes everything out of a node that is being dropped. Only callbacks can be left, because whoever else is in
-    /// the lists holds the node.
-    pub(super) fn drain(&mut self, left: &mut Left) {
-        self.first.get_mut().drain(left);
+    /// Takes everything out of a node that is being dropped, if there is anything. Only callbacks can be left, because
+    /// whoever else is in the lists holds the node.
+    pub(super) fn drain(&mut self) -> Option<Left> {
+        if self.more.get().is_none() && self.first.get_mut().is_vacant() {
+            return None;
+        }
+        let mut left = Left::default();
+        self.first.get_mut().drain(&mut left);
         let more = self.more.get_mut();
         for lane in more.into_iter().flat_map(|more| more.iter_mut()) {
-            lane.0.get_mut().drain(left);
+            lane.0.get_mut().drain(&mut left);
         }
+        (left.registrations > 0).then_some(left)
     }
 }
 
@@ -258,6 +263,7 @@ impl Lane {
         }
     }
 
+    #[inline]
     fn is_vacant(&self) -> bool {
         self.children.is_empty() && self.watchers.is_empty() && self.orphans.is_empty()
     }
@@ -380,6 +386,7 @@ impl Taken {
 }
 
 /// Adds a new node to its parent's list, or ends it as the parent did.
+#[inline]
 pub(super) fn join<K: Kind>(child: &Arc<Node<K>>) {
     let child = child.base();
     let Some(parent) = &child.parent else { return };

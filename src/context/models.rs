@@ -193,7 +193,7 @@ fn a_waiter_leaves_while_the_context_is_canceled() {
 fn timed(clock: &ManualClock) -> (Context, NodeRef) {
     let root = Context::background().with_clock(clock.clone());
     let deadline = NewDeadline::after(&root, SECOND, None::<BoxError>);
-    let node: NodeRef = Node::new(&root, Timed, deadline, Location::caller());
+    let node: NodeRef = Node::new(&root, || Timed, deadline, Location::caller());
     (Context::of(node.clone(), &root), node)
 }
 

@@ -27,11 +27,13 @@
 //! | drop of one that lives, with a parent | 6 (lock 2) | 6 |
 
 use super::Context;
+use super::address::Address;
 use super::deadline::{Above, NewDeadline, Own};
+use super::due::View;
 use super::end_slot::EndSlot;
 use super::let_go::let_go;
 use super::linked::Sources;
-use super::links::{self, Left, Links, Sibling};
+use super::links::{self, Links, Sibling};
 use super::orphans;
 use super::walk::{Marked, Walk};
 use crate::clock::Instant;
@@ -40,7 +42,7 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use std::any::Any;
 use std::panic::Location;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task;
 
 type Origin = &'static Location<'static>;
@@ -78,8 +80,7 @@ pub(crate) struct Node<K: ?Sized = dyn Kind> {
 pub(super) struct Base {
     pub(super) links: Links,
     pub(super) sibling: Sibling,
-    /// For lists and timers, which know the node by its address. `None` if it is in no list and has no timer.
-    me: Option<Weak<Node>>,
+    me: Address,
     pub(super) parent: Option<NodeRef>,
     pub(super) sources: Mutex<Option<Box<Sources>>>,
     /// Whether it is linked to several sources.
@@ -90,6 +91,9 @@ pub(super) struct Base {
     pub(super) above: Above,
     /// The earliest of all deadlines that can end it.
     pub(super) earliest: Option<Instant>,
+    /// The flag of the one timer that can have something to tell, where there is one timer alone (see
+    /// [`timer`](super::timer)): looked at by each poll of each task, so it is not looked up each time.
+    due: Option<View>,
     /// Everything below is marked, too: a walk need not descend.
     subtree_marked: AtomicBool,
     end: EndSlot,
@@ -111,11 +115,23 @@ pub(super) struct Plan<'a> {
     pub(super) origin: Origin,
 }
 
+/// How a new node is placed among the others.
+pub(super) struct Placing {
+    pub(super) parent: Option<NodeRef>,
+    pub(super) own: Option<Own>,
+    pub(super) above: Above,
+    pub(super) earliest: Option<Instant>,
+    pub(super) is_linked: bool,
+    pub(super) depth: u32,
+    pub(super) origin: Origin,
+}
+
 impl<K: Kind> Node<K> {
     /// A node below `parent`. If the parent has ended, it is born ended, by the same end.
+    #[inline]
     pub(crate) fn new(
         parent: &Context,
-        kind: K,
+        kind: impl FnOnce() -> K,
         deadline: Option<NewDeadline>,
         origin: Origin,
     ) -> Arc<Self> {
@@ -130,7 +146,8 @@ impl<K: Kind> Node<K> {
         )
     }
 
-    pub(super) fn planned(kind: K, plan: Plan<'_>) -> Arc<Self> {
+    #[inline]
+    pub(super) fn planned(kind: impl FnOnce() -> K, plan: Plan<'_>) -> Arc<Self> {
         let Plan {
             parent,
             deadline,
@@ -139,15 +156,20 @@ impl<K: Kind> Node<K> {
         } = plan;
         // No clock is asked about the deadlines above: whoever asks about the new node does that.
         let (own, verdict) = NewDeadline::split(deadline, parent);
-        let above = Above::of_child(own.as_ref(), parent);
         let inherited = parent.and_then(|parent| parent.base.earliest);
-        let earliest = own.as_ref().map(|own| own.at).into_iter().chain(inherited);
-        let mut base = Base::new(depth, origin);
-        base.earliest = earliest.min();
-        base.parent = parent.cloned();
-        base.own = own;
-        base.above = above;
-        let node = Self::allocate(kind, base);
+        let placing = Placing {
+            parent: parent.cloned(),
+            above: Above::of_child(own.as_ref(), parent),
+            earliest: match &own {
+                Some(own) => Some(inherited.map_or(own.at, |at| at.min(own.at))),
+                None => inherited,
+            },
+            own,
+            is_linked: false,
+            depth,
+            origin,
+        };
+        let node = Self::allocate(kind, placing);
         links::join(&node);
         if let Some(verdict) = verdict {
             let shared: NodeRef = node.clone();
@@ -156,27 +178,20 @@ impl<K: Kind> Node<K> {
         node
     }
 
-    /// Lists and timers know a node by the weak reference in it. A root that has none of them does without.
-    ///
     /// Written to where it stays, field by field, because a group's node is a kilobyte, and each move would copy it.
-    #[allow(unsafe_code, reason = "a group's node made without copying it twice")]
-    pub(super) fn allocate(kind: K, base: Base) -> Arc<Self> {
-        let is_known = base.parent.is_some() || base.own.is_some() || base.is_linked;
+    #[inline]
+    #[allow(unsafe_code, reason = "a node made without copying it")]
+    pub(super) fn allocate(kind: impl FnOnce() -> K, placing: Placing) -> Arc<Self> {
+        let kind = kind(); // before anything is written that a panic would leave behind
         let node = Arc::<Self>::new_uninit();
         // SAFETY: it has just been made, so this is the only reference to it. Both fields are written before anybody
         // takes the node for initialized.
-        let node = unsafe {
+        unsafe {
             let place = Arc::as_ptr(&node).cast::<Self>().cast_mut();
-            (&raw mut (*place).base).write(base);
             (&raw mut (*place).kind).write(kind);
+            Base::write(&raw mut (*place).base, placing, Address::new(place));
             node.assume_init()
-        };
-        if is_known {
-            let me: Weak<Self> = Arc::downgrade(&node);
-            // SAFETY: no other strong reference exists, and nobody can upgrade the weak one, which is still here.
-            unsafe { (&raw mut (*Arc::as_ptr(&node).cast_mut()).base.me).write(Some(me)) };
         }
-        node
     }
 }
 
@@ -245,21 +260,30 @@ impl<K: ?Sized> Node<K> {
 }
 
 impl Base {
-    pub(super) fn new(depth: u32, origin: Origin) -> Self {
-        Self {
-            links: Links::new(),
-            sibling: Sibling::new(),
-            me: None,
-            parent: None,
-            sources: Mutex::new(None),
-            is_linked: false,
-            depth,
-            origin,
-            own: None,
-            above: Above::None,
-            earliest: None,
-            subtree_marked: AtomicBool::new(false),
-            end: EndSlot::new(),
+    /// # Safety
+    ///
+    /// `place` is where the node stays, and may be written to.
+    #[inline]
+    #[allow(unsafe_code, reason = "see `Node::allocate`")]
+    unsafe fn write(place: *mut Self, placing: Placing, me: Address) {
+        // SAFETY: the caller's promise. Every field is written once, and none is read before it is.
+        unsafe {
+            (&raw mut (*place).links).write(Links::new());
+            (&raw mut (*place).sibling).write(Sibling::new());
+            (&raw mut (*place).me).write(me);
+            (&raw mut (*place).parent).write(placing.parent);
+            (&raw mut (*place).sources).write(Mutex::new(None));
+            (&raw mut (*place).is_linked).write(placing.is_linked);
+            (&raw mut (*place).depth).write(placing.depth);
+            (&raw mut (*place).origin).write(placing.origin);
+            (&raw mut (*place).own).write(placing.own);
+            (&raw mut (*place).above).write(placing.above);
+            (&raw mut (*place).earliest).write(placing.earliest);
+            (&raw mut (*place).due).write(None);
+            (&raw mut (*place).subtree_marked).write(AtomicBool::new(false));
+            (&raw mut (*place).end).write(EndSlot::new());
+            let due = (*place).sole_owner().and_then(Base::due_flag);
+            (*place).due = due.map(|due| View::of(due)); // its own, or that of an owner above
         }
     }
 
@@ -283,6 +307,12 @@ impl Base {
         self.end.get(|| End::finished(self.origin))
     }
 
+    /// Whether the one timer that can end the node has something to tell. `None` where none or several can.
+    #[inline]
+    pub(super) fn sole_due(&self) -> Option<bool> {
+        self.due.as_ref().map(View::is_set)
+    }
+
     pub(super) fn set_end(&self, end: Arc<End>) -> bool {
         self.end.set(end)
     }
@@ -298,12 +328,12 @@ impl Base {
 
     /// A reference to the node. `None` while it is being dropped.
     pub(super) fn upgrade(&self) -> Option<NodeRef> {
-        self.me.as_ref()?.upgrade()
+        self.me.upgrade()
     }
 
-    /// The weak reference to the node, for its timer.
-    pub(super) fn me(&self) -> Option<&Weak<Node>> {
-        self.me.as_ref()
+    /// The node's own address, for its timer.
+    pub(super) fn me(&self) -> &Address {
+        &self.me
     }
 
     /// Leaves the parent's list: an ended node need not be told of the parent's end.
@@ -356,20 +386,25 @@ impl Node {
 /// Invariants 5 and 6. Nobody can reach the node any more, but the lists still know its address.
 impl Drop for Base {
     fn drop(&mut self) {
-        let mut left = Left::default();
-        self.links.drain(&mut left);
         if self.sibling.is_linked() {
             self.leave();
         }
-        let sources = self.sources.get_mut().take();
+        let sources = match self.is_linked {
+            true => self.sources.get_mut().take(),
+            false => None,
+        };
         if let Some(sources) = &sources {
             sources.leave();
         }
-        if left.registrations > 0 {
+        if let Some(left) = self.links.drain() {
             orphans::hand_up(self, sources.as_deref(), left);
         }
         self.above.let_go();
-        sources.into_iter().for_each(|sources| sources.let_go());
-        self.parent.take().into_iter().for_each(let_go);
+        if let Some(sources) = sources {
+            sources.let_go();
+        }
+        if let Some(parent) = self.parent.take() {
+            let_go(parent);
+        }
     }
 }

@@ -10,13 +10,14 @@
 //!    polled again by the next [`poll_due`](super::Node::poll_due), or by a nudge of the system's timer a moment later.
 //! 4. A wake-up from elsewhere sets `due` and drives: if the clock says that the deadline has passed, the node ends,
 //!    else the timer is polled again.
-//! 5. A waker of the timer's holds the node, and `Weak::as_ptr` of the node's weak reference to itself is where it is.
+//! 5. A waker of the timer's holds the node, and knows where it is by the node's own address.
 #![allow(
     unsafe_code,
     reason = "a waker that is the node itself costs no allocation"
 )]
 
 use super::deadline::{ClockPanicked, Own};
+use super::due::Flag;
 use super::let_go::let_go;
 use super::node::{Base, NodeRef};
 use super::turn::{Held, Turn};
@@ -36,7 +37,7 @@ const NUDGE: Duration = Duration::from_millis(1);
 pub(super) struct Timer {
     turn: Turn<Option<Sleep>>,
     /// The clock has something to tell.
-    due: AtomicBool,
+    due: Flag,
     /// It woke itself inside of its own poll (invariant 3).
     woke_itself: AtomicBool,
     /// A nudge is under way.
@@ -44,10 +45,11 @@ pub(super) struct Timer {
 }
 
 impl Timer {
+    #[inline]
     pub(super) fn new() -> Self {
         Self {
             turn: Turn::new(None),
-            due: AtomicBool::new(false),
+            due: Flag::default(),
             woke_itself: AtomicBool::new(false),
             nudged: AtomicBool::new(false),
         }
@@ -55,7 +57,7 @@ impl Timer {
 
     #[inline]
     fn is_due(&self) -> bool {
-        self.due.load(Ordering::Acquire)
+        self.due.is_set()
     }
 
     /// Relaxed: it is set on the thread that has the turn, which looks afterwards.
@@ -124,14 +126,15 @@ impl Base {
         if self.is_marked() {
             return true;
         }
-        self.has_deadline() && self.is_due() && self.poll_timers(cx)
+        let due = match self.sole_due() {
+            Some(due) => due,
+            None => self.has_deadline() && self.is_any_due(),
+        };
+        due && self.poll_timers(cx)
     }
 
-    #[inline]
-    fn is_due(&self) -> bool {
-        if let Some(owner) = self.sole_owner() {
-            return owner.timer().is_some_and(Timer::is_due);
-        }
+    #[cold]
+    fn is_any_due(&self) -> bool {
         self.owners()
             .any(|owner| owner.timer().is_some_and(Timer::is_due))
     }
@@ -162,6 +165,11 @@ impl Base {
         self.release_cause();
     }
 
+    /// Where the flag of the node's own timer is.
+    pub(super) fn due_flag(&self) -> Option<&Flag> {
+        self.timer().map(|timer| &timer.due)
+    }
+
     fn timer(&self) -> Option<&Timer> {
         self.own.as_ref().map(|own| &own.timer)
     }
@@ -183,7 +191,7 @@ impl Base {
         let due = own.timer.is_due();
         if due {
             // A wake-up that comes after this leaves a note as well.
-            own.timer.due.store(false, Ordering::Release);
+            own.timer.due.clear();
         }
         if self.is_marked() || own.timer.turn.wanted() == 0 {
             return unwind::discard(sleep.take());
@@ -232,7 +240,7 @@ impl Base {
     fn wake_timer(&self) {
         let Some(timer) = self.timer() else { return };
         // `claim` releases it to whoever has the turn, and gets the note.
-        timer.due.store(true, Ordering::Release);
+        timer.due.set();
         if timer.turn.is_mine() {
             return timer.woke_itself.store(true, Ordering::Relaxed); // invariant 3
         }
@@ -286,11 +294,8 @@ static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, dro
 unsafe fn held(data: *const ()) -> ManuallyDrop<NodeRef> {
     // SAFETY: the waker keeps the node alive.
     let base = unsafe { &*data.cast::<Base>() };
-    let Some(me) = base.me() else {
-        unreachable!("a node with a timer knows itself")
-    };
-    // SAFETY: the waker holds a reference, or borrows one; `ManuallyDrop` leaves it so.
-    ManuallyDrop::new(unsafe { Arc::from_raw(me.as_ptr()) })
+    // SAFETY: the waker holds a reference, or borrows one.
+    unsafe { base.me().held() }
 }
 
 unsafe fn clone(data: *const ()) -> RawWaker {

@@ -36,6 +36,7 @@
 use super::complete::{By, Next, Outcome, complete};
 use super::engine::Engine;
 use super::keep::Keep;
+use super::pool;
 use super::shared::Shared;
 use super::snapshot::Times;
 use crate::context::Node;
@@ -146,8 +147,11 @@ where
     #[inline]
     pub(super) fn new(future: F, keep: K, newcomer: Newcomer, node: &Arc<Node<Engine>>) -> Self {
         let in_place = node.kind.is_in_place();
-        let whole = Box::new(Whole::<F, K> {
-            header: Header {
+        let whole = pool::allocate::<Whole<F, K>>();
+        let cell = whole.as_ptr();
+        // SAFETY: each field is written once, where it stays, because a whole that is made elsewhere is copied here.
+        unsafe {
+            (&raw mut (*cell).header).write(Header {
                 state: AtomicU32::new(SETTLED),
                 refs: AtomicU32::new(1),
                 table: const {
@@ -171,16 +175,15 @@ where
                 frame: Frame::new(),
                 ready_next: AtomicPtr::default(),
                 times: Times::default(),
-            },
-            keep: UnsafeCell::new(MaybeUninit::new(keep)),
-            body: UnsafeCell::new(MaybeUninit::new(future)),
-        });
+            });
+            (&raw mut (*cell).keep).write(UnsafeCell::new(MaybeUninit::new(keep)));
+            (&raw mut (*cell).body).write(UnsafeCell::new(MaybeUninit::new(future)));
+        }
         if in_place {
             std::mem::forget(node.clone()); // invariant 2: released by `free`
         }
         Self {
-            // SAFETY: a box is not null.
-            cell: unsafe { NonNull::new_unchecked(Box::into_raw(whole)).cast() },
+            cell: whole.cast(),
             _types: PhantomData,
         }
     }
@@ -191,14 +194,18 @@ where
     }
 
     /// The future of a task that was not admitted, and what was to become of its outcome.
-    pub(super) fn into_parts(self) -> (F, K) {
+    pub(super) fn into_parts(self) -> (F, K, Newcomer) {
         // SAFETY: the body is there, and nobody else has seen the cell (invariant 1).
         unsafe {
             let whole = self.cell.cast::<Whole<F, K>>();
+            let newcomer = Newcomer {
+                name: (*whole.as_ptr()).header.name.take(),
+                site: whole.as_ref().header.site,
+            };
             let future = whole.as_ref().body.with(|body| (*body).assume_init_read());
             let keep = whole.as_ref().keep.with(|keep| (*keep).assume_init_read());
             free::<F, K>(self.cell);
-            (future, keep)
+            (future, keep, newcomer)
         }
     }
 }
@@ -292,10 +299,16 @@ unsafe fn end<F, K: Keep>(cell: Cell, outcome: Outcome<K::Value>, by: By) -> Nex
 ///
 /// The cell is in no list, its body is gone, and nobody uses it any more.
 unsafe fn free<F, K>(cell: Cell) {
-    // SAFETY: it was boxed with these types, and is the caller's.
-    let whole = unsafe { Box::from_raw(cell.cast::<Whole<F, K>>().as_ptr()) };
-    let node = whole.header.in_place.then_some(whole.header.node);
-    drop(whole); // a body is not dropped with it, and a name's drop is not foreign code
+    // SAFETY: it was made with these types, and is the caller's. A body is not dropped with it, and a name's drop is
+    // not foreign code.
+    let node = unsafe {
+        let whole = cell.cast::<Whole<F, K>>();
+        let header = &mut *(&raw mut (*whole.as_ptr()).header);
+        let node = header.in_place.then_some(header.node);
+        std::ptr::drop_in_place(header);
+        pool::free(whole);
+        node
+    };
     if let Some(node) = node {
         // SAFETY: counted when the cell was made (invariant 2).
         unsafe { node.release() };

@@ -86,7 +86,8 @@ pub(super) unsafe fn complete<K: Keep>(
     if ends.is_some() || extra.is_some() || delivery.is_due() {
         drop(state);
         // SAFETY: still a member.
-        marked = ends.map(|ends| unsafe { header.shared().with(|node| cancel(node, &ends)) });
+        marked =
+            ends.map(|ends| unsafe { header.shared().with(|node| Box::new(cancel(node, &ends))) });
         waiter = delivery.deliver();
         unwind::discard(extra);
         state = node.kind.lock();
@@ -97,25 +98,15 @@ pub(super) unsafe fn complete<K: Keep>(
     let (released, next) = unsafe { release(&mut state, node, cell, by) };
     drop(state);
 
-    // 4. Wake. Contained, because the task has completed and must not do so again; and outside of the task's frame,
-    // because the task is not being polled any more.
-    let wakes = Wakes {
-        marked,
-        released,
-        waiter,
-    };
-    if wakes.is_nothing() {
-        shield::outside(|| drop(error));
-        return next; // as it nearly always is, but for the last task
+    // 4. Wake.
+    if released.is_some() || marked.is_some() || waiter.is_some() || error.is_some() {
+        let wakes = Wakes {
+            marked,
+            released: released.unwrap_or_default(),
+            waiter,
+        };
+        wakes.run_by(by, error); // for the last task, and for few others
     }
-    let wake = || match by {
-        By::Executor if !wakes.is_empty() => clock::aside(move || wakes.run()),
-        _ => wakes.run(),
-    };
-    if let Err(payload) = unwind::contain(|| shield::outside(wake)) {
-        unwind::discard(payload);
-    }
-    shield::outside(|| drop(error));
     next
 }
 
@@ -250,7 +241,7 @@ impl Engine {
     }
 }
 
-/// What is left to be done when the state is unlocked.
+/// What is left to be done when the state is unlocked, if anything is.
 #[derive(Default)]
 pub(super) struct Released {
     owner: Option<Waker>,
@@ -267,46 +258,78 @@ pub(super) struct Released {
 ///
 /// The cell is a member.
 #[allow(unsafe_code, reason = "see `cell`")]
-unsafe fn release(state: &mut State, node: &Node<Engine>, cell: Cell, by: By) -> (Released, Next) {
+#[inline]
+unsafe fn release(
+    state: &mut State,
+    node: &Node<Engine>,
+    cell: Cell,
+    by: By,
+) -> (Option<Released>, Next) {
     // SAFETY: the caller's promise.
     let header = unsafe { cell.as_ref() };
     // SAFETY: the caller's promise.
     unsafe { state.members.leave(cell) };
-    let lends =
-        !state.limit.lenders.is_empty() && state.limit.lenders.remove(&header.number).is_some();
-    state.limit.running -= usize::from(!header.background && !lends);
-    let next = match by {
-        By::Shell => state.next_queued(node.is_marked()),
-        By::Group if node.kind.is_in_place() => {
-            // The drive that polled this task goes on with that one.
-            let next = state.next_queued(node.is_marked());
-            if let Some(next) = next {
-                node.kind.make_ready(next);
+    if state.is_quiet() {
+        state.limit.running -= usize::from(!header.background);
+        return (None, None); // as it nearly always is, but for the last task
+    }
+    state.release_slot(node, header, by)
+}
+
+impl State {
+    /// Whether the end of a task, which has left, is of interest to the group alone: others are still there that it
+    /// waits for, no task and nobody else waits for a slot, and the owner waits for all.
+    #[inline]
+    fn is_quiet(&self) -> bool {
+        let owner = !self.owner.each && self.needed == 0;
+        owner && self.members.foreground() > 0 && self.limit.is_unlimited()
+    }
+
+    fn release_slot(
+        &mut self,
+        node: &Node<Engine>,
+        header: &Header,
+        by: By,
+    ) -> (Option<Released>, Next) {
+        let state = self;
+        let lends = state.limit.forget_lender(header.number);
+        state.limit.running -= usize::from(!header.background && !lends);
+        let next = match by {
+            By::Shell => state.next_queued(node.is_marked()),
+            By::Group if node.kind.is_in_place() => {
+                // The drive that polled this task goes on with that one.
+                let next = state.next_queued(node.is_marked());
+                if let Some(next) = next {
+                    node.kind.make_ready(next);
+                }
+                None
             }
-            None
-        }
-        By::Executor | By::Group => None,
-    };
-    let (idle, empty) = (state.is_idle(), state.is_empty());
-    let served = next.is_some() || state.limit.queue.is_empty() || !state.limit.has_room();
-    let wakes_owner = idle || state.owner.each || state.needed > 0 || !served;
-    let released = Released {
-        owner: if wakes_owner {
-            state.owner.waker.take()
-        } else {
-            None
-        },
-        ready: if !served {
-            state.limit.call_driver() // waits by the group itself, and so starts what is queued
-        } else if state.limit.is_full() {
-            None
-        } else {
-            state.limit.call_first()
-        },
-        anchor: if empty { state.anchor.take() } else { None },
-        unwatches: empty && std::mem::take(&mut state.watching),
-    };
-    (released, next)
+            By::Executor | By::Group => None,
+        };
+        let (idle, empty) = (state.is_idle(), state.is_empty());
+        let served = next.is_some() || state.limit.queue.is_empty() || !state.limit.has_room();
+        let wakes_owner = idle || state.owner.each || state.needed > 0 || !served;
+        let released = Released {
+            owner: if wakes_owner {
+                state.owner.waker.take()
+            } else {
+                None
+            },
+            ready: if !served {
+                state.limit.call_driver() // waits by the group itself, and so starts what is queued
+            } else if state.limit.is_full() {
+                None
+            } else {
+                state.limit.call_first()
+            },
+            anchor: if empty { state.anchor.take() } else { None },
+            unwatches: empty && std::mem::take(&mut state.watching),
+        };
+        (
+            Some(released).filter(|released| !released.is_nothing()),
+            next,
+        )
+    }
 }
 
 impl State {
@@ -334,6 +357,10 @@ impl State {
 }
 
 impl Released {
+    fn is_nothing(&self) -> bool {
+        self.owner.is_none() && self.ready.is_none() && self.anchor.is_none() && !self.unwatches
+    }
+
     pub(super) fn run(self) {
         self.owner
             .into_iter()
@@ -347,16 +374,26 @@ impl Released {
 
 /// Whom the end of a task wakes.
 struct Wakes {
-    marked: Option<Marked>,
+    /// Boxed, because most tasks end nothing, and each move of a walk copies 300 bytes.
+    marked: Option<Box<Marked>>,
     released: Released,
     /// Of the fork that has its answer.
     waiter: Option<Waker>,
 }
 
 impl Wakes {
-    #[inline]
-    fn is_nothing(&self) -> bool {
-        self.is_empty() && self.released.anchor.is_none()
+    /// Contained, because the task has completed and must not do so again; and outside of the task's frame, because
+    /// the task is not being polled any more. `error` may be the last of the failure, whose drop is foreign code.
+    #[inline(never)]
+    fn run_by(self, by: By, error: Option<Error>) {
+        let wake = || match by {
+            By::Executor if !self.is_empty() => clock::aside(move || self.run()),
+            _ => self.run(),
+        };
+        if let Err(payload) = unwind::contain(|| shield::outside(wake)) {
+            unwind::discard(payload);
+        }
+        shield::outside(|| drop(error));
     }
 
     /// Whether there is nothing that an executor's thread may not do.

@@ -22,7 +22,7 @@ use super::shutdown::{Ladder, Phase};
 use super::state::State;
 use crate::clock::Instant;
 use crate::context::{ClockRef, Kind, Marked, Node, NodeRef};
-use crate::error::{BoxError, End, Error};
+use crate::error::{BoxError, End, Error, Name};
 use crate::sync::{Mutex, MutexGuard};
 use crate::unwind;
 use std::any::Any;
@@ -33,9 +33,10 @@ use std::task::{self, Poll, Waker};
 pub(crate) struct Engine {
     state: Mutex<State>,
     pub(super) ladder: Ladder,
-    /// How queued tasks are started where the group itself is not at hand. The group owns it, so that a handle that
-    /// a task keeps makes no cycle.
-    launch: Option<Weak<dyn Launch>>,
+    in_place: bool,
+    /// How tasks are started where the group itself is not at hand: set by the first handle or fork. The group owns
+    /// the launcher, so that a handle that a task keeps makes no cycle.
+    launch: OnceLock<Weak<dyn Launch>>,
     pub(super) ready: Ready,
     pub(super) clock: ClockRef,
     /// Since when times are taken: the first snapshot.
@@ -81,15 +82,13 @@ pub(super) enum AtLimit {
 const STARTS_A_READING: u64 = 64;
 
 impl Engine {
-    pub(super) fn new(
-        finished: Finished,
-        launch: Option<Weak<dyn Launch>>,
-        clock: ClockRef,
-    ) -> Self {
+    #[inline]
+    pub(super) fn new(finished: Finished, in_place: bool, clock: ClockRef) -> Self {
         Self {
             state: Mutex::new(State::new(finished)),
             ladder: Ladder::default(),
-            launch,
+            in_place,
+            launch: OnceLock::new(),
             ready: Ready::new(),
             clock,
             timing: OnceLock::new(),
@@ -102,12 +101,17 @@ impl Engine {
     }
 
     pub(super) fn is_in_place(&self) -> bool {
-        self.launch.is_none()
+        self.in_place
+    }
+
+    /// Lets handles and forks start tasks.
+    pub(super) fn lend_launcher(&self, launcher: &Arc<dyn Launch>) {
+        self.launch.get_or_init(|| Arc::downgrade(launcher));
     }
 
     /// The launcher, if the group is still there.
     pub(super) fn launcher(&self) -> Option<Arc<dyn Launch>> {
-        self.launch.as_ref()?.upgrade()
+        self.launch.get()?.upgrade()
     }
 
     /// How far the end of the group has come.
@@ -145,7 +149,7 @@ impl Scope {
         newcomer: Newcomer,
         at_limit: AtLimit,
         launch: Option<&dyn Launch>,
-    ) -> Result<u64, F>
+    ) -> Result<u64, (F, Newcomer)>
     where
         K: Keep,
         F: Future<Output = Result<K::Value, E>>,
@@ -168,9 +172,9 @@ impl Scope {
                 Ok(number)
             }
             Admission::Full | Admission::Over => {
-                let (future, keep) = new.into_parts();
+                let (future, keep, newcomer) = new.into_parts();
                 keep.refuse(self.node());
-                Err(future)
+                Err((future, newcomer))
             }
         }
     }
@@ -193,16 +197,14 @@ impl Scope {
         F: Future<Output = Result<K::Value, E>>,
         E: Into<BoxError>,
     {
-        let (name, site) = (newcomer.name.clone(), newcomer.site);
         // SAFETY: the caller's promise.
         let spawned = unsafe { self.spawn(future, keep, newcomer, AtLimit::Queue, launch) };
-        let refused = match spawned {
+        let (refused, newcomer) = match spawned {
             Ok(number) => return Some(number),
             Err(refused) => refused,
         };
         if !K::BACKGROUND {
-            self.engine()
-                .note_refused(self.node(), &Newcomer { name, site });
+            self.engine().note_refused(self.node(), newcomer.name);
         }
         unwind::discard(refused);
         None
@@ -307,7 +309,7 @@ impl Engine {
     }
 
     /// A task was refused because the group has ended: `wait` says so.
-    pub(super) fn note_refused(&self, node: &Node<Engine>, newcomer: &Newcomer) {
+    pub(super) fn note_refused(&self, node: &Node<Engine>, name: Option<Name>) {
         let mut state = self.lock();
         if state.closed {
             return; // nobody waits any more
@@ -316,8 +318,7 @@ impl Engine {
         state.members.next += 1;
         state.flawed = true;
         state.cut_short = true;
-        let name = newcomer.name.clone();
-        let name = name.unwrap_or_else(|| crate::error::Name::of_number(number));
+        let name = name.unwrap_or_else(|| Name::of_number(number));
         state.note_pending(node, number, name);
     }
 }
@@ -330,6 +331,7 @@ impl Engine {
     ///
     /// The caller is the poller of the cell, whose task has not completed (invariant 1 of `cell`).
     #[allow(unsafe_code, reason = "see `cell`")]
+    #[inline(always)]
     pub(super) unsafe fn poll(cell: Cell, cx: &mut task::Context<'_>, by: By) -> Poll<Next> {
         // SAFETY: the cell is alive, and a member, until it completes below.
         let (header, node) = unsafe { (cell.as_ref(), cell.as_ref().node()) };
@@ -496,6 +498,7 @@ impl State {
     ///
     /// The cell is new, and belongs to this group.
     #[allow(unsafe_code, reason = "see `cell`")]
+    #[inline]
     unsafe fn admit(
         &mut self,
         node: &Arc<Node<Engine>>,
@@ -551,7 +554,7 @@ impl State {
 
     /// The names of all tasks that are still there, with or without those in the background.
     #[allow(unsafe_code, reason = "see `list`")]
-    pub(super) fn living(&self, background: bool) -> Vec<(u64, crate::error::Name)> {
+    pub(super) fn living(&self, background: bool) -> Vec<(u64, Name)> {
         let all = self.members.list.iter().chain(self.limit.queue.iter());
         // SAFETY: members, and those in the queue, are alive.
         let headers = all.map(|cell| unsafe { cell.as_ref() });

@@ -112,12 +112,14 @@ impl Shell {
                 return Poll::Pending;
             };
             self.cell = next;
-            // SAFETY: the task has just completed.
-            unsafe { self.retire(cell) };
-            cell = match next {
-                None => return Poll::Ready(()),
-                Some(next) => next,
+            let Some(next) = next else {
+                // SAFETY: the task has just completed.
+                unsafe { self.retire_last(cell) };
+                return Poll::Ready(());
             };
+            // SAFETY: as above.
+            unsafe { self.retire(cell, next) };
+            cell = next;
             // SAFETY: it is a member of its group since it left the queue.
             if unsafe { !cell.as_ref().node().is_marked() } {
                 // Between two tasks the executor gets its turn.
@@ -127,21 +129,30 @@ impl Shell {
         }
     }
 
-    /// The task in `done` has completed: what keeps the executor's task alive goes on to the next.
+    /// The task in `done` has completed, and none comes in its place.
     ///
     /// # Safety
     ///
-    /// Once for each cell; `self.cell` is the next.
-    unsafe fn retire(&mut self, done: Cell) {
+    /// Once for each cell.
+    #[inline]
+    unsafe fn retire_last(&mut self, done: Cell) {
+        // SAFETY: the caller's promise; the cell that keeps the handle has completed before.
+        unsafe {
+            if let Some(home) = self.home.take() {
+                cell::retire(home);
+            }
+            cell::retire(done);
+        }
+    }
+
+    /// The task in `done` has completed: what keeps the executor's task alive goes on to `next`.
+    ///
+    /// # Safety
+    ///
+    /// Once for each cell.
+    unsafe fn retire(&mut self, done: Cell, next: Cell) {
         // SAFETY: the caller's promise.
         unsafe {
-            let Some(next) = self.cell else {
-                self.home
-                    .take()
-                    .into_iter()
-                    .for_each(|home| cell::retire(home));
-                return cell::retire(done);
-            };
             let home = self.home.unwrap_or(done);
             if cell::pass_handle(home, next) {
                 self.home = None;
@@ -166,7 +177,7 @@ impl Drop for Shell {
         unsafe {
             let node = cell.as_ref().shared().counted();
             cell::cancel_body(cell, By::Executor, true);
-            self.retire(cell);
+            self.retire_last(cell);
             if node.is_marked() {
                 node.kind.serve_queue(&node, None, By::Executor);
             }

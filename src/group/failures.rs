@@ -5,8 +5,12 @@ use crate::error::Error;
 /// How many failures after the first are kept, unless every outcome is wanted.
 const OTHERS: usize = 16;
 
+/// In a box of their own, made by the first, because most groups have none.
 #[derive(Default)]
-pub(super) struct Failures {
+pub(super) struct Failures(Option<Box<All>>);
+
+#[derive(Default)]
+struct All {
     /// What failed first; in a group that one failure ends, that is what ended it.
     first: Option<Failure>,
     others: Vec<Failure>,
@@ -37,37 +41,71 @@ impl Failures {
             error,
             counts,
         };
-        let first = counts && self.first.is_none();
+        let all = self.0.get_or_insert_default();
+        let first = counts && all.first.is_none();
         if first {
-            self.first = Some(failure);
-        } else if self.others.len() < OTHERS || !bounded {
-            self.others.push(failure);
+            all.first = Some(failure);
+        } else if all.others.len() < OTHERS || !bounded {
+            all.others.push(failure);
         } else {
-            self.omitted += 1;
+            all.omitted += 1;
         }
         first
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Something else had ended the group before its first failure did.
     pub(super) fn demote_first(&mut self) {
-        if let Some(mut first) = self.first.take() {
+        let Some(all) = &mut self.0 else { return };
+        if let Some(mut first) = all.first.take() {
             first.counts = false;
-            self.others.insert(0, first);
+            all.others.insert(0, first);
         }
     }
 
+    #[inline]
     pub(super) fn first(&self) -> Option<&Error> {
-        self.first.as_ref().map(|first| &first.error)
+        let all = self.0.as_ref()?;
+        all.first.as_ref().map(|first| &first.error)
     }
 
     pub(super) fn is_first(&self, number: u64) -> bool {
-        self.first
-            .as_ref()
-            .is_some_and(|first| first.number == number)
+        let all = self.0.as_ref();
+        all.is_some_and(|all| all.is_first(number))
     }
 
     /// Forgets a failure that has been returned to the user. The next that counts becomes the first.
     pub(super) fn forget(&mut self, number: u64) -> Option<Error> {
+        self.0.as_mut()?.forget(number)
+    }
+
+    /// Takes a failure that has not been returned to the user, the first first.
+    pub(super) fn take_next(&mut self) -> Option<Error> {
+        let all = self.0.as_mut()?;
+        let next = all.first.as_ref().or(all.others.first())?;
+        all.forget(next.number)
+    }
+
+    /// All but the first, and how many were not kept.
+    pub(super) fn others(&self) -> (Vec<Error>, usize) {
+        let Some(all) = &self.0 else {
+            return (Vec::new(), 0);
+        };
+        let others = all.others.iter().map(|other| other.error.clone());
+        (others.collect(), all.omitted)
+    }
+}
+
+impl All {
+    fn is_first(&self, number: u64) -> bool {
+        let first = self.first.as_ref();
+        first.is_some_and(|first| first.number == number)
+    }
+
+    fn forget(&mut self, number: u64) -> Option<Error> {
         if self.is_first(number) {
             let next = self.others.iter().position(|other| other.counts);
             let next = next.map(|index| self.others.remove(index));
@@ -78,17 +116,5 @@ impl Failures {
             .iter()
             .position(|other| other.number == number)?;
         Some(self.others.remove(index).error)
-    }
-
-    /// Takes a failure that has not been returned to the user, the first first.
-    pub(super) fn take_next(&mut self) -> Option<Error> {
-        let next = self.first.as_ref().or(self.others.first())?;
-        self.forget(next.number)
-    }
-
-    /// All but the first, and how many were not kept.
-    pub(super) fn others(&self) -> (Vec<Error>, usize) {
-        let others = self.others.iter().map(|other| other.error.clone());
-        (others.collect(), self.omitted)
     }
 }

@@ -67,6 +67,7 @@ const fn is_large<T>() -> bool {
 }
 
 impl Finished {
+    #[inline]
     pub(super) fn new<T>() -> Self {
         let mut words = MaybeUninit::<Words>::uninit();
         if const { is_large::<T>() } {
@@ -243,18 +244,18 @@ impl Finished {
         unwanted
     }
 
-    /// Nothing more is stored. Returns what there is, to be dropped under no lock.
+    /// Nothing more is stored. Returns what there is, if anything, to be dropped under no lock.
     ///
     /// # Safety
     ///
     /// Invariant 1.
-    pub(super) unsafe fn close<T>(&mut self) -> Taken<T> {
+    pub(super) unsafe fn close<T>(&mut self) -> Option<Taken<T>> {
         self.wanted = Wanted::Nothing;
         // SAFETY: the caller's promise.
         unsafe {
             match self.is_empty::<T>() {
-                true => Taken::none(),
-                false => self.take_all(),
+                true => None,
+                false => Some(self.take_all()),
             }
         }
     }

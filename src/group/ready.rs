@@ -96,7 +96,8 @@ impl Engine {
         let (turn, unused, next) = if closed {
             (Turn::Over, None, None)
         } else if !limit.is_full() && limit.is_first(*ticket) {
-            let unused = ticket.take().and_then(|ticket| limit.line.remove(&ticket));
+            let leave = |ticket| limit.waiting().line.remove(&ticket);
+            let unused = ticket.take().and_then(leave);
             // The next may find room too, and this one may not use its turn.
             (Turn::Free, unused, limit.call_first())
         } else {
@@ -113,7 +114,7 @@ impl Engine {
     fn leave_line(&self, ticket: u64) {
         let mut state = self.lock();
         let limit = &mut state.limit;
-        let left = limit.line.remove(&ticket);
+        let left = limit.waiting().line.remove(&ticket);
         let next = if limit.is_full() {
             None
         } else {
@@ -132,18 +133,23 @@ impl Engine {
 
 impl Limit {
     /// Whether nobody in line came before the one with this ticket, or without one.
-    fn is_first(&self, ticket: Option<u64>) -> bool {
-        let first = self.line.first_key_value().map(|(first, _)| *first);
+    fn is_first(&mut self, ticket: Option<u64>) -> bool {
+        let first = self
+            .waiting()
+            .line
+            .first_key_value()
+            .map(|(first, _)| *first);
         first.is_none() || first == ticket
     }
 
     /// Registers who waits, and leaves in `waiting` what is not needed.
     fn stand(&mut self, ticket: &mut Option<u64>, waiting: &mut InLine) {
+        let others = self.waiting();
         let ticket = *ticket.get_or_insert_with(|| {
-            self.next_ticket += 1;
-            self.next_ticket
+            others.next_ticket += 1;
+            others.next_ticket
         });
-        let place = self.line.entry(ticket).or_default();
+        let place = others.line.entry(ticket).or_default();
         let new = waiting.waker.as_ref();
         let same = |known: &Waker| new.is_some_and(|new| known.will_wake(new));
         if !place.waker.as_ref().is_some_and(same) {

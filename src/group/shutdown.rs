@@ -75,6 +75,10 @@ impl Shutdown {
         self.tolerant
     }
 
+    pub(super) fn has_alarms(&self) -> bool {
+        !self.alarms.is_empty()
+    }
+
     /// The alarms, to be dropped under no lock, because that runs the clock's code.
     pub(super) fn take_alarms(&mut self) -> Vec<Alarm> {
         std::mem::take(&mut self.alarms)

@@ -250,6 +250,7 @@ where
         scope
             .spawn(future, keep, newcomer, at_limit, launch)
             .map(drop)
+            .map_err(|(future, _)| future)
     })
 }
 
@@ -453,6 +454,7 @@ macro_rules! spawn_methods {
                 U: $($send +)? $life,
                 E: Into<BoxError>,
             {
+                self.lend_launcher();
                 let newcomer = Newcomer::new(Some(name.into()), Location::caller());
                 // SAFETY: the bounds of this method.
                 unsafe { fork(&self.scope, Spawner::Group(self.launch()), newcomer, future) }

@@ -57,8 +57,15 @@ pub(super) struct Limit {
     /// Running tasks that count: not those in the background, nor those that wait for a fork of their own.
     pub(super) running: usize,
     pub(super) queue: List<Header>,
+    /// Made for the first who waits, because few groups have any.
+    waiting: Option<Box<Waiting>>,
+}
+
+/// Who waits for others.
+#[derive(Default)]
+pub(super) struct Waiting {
     /// The numbers of tasks that wait for forks of their own group, each with how many. They do not count.
-    pub(super) lenders: BTreeMap<u64, usize>,
+    lenders: BTreeMap<u64, usize>,
     /// Who waits in `ready`, by ticket: first come, first served.
     pub(super) line: BTreeMap<u64, InLine>,
     pub(super) next_ticket: u64,
@@ -98,6 +105,7 @@ impl Left {
 }
 
 impl State {
+    #[inline]
     pub(super) fn new(finished: Finished) -> Self {
         Self {
             members: Members {
@@ -110,9 +118,7 @@ impl State {
                 most: usize::MAX,
                 running: 0,
                 queue: List::new(),
-                lenders: BTreeMap::new(),
-                line: BTreeMap::new(),
-                next_ticket: 0,
+                waiting: None,
             },
             finished,
             failures: Failures::default(),
@@ -131,17 +137,18 @@ impl State {
         }
     }
 
-    /// Takes what the end of the group leaves to be settled under no lock.
-    pub(super) fn leave(&mut self) -> Left {
-        Left {
+    /// Takes what the end of the group leaves to be settled under no lock, if there is anything.
+    pub(super) fn leave(&mut self) -> Option<Left> {
+        let quiet = self.owner.waker.is_none() && self.limit.waiting.is_none();
+        if quiet && !self.shutdown.has_alarms() && self.failures.is_empty() {
+            return None;
+        }
+        Some(Left {
             owner: self.owner.waker.take(),
-            line: match self.limit.line.is_empty() {
-                true => Vec::new(),
-                false => self.limit.call_all(),
-            },
+            line: self.limit.call_all(),
             _alarms: self.shutdown.take_alarms(),
             _failures: std::mem::take(&mut self.failures),
-        }
+        })
     }
 
     /// Whether an end of the context is the group's own doing, without a failure.
@@ -209,6 +216,14 @@ impl Members {
 }
 
 impl Limit {
+    /// Whether no task and nobody else waits for a slot, and none is lent.
+    #[inline]
+    pub(super) fn is_unlimited(&self) -> bool {
+        let waiting = self.waiting.as_ref();
+        self.queue.is_empty()
+            && waiting.is_none_or(|waiting| waiting.line.is_empty() && waiting.lenders.is_empty())
+    }
+
     pub(super) fn has_room(&self) -> bool {
         self.running < self.most
     }
@@ -218,9 +233,13 @@ impl Limit {
         !self.has_room() || !self.queue.is_empty()
     }
 
+    pub(super) fn waiting(&mut self) -> &mut Waiting {
+        self.waiting.get_or_insert_default()
+    }
+
     /// A task waits for one more fork of its own group: while it does, others may run in its place.
     pub(super) fn lend(&mut self, number: u64) {
-        let forks = self.lenders.entry(number).or_default();
+        let forks = self.waiting().lenders.entry(number).or_default();
         *forks += 1;
         self.running -= usize::from(*forks == 1);
     }
@@ -228,29 +247,41 @@ impl Limit {
     /// A task waits for one fork less. With none left it counts again at once, so that more tasks than the limit may
     /// run for a while; none starts meanwhile.
     pub(super) fn take_back(&mut self, number: u64) {
-        let Some(forks) = self.lenders.get_mut(&number) else {
+        let lenders = &mut self.waiting().lenders;
+        let Some(forks) = lenders.get_mut(&number) else {
             return; // the task has ended
         };
         *forks -= 1;
         if *forks == 0 {
-            self.lenders.remove(&number);
+            lenders.remove(&number);
             self.running += 1;
         }
     }
 
+    /// A task has ended. Whether it did not count.
+    pub(super) fn forget_lender(&mut self, number: u64) -> bool {
+        let waiting = self.waiting.as_mut();
+        waiting.is_some_and(|waiting| waiting.lenders.remove(&number).is_some())
+    }
+
     /// Takes the waker of the first in line, unless it has been woken already.
     pub(super) fn call_first(&mut self) -> Option<Waker> {
-        self.line.first_entry()?.get_mut().waker.take()
+        let mut first = self.waiting.as_mut()?.line.first_entry()?;
+        first.get_mut().waker.take()
     }
 
     pub(super) fn call_all(&mut self) -> Vec<Waker> {
-        let all = self.line.values_mut();
+        let Some(waiting) = &mut self.waiting else {
+            return Vec::new();
+        };
+        let all = waiting.line.values_mut();
         all.filter_map(|waiting| waiting.waker.take()).collect()
     }
 
     /// Takes the waker of the first in line who polls the tasks, and has not been woken already.
     pub(super) fn call_driver(&mut self) -> Option<Waker> {
-        let mut drivers = self.line.values_mut().filter(|waiting| waiting.drives);
+        let line = &mut self.waiting.as_mut()?.line;
+        let mut drivers = line.values_mut().filter(|waiting| waiting.drives);
         drivers.find_map(|waiting| waiting.waker.take())
     }
 }

@@ -5,7 +5,7 @@ use super::complete::{By, Outcome, is_echo};
 use super::engine::{Engine, ended_by_context, with_others};
 use super::finished::{Ended, Finished, Taken, Wanted};
 use super::shutdown::Phase;
-use super::state::State;
+use super::state::{Left, State};
 use crate::context::shield::{Frame, Lie, Tag};
 use crate::context::{Node, NodeRef};
 use crate::error::{BoxError, End, Error, Name};
@@ -138,8 +138,8 @@ impl<T, M> TaskGroup<T, M> {
         self.over = true;
         self.engine().close_ready();
         Node::finish(self.scope.node_ref());
-        left.settle();
-        unwanted.discard();
+        left.into_iter().for_each(Left::settle);
+        unwanted.into_iter().for_each(Taken::discard);
         taken
     }
 
@@ -159,7 +159,7 @@ impl<T, M> TaskGroup<T, M> {
             .collect())
     }
 
-    fn outcomes_of(taken: &mut Taken<T>, ended: &Error) -> Vec<(Name, Result<T, Error>)> {
+    fn outcomes_of(mut taken: Taken<T>, ended: &Error) -> Vec<(Name, Result<T, Error>)> {
         let entries = std::mem::take(&mut taken.entries).into_iter();
         let outcome = |error: Option<Error>| error.unwrap_or_else(|| ended.clone());
         entries
@@ -168,7 +168,7 @@ impl<T, M> TaskGroup<T, M> {
     }
 
     #[allow(unsafe_code, reason = "see `finished`")]
-    fn take_all(&self) -> Taken<T> {
+    fn take_all(&self) -> Option<Taken<T>> {
         let mut state = self.engine().lock();
         // SAFETY: the group's own type.
         unsafe { state.finished.close::<T>() }
@@ -176,7 +176,8 @@ impl<T, M> TaskGroup<T, M> {
 
     pub(super) fn take_outcomes(&self) -> Vec<(Name, Result<T, Error>)> {
         let ended = self.engine().end_error(self.node());
-        Self::outcomes_of(&mut self.take_all(), &ended)
+        let taken = self.take_all();
+        taken.map_or_else(Vec::new, |taken| Self::outcomes_of(taken, &ended))
     }
 
     /// [`outcomes`](Self::outcomes), unless the end of the context cut a task short: that is an error for the whole.
@@ -299,9 +300,9 @@ impl<T, M> TaskGroup<T, M> {
             self.scope.clear();
         }
         engine.close_ready();
-        left.settle();
+        left.into_iter().for_each(Left::settle);
         engine.stop_alarms();
-        self.take_all().discard();
+        self.take_all().into_iter().for_each(Taken::discard);
     }
 
     /// The next outcome: its task's number, its given name, and what came of it.
