@@ -1,8 +1,8 @@
 //! Everybody beside us, on the same work, in one run: `cargo bench --bench ratios`.
 //!
 //! `-- --quick` measures for some seconds only, `-- --targets` only what has a figure to reach, and any other
-//! word is a filter: `-- "fan-out of 2 on"`. The tables are markdown. Nothing here ever fails: how fast we are is
-//! for people to judge, on their own machine.
+//! word is a filter: `-- "fan-out of 2 on"`. The tables are markdown. No ratio of times ever fails: how fast we are is
+//! for people to judge, on their own machine. Exact figures fail where one is worse than what had been reached.
 //!
 //! Three flags ask for other figures. `-- --instructions` prints the exact ones, which valgrind counts; with a
 //! filter, it counts the instructions of those races, seconds a lane. `-- --atomics` tells whose atomic
@@ -26,31 +26,42 @@ mod requests;
 mod valgrind;
 mod work;
 
+use std::process::ExitCode;
 use std::{env, io};
 
 use harness::{Pace, Race, Samples};
 use report::Report;
 
-fn main() {
+fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
     match args.split_first() {
-        Some((flag, lane)) if flag == valgrind::CHILD => valgrind::run_lane(races(), lane),
+        Some((flag, lane)) if flag == valgrind::CHILD => {
+            valgrind::run_lane(races(), lane);
+            ExitCode::SUCCESS
+        }
         _ => measure(&Options::parse(args)),
     }
 }
 
-fn measure(options: &Options) {
+fn measure(options: &Options) -> ExitCode {
     match options.what {
         What::Linear => linear::print(options.pace),
-        What::Atomics => told(atomics::print()),
-        What::Instructions if options.filters.is_empty() => told(exact::print()),
+        What::Atomics => return verdict(atomics::print()),
+        What::Instructions if options.filters.is_empty() => return verdict(exact::print()),
         _ => compare(options),
     }
+    ExitCode::SUCCESS
 }
 
-fn told(done: io::Result<()>) {
-    if let Err(error) = done {
-        eprintln!("valgrind and binutils are needed for this: {error}");
+/// Exact figures fail where one is worse than what had been reached, or can't be had.
+fn verdict(held: io::Result<bool>) -> ExitCode {
+    match held {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("valgrind and binutils are needed for this: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 
