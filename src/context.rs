@@ -38,10 +38,10 @@ mod turn;
 mod values;
 mod walk;
 
+use crate::attempt::Attempt;
 use crate::clock::Clock;
 use crate::clock::Instant;
 use crate::error::{BoxError, Cause, ContextError, End};
-use crate::policy::Attempt;
 use crate::sync::atomic::AtomicUsize;
 use std::future::{Future, pending};
 use std::panic::Location;

@@ -1,54 +1,159 @@
-//! What a policy tells the source that it calls.
+//! A source made into a better source: [`SourceExt`] wraps one, and the result is one again.
+//!
+//! | policy | what it adds |
+//! |---|---|
+//! | [`timeout`](SourceExt::timeout) | each call of what is inside may take so long |
+//! | [`leaving`](SourceExt::leaving) | the call ends some time before the caller's deadline |
+//! | [`retry`](SourceExt::retry) | further attempts after a failure |
+//! | [`hedge`](SourceExt::hedge) | further attempts beside one that is slow |
+//! | [`fallback`](SourceExt::fallback) | another source, where the first failed |
+//! | [`optional`](SourceExt::optional) | `None` where it failed |
+//!
+//! A policy never spawns: all of its attempts are polled inside the task that polls it. It tells time by the context's
+//! clock, and returns when the caller's context ends, also around a source that ignores its context. None allocates on
+//! the way of a first success, but for a hedge.
+//!
+//! # Order
+//!
+//! Policies are written inside out: the last call is outermost. Recommended, innermost first: `timeout`, `limit`, `rate`,
+//! `breaker`, `hedge`, `retry`, then `fallback` or `optional`.
+//!
+//! | written | means |
+//! |---|---|
+//! | `a.timeout(t).retry(r)` | each attempt may take `t` |
+//! | `a.retry(r).timeout(t)` | all attempts together, with the waits between them, may take `t` |
+//!
+//! # Examples
+//!
+//! ```
+//! use failfast::policy::{Budget, Retry};
+//! use failfast::{Aggregator, BoxError, Context, SourceExt};
+//! use std::time::Duration;
+//!
+//! async fn profile(_: Context, _: u64) -> Result<&'static str, std::io::Error> { Ok("Alice") }
+//! async fn orders(_: Context, _: u64) -> Result<u32, std::io::Error> { Ok(5) }
+//! async fn ads(_: Context, _: u64) -> Result<u32, BoxError> { Err("no ads today".into()) }
+//!
+//! # smol::block_on(async {
+//! let budget = Budget::new(); // one for each backend, shared
+//! let dashboard = Aggregator::new(smol::spawn)
+//!     .with_timeout(Duration::from_secs(1))
+//!     .source("profile", profile.retry(Retry::times(2).with_budget(&budget)))
+//!     .source("orders", orders.timeout(Duration::from_millis(300)).retry(Retry::times(2)))
+//!     .source("ads", ads.leaving(Duration::from_millis(50)).optional());
+//! let (profile, orders, ads) = dashboard.aggregate(&Context::background(), 7).await.unwrap();
+//! assert_eq!((profile, orders, ads), ("Alice", 5, None));
+//! # });
+//! ```
 
-/// Which attempt of a policy a source is called for: [`Context::attempt`](crate::Context::attempt).
+// | file | owns |
+// |---|---|
+// | `policy.rs` | the public face |
+// | `policy/wrapped.rs` | a policy around a source, and a call of it before it begins |
+// | `policy/call.rs` | one call of a source under a context: its end, and what its error is |
+// | `policy/record.rs` | log records |
+// | `policy/timeout.rs` … | a policy each |
+
+mod call;
+pub(crate) mod record;
+mod timeout;
+mod wrapped;
+
+use crate::source::Source;
+use std::time::Duration;
+use timeout::Late;
+use wrapped::Wrapped;
+
+pub use crate::attempt::Attempt;
+pub use crate::error::{Fault, FaultKind, Rejection, Stop, Tried};
+
+/// Policies for every [`Source`]: `async fn`s, closures, `Arc`s of sources, aggregators.
 ///
-/// Of use to log, and to make a repeated request recognizable to the service. Outside of a policy it is number 1,
-/// and not a hedge.
+/// Each method wraps the source, so the last call is outermost. See [`policy`](crate::policy) for what the order means.
 ///
 /// # Examples
 ///
 /// ```
-/// use failfast::Context;
+/// use failfast::{Context, Source, SourceExt};
+/// use std::time::Duration;
 ///
-/// let attempt = Context::background().attempt();
-/// assert_eq!(attempt.number(), 1);
-/// assert!(!attempt.is_hedge());
+/// async fn profile(_: Context, _: u64) -> Result<&'static str, std::io::Error> {
+///     Ok("Alice")
+/// }
+///
+/// # smol::block_on(async {
+/// let quick = profile.timeout(Duration::from_millis(300));
+/// assert_eq!(quick.fetch(Context::background(), 7).await.unwrap(), "Alice");
+/// # });
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attempt {
-    number: u32,
-    hedge: bool,
-}
-
-impl Attempt {
-    /// The only one, outside of a policy.
-    pub(crate) const FIRST: Self = Self::new(1, false);
-
-    pub(crate) const fn new(number: u32, hedge: bool) -> Self {
-        Self { number, hedge }
-    }
-
-    /// Its number, counted from 1.
+pub trait SourceExt<R>: Source<R> + Sized {
+    /// Each call may take so long, counted from its begin, by the context's clock. The source's context has that
+    /// deadline.
+    ///
+    /// It measures what is inside: put it innermost to measure the service alone, without the waits of a
+    /// [`retry`](Self::retry) around it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the call drops the source's.
+    ///
+    /// # Errors
+    ///
+    /// [`FaultKind::TimedOut`] if this deadline passed, [`FaultKind::Ended`] if the caller's context ended, a deadline
+    /// at the same moment included. If the source still returns an error of another kind then, that is the error.
     ///
     /// # Examples
     ///
     /// ```
-    /// assert_eq!(failfast::Context::background().attempt().number(), 1);
+    /// use failfast::policy::FaultKind;
+    /// use failfast::{BoxError, Context, Source, SourceExt};
+    /// use std::time::Duration;
+    ///
+    /// async fn stuck(_: Context, _: ()) -> Result<u32, BoxError> {
+    ///     std::future::pending().await
+    /// }
+    ///
+    /// # smol::block_on(async {
+    /// let fault = stuck.timeout(Duration::from_millis(1)).fetch(Context::background(), ()).await.unwrap_err();
+    /// assert!(matches!(fault.kind(), FaultKind::TimedOut { .. }));
+    /// # });
     /// ```
-    #[must_use]
-    pub fn number(&self) -> u32 {
-        self.number
+    #[must_use = "a policy does nothing unless its source is called"]
+    fn timeout(self, timeout: Duration) -> Wrapped<Self, Late> {
+        Wrapped::new(self, Late::For(timeout))
     }
 
-    /// Whether it was started beside an earlier attempt that had not answered yet.
+    /// The call ends `margin` before the caller's deadline, whoever set that, so that there is time left to do without
+    /// its answer. Without a deadline it changes nothing.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`timeout`](Self::timeout).
+    ///
+    /// # Errors
+    ///
+    /// As [`timeout`](Self::timeout). If no more than the margin is left, the source is not called.
     ///
     /// # Examples
     ///
     /// ```
-    /// assert!(!failfast::Context::background().attempt().is_hedge());
+    /// use failfast::{BoxError, Context, Source, SourceExt};
+    /// use std::time::Duration;
+    ///
+    /// async fn ads(ctx: Context, _: ()) -> Result<Duration, BoxError> {
+    ///     Ok(ctx.remaining().unwrap())
+    /// }
+    ///
+    /// # smol::block_on(async {
+    /// let ctx = Context::background().with_timeout(Duration::from_secs(10));
+    /// let left = ads.leaving(Duration::from_secs(4)).fetch(ctx, ()).await.unwrap();
+    /// assert!(left <= Duration::from_secs(6));
+    /// # });
     /// ```
-    #[must_use]
-    pub fn is_hedge(&self) -> bool {
-        self.hedge
+    #[must_use = "a policy does nothing unless its source is called"]
+    fn leaving(self, margin: Duration) -> Wrapped<Self, Late> {
+        Wrapped::new(self, Late::Leaving(margin))
     }
 }
+
+impl<R, A: Source<R>> SourceExt<R> for A {}

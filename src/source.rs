@@ -113,6 +113,14 @@ pub trait Source<R> {
         let _ = name;
         self.fetch(ctx, request)
     }
+
+    /// Whether its answers are ready at the latest when their context ends, so that a policy around it need not watch
+    /// for that end. Policies are; nothing else promises it.
+    #[doc(hidden)]
+    #[inline]
+    fn ends_with_context(&self) -> bool {
+        false
+    }
 }
 
 impl<R, F, A, T, E> Source<R> for F
@@ -144,5 +152,10 @@ impl<R, A: Source<R> + ?Sized> Source<R> for Arc<A> {
     #[inline]
     fn fetch_as(&self, name: &Name, ctx: Context, request: R) -> A::Future {
         (**self).fetch_as(name, ctx, request)
+    }
+
+    #[inline]
+    fn ends_with_context(&self) -> bool {
+        (**self).ends_with_context()
     }
 }

@@ -208,6 +208,15 @@ impl<K: ?Sized> Node<K> {
         self.is_done().then(|| self.end()).flatten()
     }
 
+    /// Whether it has ended, and by another end than its parent, if that has one.
+    pub(super) fn has_ended_itself(&self) -> bool {
+        let parents = self.base.parent.as_ref().and_then(|parent| parent.end());
+        match (self.end(), parents) {
+            (Some(end), Some(parents)) => !Arc::ptr_eq(&end, &parents),
+            (end, _) => end.is_some(),
+        }
+    }
+
     pub(crate) fn origin(&self) -> Origin {
         self.base.origin
     }

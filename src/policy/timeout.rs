@@ -1,0 +1,97 @@
+//! `timeout` and `leaving`: a deadline for each call of what is inside.
+
+use super::call::Call;
+use super::wrapped::{Asked, policy};
+use crate::context::Context;
+use crate::error::Fault;
+use crate::source::Source;
+use pin_project_lite::pin_project;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{self, Poll, ready};
+use std::time::Duration;
+
+/// When a call is too late.
+#[derive(Clone, Copy, Debug)]
+pub enum Late {
+    /// So long after its begin.
+    For(Duration),
+    /// So long before the caller's deadline.
+    Leaving(Duration),
+}
+
+impl Late {
+    /// The context of a call that begins now, and how long it has. `None`: as long as the caller.
+    fn context(self, caller: &Context) -> Option<(Context, Duration)> {
+        match self {
+            Self::For(timeout) => Some((caller.with_timeout(timeout), timeout)),
+            Self::Leaving(_) if caller.is_done() => None, // its end came first, noticed or not
+            Self::Leaving(margin) => {
+                let (now, deadline) = (caller.now(), caller.deadline()?);
+                let until = deadline.checked_sub(margin).unwrap_or(now);
+                let given = until.saturating_duration_since(now);
+                Some((caller.with_deadline(until), given))
+            }
+        }
+    }
+}
+
+pin_project! {
+    /// # States
+    ///
+    /// ```text
+    /// Asked ──▶ Called ──▶ Over
+    ///   └──────────────────▲    nothing begins: the caller's context has ended, or there is no time
+    /// ```
+    #[project = TimeoutState]
+    #[must_use = "a future does nothing until it is awaited"]
+    pub enum Timeout<A, R>
+    where
+        A: Source<R>,
+    {
+        Asked { asked: Option<Asked<A, Late, R>> },
+        Called { #[pin] call: Call<A::Future> },
+        Over,
+    }
+}
+
+policy!(Late => Timeout);
+
+impl<A: Source<R>, R> Timeout<A, R> {
+    #[inline]
+    pub(super) fn new(asked: Asked<A, Late, R>) -> Self {
+        Self::Asked { asked: Some(asked) }
+    }
+
+    fn begin(asked: Asked<A, Late, R>) -> Result<Call<A::Future>, Fault> {
+        match asked.policy().context(&asked.ctx) {
+            Some((ctx, given)) => asked.call_within(ctx, given),
+            None => asked.call(),
+        }
+    }
+}
+
+impl<A: Source<R>, R> Future for Timeout<A, R> {
+    type Output = Result<A::Output, Fault>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        if let TimeoutState::Asked { asked } = self.as_mut().project() {
+            let asked = asked
+                .take()
+                .expect("a call that panicked is not polled again");
+            match Self::begin(asked) {
+                Ok(call) => self.set(Self::Called { call }),
+                Err(fault) => {
+                    self.set(Self::Over);
+                    return Poll::Ready(Err(fault));
+                }
+            }
+        }
+        let TimeoutState::Called { call } = self.as_mut().project() else {
+            unreachable!("a policy was polled after it had completed")
+        };
+        let answer = ready!(call.poll(cx));
+        self.set(Self::Over);
+        Poll::Ready(answer)
+    }
+}
