@@ -1,4 +1,8 @@
 //! Policies: every rule by its number and its promise, in virtual time, polled by hand.
 
+mod limit;
+mod nosy;
+mod rate;
+mod storm;
 mod support;
 mod timeout;
