@@ -1,4 +1,8 @@
 //! Policies: every rule by its number and its promise, in virtual time, polled by hand.
 
+mod backoff;
+mod fallback;
+mod hedge;
+mod retry;
 mod support;
 mod timeout;
