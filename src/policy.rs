@@ -62,30 +62,45 @@
 // | `policy/queue.rs`, `waits.rs` | the line that `limit` and `rate` keep; which part of a call's time is spent there |
 // | `policy/timeout.rs` … | a policy each |
 
+mod backoff;
 mod breaker;
+mod budget;
 mod call;
 mod coalesce;
+mod fallback;
+mod hedge;
 mod limit;
+mod optional;
 mod queue;
 mod rate;
 pub(crate) mod record;
+mod retry;
 mod timeout;
+mod trail;
 mod waits;
 mod watch;
+mod when;
 mod wrapped;
 
 use crate::source::Source;
 use coalesce::Shared;
+use fallback::Or;
+use optional::Maybe;
 use std::hash::Hash;
 use std::time::Duration;
 use timeout::Late;
 use wrapped::Wrapped;
 
-pub use crate::attempt::Attempt;
-pub use crate::error::{Fault, FaultKind, Rejection, Stop, Tried};
+pub use backoff::{Backoff, Jitter};
 pub use breaker::{Breaker, BreakerState};
+pub use budget::Budget;
+pub use hedge::Hedge;
 pub use limit::Limit;
 pub use rate::Rate;
+pub use retry::{Advice, Retry};
+
+pub use crate::attempt::Attempt;
+pub use crate::error::{Fault, FaultKind, Rejection, Stop, Tried};
 
 /// Policies for every [`Source`]: `async fn`s, closures, `Arc`s of sources, aggregators.
 ///
@@ -173,6 +188,140 @@ pub trait SourceExt<R>: Source<R> + Sized {
     #[must_use = "a policy does nothing unless its source is called"]
     fn leaving(self, margin: Duration) -> Wrapped<Self, Late> {
         Wrapped::new(self, Late::Leaving(margin))
+    }
+
+    /// Further attempts after a failure, with waits between them, for as long as the caller's deadline has room.
+    ///
+    /// The source's context tells it which attempt it is: [`Context::attempt`](crate::Context::attempt). While it waits
+    /// nothing of the attempt before is held.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the call drops the attempt, or the wait, and gives a token of the budget that was not spent back.
+    ///
+    /// # Panics
+    ///
+    /// As the source does: a panic is not tried again.
+    ///
+    /// # Errors
+    ///
+    /// The last error of the source itself. Why there was no further attempt: [`Fault::stopped`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use failfast::policy::{Backoff, Retry};
+    /// use failfast::{BoxError, Context, Source, SourceExt};
+    /// use std::time::Duration;
+    ///
+    /// async fn second_time(ctx: Context, _: ()) -> Result<u32, BoxError> {
+    ///     if ctx.attempt().number() == 1 { Err("connection refused".into()) } else { Ok(5) }
+    /// }
+    ///
+    /// # smol::block_on(async {
+    /// let retry = Retry::times(2).with_backoff(Backoff::exponential(Duration::from_millis(1)));
+    /// assert_eq!(second_time.retry(retry).fetch(Context::background(), ()).await.unwrap(), 5);
+    /// # });
+    /// ```
+    #[must_use = "a policy does nothing unless its source is called"]
+    fn retry(self, retry: Retry) -> Wrapped<Self, Retry> {
+        Wrapped::new(self, retry)
+    }
+
+    /// Further attempts beside one that is slow: the first success is the answer, the others are canceled and dropped.
+    ///
+    /// All attempts are polled by the task of the call. A failure does not end the call while others are under way: it
+    /// launches the next attempt at once, unless it is fatal ([`Hedge::when`]).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the call drops all attempts, and cancels their contexts.
+    ///
+    /// # Panics
+    ///
+    /// As the source does.
+    ///
+    /// # Errors
+    ///
+    /// A fatal failure, or the first attempt's if all failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use failfast::policy::Hedge;
+    /// use failfast::{BoxError, Context, Source, SourceExt};
+    /// use std::time::Duration;
+    ///
+    /// async fn slow_at_first(ctx: Context, _: ()) -> Result<u32, BoxError> {
+    ///     if !ctx.attempt().is_hedge() {
+    ///         std::future::pending::<()>().await;
+    ///     }
+    ///     Ok(ctx.attempt().number())
+    /// }
+    ///
+    /// # smol::block_on(async {
+    /// let hedged = slow_at_first.hedge(Hedge::after(Duration::from_millis(5)));
+    /// assert_eq!(hedged.fetch(Context::background(), ()).await.unwrap(), 2);
+    /// # });
+    /// ```
+    #[must_use = "a policy does nothing unless its source is called"]
+    fn hedge(self, hedge: Hedge) -> Wrapped<Self, Hedge> {
+        Wrapped::new(self, hedge)
+    }
+
+    /// Another source, which is asked if this one failed, in the time that is left.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the call drops whichever source's is under way.
+    ///
+    /// # Errors
+    ///
+    /// This source's error if both failed, with the other's in [`Fault::others`]. The caller's end is never answered by
+    /// the other.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use failfast::{BoxError, Context, Source, SourceExt};
+    ///
+    /// async fn fresh(_: Context, _: ()) -> Result<u32, BoxError> { Err("connection refused".into()) }
+    /// async fn cached(_: Context, _: ()) -> Result<u32, BoxError> { Ok(5) }
+    ///
+    /// # smol::block_on(async {
+    /// assert_eq!(fresh.fallback(cached).fetch(Context::background(), ()).await.unwrap(), 5);
+    /// # });
+    /// ```
+    #[must_use = "a policy does nothing unless its source is called"]
+    fn fallback<B: Source<R, Output = Self::Output>>(self, other: B) -> Wrapped<Self, Or<B>> {
+        Wrapped::new(self, Or(other))
+    }
+
+    /// `None` where the source failed: a page that can do without this answer. The failure is logged, level warn, with
+    /// whether it was late, refused or failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the call drops the source's.
+    ///
+    /// # Errors
+    ///
+    /// The caller's end alone: it is never turned into an answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use failfast::{BoxError, Context, Source, SourceExt};
+    ///
+    /// async fn ads(_: Context, _: ()) -> Result<u32, BoxError> { Err("no ads today".into()) }
+    ///
+    /// # smol::block_on(async {
+    /// assert_eq!(ads.optional().fetch(Context::background(), ()).await.unwrap(), None);
+    /// # });
+    /// ```
+    #[must_use = "a policy does nothing unless its source is called"]
+    fn optional(self) -> Wrapped<Self, Maybe> {
+        Wrapped::new(self, Maybe)
     }
 
     /// At most so many calls at once, together with all others that were given the same [`Limit`]. A call beyond it waits

@@ -433,10 +433,17 @@ impl Fault {
     }
 
     /// The same error with all that a policy knows of its attempts.
-    pub(crate) fn with_trail(self, attempts: u32, stopped: Stop, history: Vec<Tried>) -> Self {
+    pub(crate) fn with_trail(
+        self,
+        attempts: u32,
+        stopped: Stop,
+        advised: Option<Duration>,
+        history: Vec<Tried>,
+    ) -> Self {
         self.update(|inner| {
             inner.attempts = attempts;
             inner.stopped = Some(stopped);
+            inner.advised = advised;
             inner.history = history;
             let surplus = inner.history.len().saturating_sub(KEPT);
             inner.history.drain(..surplus);
@@ -452,10 +459,6 @@ impl Fault {
                 .push(other.update(|other| other.others.clear()));
             inner.others.extend(more);
         })
-    }
-
-    pub(crate) fn with_advice(self, after: Duration) -> Self {
-        self.update(|inner| inner.advised = Some(after))
     }
 
     /// The same story with another end: what its policy took for the caller's end was something else.
@@ -532,7 +535,8 @@ impl Fault {
 
     /// The bracket behind the error. One attempt that nothing stopped has none.
     pub(super) fn tail(&self) -> Option<&Self> {
-        let silent = matches!(self.stopped(), None | Some(Stop::Exhausted | Stop::Advised));
+        let silent = self.end().is_some()
+            || matches!(self.stopped(), None | Some(Stop::Exhausted | Stop::Advised));
         (!silent || self.attempts() > 1).then_some(self)
     }
 
@@ -540,14 +544,9 @@ impl Fault {
         let plural = if self.attempts() == 1 { "" } else { "s" };
         write!(f, " ({} attempt{plural}", self.attempts())?;
         match self.stopped() {
-            None | Some(Stop::Exhausted | Stop::Advised) => Ok(()),
-            Some(Stop::NoTime { needed, left }) => {
-                write!(f, "; the next in {needed:?}, {left:?} left")
-            }
-            Some(Stop::Budget) => f.write_str("; retry budget spent"),
-            Some(Stop::Ended) => f.write_str("; its context ended"),
-        }?;
-        f.write_str(")")
+            None | Some(Stop::Exhausted | Stop::Advised) => f.write_str(")"),
+            Some(stop) => write!(f, "; {stop})"),
+        }
     }
 
     /// Whether nobody else can see what it carries. The history does not count: it goes first.
@@ -576,6 +575,18 @@ impl Fault {
             (_, Detail::Error(error)) => error.into_inner(),
             (FaultKind::Ended(error), _) => Box::new(error),
             _ => unreachable!("{MOVABLE}"),
+        }
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exhausted => f.write_str("no attempts left"),
+            Self::Advised => f.write_str("not to be tried again"),
+            Self::NoTime { needed, left } => write!(f, "the next in {needed:?}, {left:?} left"),
+            Self::Budget => f.write_str("retry budget spent"),
+            Self::Ended => f.write_str("its context ended"),
         }
     }
 }

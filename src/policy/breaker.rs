@@ -345,20 +345,20 @@ pin_project! {
     /// ```
     #[project = GuardedState]
     #[must_use = "a future does nothing until it is awaited"]
-    pub enum Guarded<A, R>
-    where
-        A: Source<R>,
-    {
+    pub enum Guarded<A, F, R> {
         Asked { asked: Option<Asked<A, Breaker, R>> },
         // The source is dropped before a probe's place is given back.
-        Called { #[pin] call: Call<A::Future>, guard: Guard },
+        Called { #[pin] call: Call<F>, guard: Guard },
         Over,
     }
 }
 
-policy!(Breaker => Guarded);
+/// See `LimitedOf` for why the source's future is a parameter.
+type GuardedOf<A, R> = Guarded<A, <A as Source<R>>::Future, R>;
 
-impl<A: Source<R>, R> Guarded<A, R> {
+policy!(Breaker => GuardedOf);
+
+impl<A: Source<R>, R> GuardedOf<A, R> {
     #[inline]
     pub(super) fn new(asked: Asked<A, Breaker, R>) -> Self {
         Self::Asked { asked: Some(asked) }
@@ -382,7 +382,7 @@ fn refused<A, R>(asked: &Asked<A, Breaker, R>, retry_after: Duration) -> Fault {
     ended_before(&asked.ctx).unwrap_or_else(|| Fault::breaker_open(name(), retry_after))
 }
 
-impl<A: Source<R>, R> Future for Guarded<A, R> {
+impl<A: Source<R>, R> Future for GuardedOf<A, R> {
     type Output = Result<A::Output, Fault>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {

@@ -51,7 +51,7 @@ impl<F> Call<F> {
         let until = Until {
             done: ctx.done(),
             given,
-            watches: !source.ends_with_context(),
+            watches: !source.nature().ends_with_context,
         };
         if until.watches && ctx.is_done() {
             return Err(until.ended().not_begun());

@@ -15,10 +15,10 @@ mod wakers;
 
 use super::call::Call;
 use super::watch::{Watch, ended_before};
-use super::wrapped::{Asked, Wrapped};
+use super::wrapped::{Asked, Wrapped, nature_of};
 use crate::context::Context;
-use crate::error::{Fault, Name};
-use crate::source::Source;
+use crate::error::{BoxError, Fault, Name};
+use crate::source::{Nature, Source};
 use crate::unwind;
 use flight::{Answer, Flight, LEADER};
 use flights::{Boarded, Flights};
@@ -54,11 +54,7 @@ impl<R, F, T> fmt::Debug for Shared<R, F, T> {
     }
 }
 
-type SharedBy<A, R> = Shared<R, <A as Source<R>>::Future, <A as Source<R>>::Output>;
-type FlightOf<A, R> = Flight<Call<<A as Source<R>>::Future>, <A as Source<R>>::Output>;
-type AskedOf<A, R> = Asked<A, SharedBy<A, R>, R>;
-
-impl<R, A> Source<R> for Wrapped<A, SharedBy<A, R>>
+impl<R, A> Source<R> for Wrapped<A, Shared<R, A::Future, A::Output>>
 where
     R: Clone + Eq + Hash,
     A: Source<R>,
@@ -66,21 +62,21 @@ where
 {
     type Output = A::Output;
     type Error = Fault;
-    type Future = Coalesced<A, R>;
+    type Future = Coalesced<A, R, A::Future, A::Output>;
 
     #[inline]
     fn fetch(&self, ctx: Context, request: R) -> Self::Future {
-        Coalesced::new(self.ask(None, ctx, request))
+        Coalesced(State::Asked(self.ask(None, ctx, request)))
     }
 
     #[inline]
     fn fetch_as(&self, name: &Name, ctx: Context, request: R) -> Self::Future {
-        Coalesced::new(self.ask(Some(name), ctx, request))
+        Coalesced(State::Asked(self.ask(Some(name), ctx, request)))
     }
 
     #[inline]
-    fn ends_with_context(&self) -> bool {
-        true
+    fn nature(&self) -> Nature {
+        nature_of(self.source())
     }
 }
 
@@ -88,65 +84,55 @@ where
 ///
 /// Nothing in it is pinned: the source's future is in the flight, in a box.
 #[must_use = "a future does nothing until it is awaited"]
-pub struct Coalesced<A, R>(State<A, R>)
-where
-    A: Source<R>,
-    A::Output: Clone,
-    R: Clone + Eq + Hash;
+pub struct Coalesced<A, R: Eq + Hash, F, T>(State<A, R, F, T>);
 
 /// ```text
 /// Asked ──▶ Waits ──▶ Over
 ///   └─────────────────▲    the call would wait for itself, or its caller's context has ended
 /// ```
-enum State<A, R>
-where
-    A: Source<R>,
-    A::Output: Clone,
-    R: Clone + Eq + Hash,
-{
-    Asked(AskedOf<A, R>),
-    Waits(Waits<A, R>),
+enum State<A, R: Eq + Hash, F, T> {
+    Asked(AskedOf<A, R, F, T>),
+    Waits(Waits<R, F, T>),
     Over,
 }
 
-/// A caller whose flight is under way.
-struct Waits<A, R>
-where
-    A: Source<R>,
-    A::Output: Clone,
-    R: Clone + Eq + Hash,
-{
-    place: Place<A, R>,
-    ctx: Context,
-    watch: Watch,
-}
+type AskedOf<A, R, F, T> = Asked<A, Shared<R, F, T>, R>;
 
-impl<A, R> Unpin for Coalesced<A, R>
-where
-    A: Source<R>,
-    A::Output: Clone,
-    R: Clone + Eq + Hash,
-{
-}
+impl<A, R: Eq + Hash, F, T> Unpin for Coalesced<A, R, F, T> {}
 
-impl<A, R> Coalesced<A, R>
+impl<A, R, F, T> Future for Coalesced<A, R, F, T>
 where
-    A: Source<R>,
-    A::Output: Clone,
+    A: Source<R, Future = F, Output = T>,
     R: Clone + Eq + Hash,
+    F: Future<Output = Result<T, A::Error>>,
+    T: Clone,
 {
-    #[inline]
-    fn new(asked: AskedOf<A, R>) -> Self {
-        Self(State::Asked(asked))
+    type Output = Answer<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let (waits, polled) = match mem::replace(&mut self.0, State::Over) {
+            State::Asked(asked) => match begin(asked, cx) {
+                Ok(begun) => begun,
+                Err(fault) => return Poll::Ready(Err(fault)),
+            },
+            State::Waits(waits) => {
+                let polled = waits.place.poll::<A::Error>(cx.waker().clone());
+                (waits, polled)
+            }
+            State::Over => unreachable!("a policy was polled after it had completed"),
+        };
+        self.wait(waits, polled, cx)
     }
+}
 
-    /// Polls a caller that waits. It stays where it is unless it is through.
+impl<A, R: Eq + Hash, F, T> Coalesced<A, R, F, T> {
+    /// Stays with a caller that waits, until its context ends.
     fn wait(
         &mut self,
-        mut waits: Waits<A, R>,
-        polled: Poll<Answer<A::Output>>,
+        mut waits: Waits<R, F, T>,
+        polled: Poll<Answer<T>>,
         cx: &mut task::Context<'_>,
-    ) -> Poll<Answer<A::Output>> {
+    ) -> Poll<Answer<T>> {
         if polled.is_ready() {
             return polled;
         }
@@ -158,93 +144,74 @@ where
     }
 }
 
-impl<A, R> Future for Coalesced<A, R>
-where
-    A: Source<R>,
-    A::Output: Clone,
-    R: Clone + Eq + Hash,
-{
-    type Output = Answer<A::Output>;
+/// A caller that has joined its flight, and what its first poll gave.
+type Begun<R, F, T> = (Waits<R, F, T>, Poll<Answer<T>>);
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
-        let (waits, polled) = match mem::replace(&mut self.0, State::Over) {
-            State::Asked(asked) => match Waits::begin(asked, cx) {
-                Ok(begun) => begun,
-                Err(fault) => return Poll::Ready(Err(fault)),
-            },
-            State::Waits(waits) => {
-                let polled = waits.place.poll(cx);
-                (waits, polled)
-            }
-            State::Over => unreachable!("a policy was polled after it had completed"),
-        };
-        self.wait(waits, polled, cx)
+/// Joins a flight, or launches one, and polls it.
+fn begin<A, R, F, T>(
+    asked: AskedOf<A, R, F, T>,
+    cx: &mut task::Context<'_>,
+) -> Result<Begun<R, F, T>, Fault>
+where
+    A: Source<R, Future = F, Output = T>,
+    R: Clone + Eq + Hash,
+    F: Future<Output = Result<T, A::Error>>,
+    T: Clone,
+{
+    if let Some(ended) = ended_before(&asked.ctx) {
+        return Err(ended);
     }
+    let waker = cx.waker().clone();
+    let (shared, key) = (asked.policy().clone(), asked.request().clone());
+    let boarded = shared.0.board(&key, |flight| {
+        inside::is_inside(&asked.ctx, flight.wakers())
+    });
+    // Nothing may panic from here to the launch, because others may have joined by then.
+    let (flight, number) = match boarded {
+        Boarded::Inside => return Err(Fault::failed(WaitsForItself.into())),
+        Boarded::Follows(flight, number) => (flight, number),
+        Boarded::Leads(flight) => (flight, LEADER),
+    };
+    let waits = Waits {
+        ctx: asked.ctx.clone(),
+        watch: Watch::default(),
+        place: Place {
+            shared,
+            key,
+            flight,
+            number,
+        },
+    };
+    let polled = match number {
+        LEADER => waits.place.launch(asked, waker),
+        _ => waits.place.poll(waker),
+    };
+    Ok((waits, polled))
 }
 
-/// A caller that has joined its flight, and what its first poll gave.
-type Begun<A, R> = (Waits<A, R>, Poll<Answer<<A as Source<R>>::Output>>);
-
-impl<A, R> Waits<A, R>
-where
-    A: Source<R>,
-    A::Output: Clone,
-    R: Clone + Eq + Hash,
-{
-    /// Joins a flight, or launches one, and polls it.
-    fn begin(asked: AskedOf<A, R>, cx: &mut task::Context<'_>) -> Result<Begun<A, R>, Fault> {
-        if let Some(ended) = ended_before(&asked.ctx) {
-            return Err(ended);
-        }
-        let waker = cx.waker().clone();
-        let (shared, key) = (asked.policy().clone(), asked.request().clone());
-        let boarded = shared.0.board(&key, |flight| {
-            inside::is_inside(&asked.ctx, flight.wakers())
-        });
-        let (flight, number) = match boarded {
-            Boarded::Inside => return Err(Fault::failed(WaitsForItself.into())),
-            Boarded::Follows(flight, number) => (flight, number),
-            Boarded::Leads(flight) => (flight, LEADER),
-        };
-        let waits = Self {
-            ctx: asked.ctx.clone(),
-            place: Place {
-                shared,
-                key,
-                flight,
-                number,
-            },
-            watch: Watch::default(),
-        };
-        let polled = match number {
-            LEADER => waits.place.launch(asked, waker),
-            _ => waits.place.poll_with(waker),
-        };
-        Ok((waits, polled))
-    }
+/// A caller whose flight is under way.
+struct Waits<R: Eq + Hash, F, T> {
+    place: Place<R, F, T>,
+    ctx: Context,
+    watch: Watch,
 }
 
 /// A waiter's place in its flight. Dropping it leaves.
-struct Place<A, R>
-where
-    A: Source<R>,
-    A::Output: Clone,
-    R: Clone + Eq + Hash,
-{
-    shared: SharedBy<A, R>,
+struct Place<R: Eq + Hash, F, T> {
+    shared: Shared<R, F, T>,
     key: R,
-    flight: Arc<FlightOf<A, R>>,
+    flight: Arc<Flight<Call<F>, T>>,
     number: u64,
 }
 
-impl<A, R> Place<A, R>
-where
-    A: Source<R>,
-    A::Output: Clone,
-    R: Clone + Eq + Hash,
-{
-    /// Calls the source, under the leader's context without its lifetime: other waiters have their own.
-    fn launch(&self, mut asked: AskedOf<A, R>, waker: Waker) -> Poll<Answer<A::Output>> {
+impl<R: Eq + Hash, F, T> Place<R, F, T> {
+    /// Calls the source, under the leader's context without its lifetime, because each waiter has its own.
+    fn launch<A>(&self, mut asked: AskedOf<A, R, F, T>, waker: Waker) -> Poll<Answer<T>>
+    where
+        A: Source<R, Future = F, Output = T>,
+        F: Future<Output = Result<T, A::Error>>,
+        T: Clone,
+    {
         let wakers = self.flight.wakers();
         let fetch = || {
             asked.ctx = inside::enter(&asked.ctx.without_cancel(), wakers);
@@ -253,11 +220,12 @@ where
         self.flight.launch(fetch, || self.forget(), waker)
     }
 
-    fn poll(&self, cx: &mut task::Context<'_>) -> Poll<Answer<A::Output>> {
-        self.poll_with(cx.waker().clone())
-    }
-
-    fn poll_with(&self, waker: Waker) -> Poll<Answer<A::Output>> {
+    fn poll<E>(&self, waker: Waker) -> Poll<Answer<T>>
+    where
+        F: Future<Output = Result<T, E>>,
+        E: Into<BoxError>,
+        T: Clone,
+    {
         self.flight.poll(self.number, || self.forget(), waker)
     }
 
@@ -269,12 +237,7 @@ where
     }
 }
 
-impl<A, R> Drop for Place<A, R>
-where
-    A: Source<R>,
-    A::Output: Clone,
-    R: Clone + Eq + Hash,
-{
+impl<R: Eq + Hash, F, T> Drop for Place<R, F, T> {
     fn drop(&mut self) {
         if self.flight.leave(self.number) {
             self.forget();

@@ -121,13 +121,10 @@ pin_project! {
     /// ```
     #[project = LimitedState]
     #[must_use = "a future does nothing until it is awaited"]
-    pub enum Limited<A, R>
-    where
-        A: Source<R>,
-    {
+    pub enum Limited<A, F, R> {
         Waiting { waiting: Waiting<A, R> },
         // The source is dropped before its permit is given back.
-        Called { #[pin] call: Call<A::Future>, _permit: Permit },
+        Called { #[pin] call: Call<F>, _permit: Permit },
         Over,
     }
 }
@@ -140,9 +137,13 @@ pub struct Waiting<A, R> {
     watch: Watch,
 }
 
-policy!(Limit => Limited);
+/// The source's future is a parameter, and not told by a bound, because only so is the type `Send` in an `async` block for
+/// a closure whose error is a [`BoxError`](crate::BoxError).
+type LimitedOf<A, R> = Limited<A, <A as Source<R>>::Future, R>;
 
-impl<A: Source<R>, R> Limited<A, R> {
+policy!(Limit => LimitedOf);
+
+impl<A: Source<R>, R> LimitedOf<A, R> {
     #[inline]
     pub(super) fn new(asked: Asked<A, Limit, R>) -> Self {
         let waiting = Waiting {
@@ -157,7 +158,7 @@ impl<A: Source<R>, R> Limited<A, R> {
 impl<A: Source<R>, R> Waiting<A, R> {
     /// Calls the source once there is a permit.
     #[inline]
-    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<Limited<A, R>, Fault>> {
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<LimitedOf<A, R>, Fault>> {
         let asked = self.asked.as_ref().expect(POLLED_AGAIN);
         let limit = asked.policy();
         match self.acquire.poll(limit.queue, cx) {
@@ -173,7 +174,7 @@ impl<A: Source<R>, R> Waiting<A, R> {
         }
     }
 
-    fn call(&mut self, permit: Permit) -> Result<Limited<A, R>, Fault> {
+    fn call(&mut self, permit: Permit) -> Result<LimitedOf<A, R>, Fault> {
         let asked = self.asked.take().expect(POLLED_AGAIN);
         let call = asked.call()?;
         Ok(Limited::Called {
@@ -190,7 +191,7 @@ fn refused<A, R>(asked: &Asked<A, Limit, R>) -> Fault {
     ended_before(&asked.ctx).unwrap_or_else(|| Fault::limit_full(limit))
 }
 
-impl<A: Source<R>, R> Future for Limited<A, R> {
+impl<A: Source<R>, R> Future for LimitedOf<A, R> {
     type Output = Result<A::Output, Fault>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {

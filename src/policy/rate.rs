@@ -137,12 +137,9 @@ pin_project! {
     /// ```
     #[project = RatedState]
     #[must_use = "a future does nothing until it is awaited"]
-    pub enum Rated<A, R>
-    where
-        A: Source<R>,
-    {
+    pub enum Rated<A, F, R> {
         Waiting { waiting: Waiting<A, R> },
-        Called { #[pin] call: Call<A::Future> },
+        Called { #[pin] call: Call<F> },
         Over,
     }
 }
@@ -155,9 +152,12 @@ pub struct Waiting<A, R> {
     watch: Watch,
 }
 
-policy!(Rate => Rated);
+/// See `LimitedOf` for why the source's future is a parameter.
+type RatedOf<A, R> = Rated<A, <A as Source<R>>::Future, R>;
 
-impl<A: Source<R>, R> Rated<A, R> {
+policy!(Rate => RatedOf);
+
+impl<A: Source<R>, R> RatedOf<A, R> {
     #[inline]
     pub(super) fn new(asked: Asked<A, Rate, R>) -> Self {
         let waiting = Waiting {
@@ -206,11 +206,11 @@ impl<A: Source<R>, R> Waiting<A, R> {
 fn refused(why: Refused, terms: &Terms) -> Fault {
     match why {
         Refused::TooLate { wait } => Fault::rate_exceeded(terms.tokens, terms.per, wait),
-        Refused::Broken(why) => Fault::failed(why),
+        Refused::Broken(why) => Fault::failed(why.into()),
     }
 }
 
-impl<A: Source<R>, R> Future for Rated<A, R> {
+impl<A: Source<R>, R> Future for RatedOf<A, R> {
     type Output = Result<A::Output, Fault>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {

@@ -1,9 +1,17 @@
 //! A policy around a source, and a call of it that has not begun.
 
+use super::budget::Budget;
 use super::call::Call;
+use super::record;
+use super::retry::Advice;
+use super::when::When;
+use crate::attempt::Attempt;
+use crate::clock::Sleep;
 use crate::context::Context;
 use crate::error::{Fault, Name};
-use crate::source::Source;
+use crate::source::{Nature, Source};
+use crate::unwind;
+use log::Level;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,8 +108,16 @@ impl<A, P, R> Asked<A, P, R> {
         Call::begin(source, self.name.as_ref(), ctx, self.request, Some(given))
     }
 
+    /// Calls another source that the policy has, once and for all.
+    pub(super) fn call_other<B: Source<R>>(
+        self,
+        other: impl FnOnce(&P) -> &B,
+    ) -> Result<Call<B::Future>, Fault> {
+        let other = other(self.wrapped.policy());
+        Call::begin(other, self.name.as_ref(), self.ctx, self.request, None)
+    }
+
     /// Calls the source, and keeps what it takes to call it again.
-    #[allow(dead_code, reason = "for `retry`")]
     pub(super) fn call_again(&self, ctx: Context) -> Result<Call<A::Future>, Fault>
     where
         A: Source<R>,
@@ -112,10 +128,58 @@ impl<A, P, R> Asked<A, P, R> {
     }
 }
 
+/// For policies that make several attempts.
+impl<A, P, R> Asked<A, P, R> {
+    /// The context of a first attempt. An attempt that a policy further out makes is not this one's: numbers count from
+    /// 1, by the policy nearest to the source.
+    #[inline]
+    pub(super) fn first_attempt(&self) -> Context {
+        match self.ctx.attempt() {
+            Attempt::FIRST => self.ctx.clone(),
+            _ => self.ctx.with_value(Attempt::FIRST),
+        }
+    }
+
+    /// A first attempt has begun: pays in, unless it is an attempt that a policy further out makes and has paid for, or
+    /// a policy inside pays into the same budget.
+    #[inline]
+    pub(super) fn pay_in(&self, budget: Option<&Budget>)
+    where
+        A: Source<R>,
+    {
+        let Some(budget) = budget else { return };
+        let inner = self.source().nature().budget;
+        if inner != Some(budget.id()) && self.ctx.attempt() == Attempt::FIRST {
+            budget.pay_in();
+        }
+    }
+
+    /// A timer by the caller's clock. `None` if it would end later than an `Instant` can tell.
+    pub(super) fn sleep(&self, duration: Duration) -> Option<Sleep> {
+        let until = self.ctx.now().checked_add(duration)?;
+        let clock = self.ctx.clock();
+        Some(unwind::contain_text(|| clock.sleep_until(until)).unwrap_or_else(Sleep::broken))
+    }
+
+    /// Whether a failure is worth another attempt.
+    pub(super) fn advice(&self, when: &When, fault: &Fault) -> Advice {
+        when.advise(fault).unwrap_or_else(|sought| {
+            self.record(|| {
+                format!("not tried again, because no {sought} is behind its error: {fault}")
+            });
+            Advice::No
+        })
+    }
+
+    pub(super) fn record<T: fmt::Display>(&self, said: impl FnOnce() -> T) {
+        record::write(&self.ctx, self.name.as_ref(), Level::Debug, said);
+    }
+}
+
 /// `Source` for a policy that changes no types: what it is, and the future that does it. The macro forwards; the future
-/// thinks.
+/// thinks. Behind `with` stands what the policy asks of requests, behind `nature` what it changes of the source's.
 macro_rules! policy {
-    ($policy:ty => $future:ident $(, $bound:path)?) => {
+    ($policy:ty => $future:ident $(with $bound:path)? $(, nature $nature:expr)?) => {
         impl<R $(: $bound)?, A: $crate::source::Source<R>> $crate::source::Source<R>
             for $crate::policy::wrapped::Wrapped<A, $policy>
         {
@@ -139,11 +203,21 @@ macro_rules! policy {
             }
 
             #[inline]
-            fn ends_with_context(&self) -> bool {
-                true
+            fn nature(&self) -> $crate::source::Nature {
+                let nature = $crate::policy::wrapped::nature_of(self.source());
+                $(let nature = $nature(self.policy(), nature);)?
+                nature
             }
         }
     };
+}
+
+/// The nature of a policy around `source`.
+pub(super) fn nature_of<R, A: Source<R>>(source: &A) -> Nature {
+    Nature {
+        ends_with_context: true,
+        ..source.nature()
+    }
 }
 
 pub(super) use policy;

@@ -1,8 +1,21 @@
-//! A waker that looks at what it wakes for: whenever it is cloned, woken or dropped, it runs a function. If a policy did
+//! Wakers that do something: run a function when they are woken, or look at what they wake for. The latter: whenever it is cloned, woken or dropped, it runs a function. If a policy did
 //! any of that under its lock, the function would wait for the lock for ever.
 
 use std::sync::Arc;
-use std::task::{RawWaker, RawWakerVTable, Waker};
+use std::task::{RawWaker, RawWakerVTable, Wake, Waker};
+
+struct Act<F>(F);
+
+impl<F: Fn() + Send + Sync + 'static> Wake for Act<F> {
+    fn wake(self: Arc<Self>) {
+        (self.0)();
+    }
+}
+
+/// A waker that runs a function when it is woken.
+pub(crate) fn on_wake(action: impl Fn() + Send + Sync + 'static) -> Waker {
+    Waker::from(Arc::new(Act(action)))
+}
 
 struct Nosy(Box<dyn Fn() + Send + Sync>);
 

@@ -7,7 +7,7 @@ use failfast::clock::{Clock, ManualClock, Sleep};
 use failfast::policy::{Fault, FaultKind, Rate, Rejection};
 use failfast::{BoxError, Context, Source, SourceExt};
 use proptest::prelude::*;
-use std::future::{Future, pending, ready};
+use std::future::{pending, ready};
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -598,16 +598,4 @@ fn rule_32_no_token_is_lost_among_100_000_cancellations_on_threads() {
         assert!(Hand::new(source.fetch(ctx.clone(), 1)).poll().is_ready());
     }
     assert!(Hand::new(source.fetch(ctx, 1)).poll().is_pending());
-}
-
-/// Kept apart, so that it is seen that a future of a rate is `Send` where its source's is.
-#[test]
-fn its_future_is_send_where_the_sources_is() {
-    fn is_send(_: impl Future + Send) {}
-    let source = |_: Context, (): ()| async { Ok::<_, BoxError>(5) };
-    is_send(
-        source
-            .rate(&rate(1, SECOND, 1))
-            .fetch(Context::background(), ()),
-    );
 }

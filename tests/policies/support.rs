@@ -199,6 +199,16 @@ impl<F: Future> Hand<F> {
         }
     }
 
+    /// [`settle`](Self::settle), unless it is through or was dropped.
+    pub(crate) fn settle_if_open(&mut self) -> Option<Poll<F::Output>> {
+        self.future.is_some().then(|| self.settle())
+    }
+
+    /// [`finish`](Self::finish), unless it is through or was dropped.
+    pub(crate) fn finish_if_open(&mut self, clock: &ManualClock) -> Option<F::Output> {
+        self.future.is_some().then(|| self.finish(clock))
+    }
+
     pub(crate) fn cancel(&mut self) {
         self.future = None;
     }
@@ -221,4 +231,30 @@ impl<F: Future> Hand<F> {
 /// The number of the failure in a fault.
 pub(crate) fn failure(fault: &Fault) -> Option<u32> {
     fault.downcast_ref::<Failure>().map(|failure| failure.0)
+}
+
+/// A logger that keeps what it is given.
+#[derive(Clone, Default)]
+pub(crate) struct Lines(Arc<Mutex<Vec<(log::Level, String)>>>);
+
+impl Lines {
+    /// The texts of a level, in order.
+    pub(crate) fn of(&self, level: log::Level) -> Vec<String> {
+        let lines = self.0.lock().unwrap();
+        let of_level = lines.iter().filter(|(of, _)| *of == level);
+        of_level.map(|(_, text)| text.clone()).collect()
+    }
+}
+
+impl log::Log for Lines {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let line = (record.level(), record.args().to_string());
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn flush(&self) {}
 }

@@ -69,7 +69,9 @@ impl<R: Clone + Eq + Hash, F, T> Flights<R, F, T> {
         unwind::discard(late);
         Boarded::Leads(new)
     }
+}
 
+impl<R: Eq + Hash, F, T> Flights<R, F, T> {
     /// Removes a flight that has landed or closed.
     pub(super) fn remove(&self, key: &R, flight: &Arc<Flight<F, T>>) {
         let removed = {

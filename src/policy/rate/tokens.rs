@@ -8,9 +8,8 @@
 //! 3. No foreign code under the lock: clocks are read and wakers cloned before; wakers are woken and dropped after.
 
 use super::bucket::{Bucket, Terms};
-use crate::clock::{Instant, Sleep};
+use crate::clock::{Instant, Sleep, TimerError};
 use crate::context::Context;
-use crate::error::BoxError;
 use crate::policy::queue::{Queue, Ticket};
 use crate::sync::Mutex;
 use crate::unwind;
@@ -35,7 +34,7 @@ pub(super) enum Refused {
     /// It would come after the caller's deadline.
     TooLate { wait: Duration },
     /// The context's clock can't tell when.
-    Broken(BoxError),
+    Broken(TimerError),
 }
 
 enum Step {
@@ -179,7 +178,7 @@ impl Take {
             Poll::Pending => Ok(None),
             Poll::Ready(slept) => {
                 self.timer = None;
-                slept.map(|()| Some(until)).map_err(Refused::broken)
+                slept.map(|()| Some(until)).map_err(Refused::Broken)
             }
         }
     }
@@ -195,18 +194,13 @@ impl Take {
             return Poll::Pending;
         };
         let clock = ctx.clock();
-        let sleep = unwind::contain_text(|| clock.sleep_until(until)).map_err(Refused::broken)?;
+        let sleep = unwind::contain_text(|| clock.sleep_until(until));
+        let sleep = sleep.unwrap_or_else(Sleep::broken);
         let (_, sleep) = self.timer.insert((until, sleep));
-        ready!(Pin::new(sleep).poll(cx)).map_err(Refused::broken)?;
+        ready!(Pin::new(sleep).poll(cx)).map_err(Refused::Broken)?;
         // It is polled again by the next poll, not by this one, because a timer may be ready each time.
         cx.waker().wake_by_ref();
         Poll::Pending
-    }
-}
-
-impl Refused {
-    fn broken(why: impl Into<BoxError>) -> Self {
-        Self::Broken(why.into())
     }
 }
 
