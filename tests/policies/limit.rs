@@ -341,10 +341,10 @@ fn one_permit_wakes_one_waiter_however_many_wait() {
             .collect();
         assert!(calls.iter_mut().all(|call| call.poll().is_pending()));
         holder.cancel();
-        for number in 0..waiters {
-            assert_eq!(calls[number].wakes(), 1);
-            assert!(calls[number].poll().is_pending());
-            calls[number].cancel();
+        for call in &mut calls {
+            assert_eq!(call.wakes(), 1);
+            assert!(call.poll().is_pending());
+            call.cancel();
         }
         assert_eq!(calls.iter().map(Hand::wakes).sum::<usize>(), 0);
         assert_eq!(script.calls(), waiters + 1);
