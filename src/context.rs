@@ -7,6 +7,7 @@
 // |---|---|
 // | `context.rs` | the public face |
 // | `context/canceller.rs`, `done.rs`, `run.rs` | ending it, and waiting for its end |
+// | `context/watch.rs` | waiting for its end inside of a pinned future (unsafe) |
 // | `context/shield.rs` | critical sections, and which task is being polled (unsafe) |
 // | `context/node.rs`, `kinds.rs` | what can end: one object a context, a group's engine included |
 // | `context/end_slot.rs` | whether it has, in one word (unsafe) |
@@ -15,6 +16,7 @@
 // | `context/orphans.rs`, `let_go.rs` | what a dropped node leaves; dropping without recursion |
 // | `context/deadline.rs` | which deadlines can end a node |
 // | `context/timer.rs`, `turn.rs` | the timer behind a deadline (unsafe) |
+// | `context/spare.rs` | memory for deadlines that come and go with calls (unsafe) |
 // | `context/values.rs`, `describe.rs` | values, `Debug` |
 
 mod canceller;
@@ -33,10 +35,12 @@ mod node;
 mod orphans;
 mod run;
 pub(crate) mod shield;
+mod spare;
 mod timer;
 mod turn;
 mod values;
 mod walk;
+mod watch;
 
 use crate::attempt::Attempt;
 use crate::clock::Clock;
@@ -54,7 +58,9 @@ pub use done::{Done, OnDone};
 
 pub(crate) use deadline::{ClockRef, NewDeadline};
 pub(crate) use node::{Kind, Node, NodeRef};
+pub(crate) use spare::Lease;
 pub(crate) use walk::Marked;
+pub(crate) use watch::Watch;
 
 use kinds::{Cancelable, Timed};
 use run::Run;
@@ -735,6 +741,11 @@ impl Context {
             node: Some(node),
             values: parent.values.clone(),
         }
+    }
+
+    /// [`done`](Self::done), for a future that is pinned.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch::new(self.node.clone())
     }
 
     pub(crate) fn node(&self) -> Option<&NodeRef> {

@@ -62,7 +62,7 @@ where
             FallbackState::First { call, asked } => match ready!(call.poll(cx)) {
                 Err(fault) if fault.end().is_none() => {
                     let asked = asked.take().expect("the first call ends once");
-                    Self::fall_back(asked, fault)
+                    Self::ask_other(asked, fault)
                 }
                 answer => Err(answer),
             },
@@ -78,7 +78,7 @@ where
         })
     }
 
-    fn fall_back(asked: Asked<A, Or<B>, R>, fault: Fault) -> Step<A, B, R> {
+    fn ask_other(asked: Asked<A, Or<B>, R>, fault: Fault) -> Step<A, B, R> {
         if asked.ctx.is_done() {
             return Err(Err(fault));
         }

@@ -24,7 +24,7 @@ use super::when::When;
 use super::wrapped::{Asked, policy};
 use crate::attempt::Attempt;
 use crate::clock::Sleep;
-use crate::context::Done;
+use crate::context::Watch;
 use crate::error::{Fault, Stop};
 use crate::source::{Nature, Source};
 use pin_project_lite::pin_project;
@@ -319,7 +319,7 @@ pin_project! {
         /// An attempt begins, with its token.
         Next { token: Option<Token> },
         Calling { #[pin] call: Call<F>, begun: Begun },
-        Waiting { delay: Duration, sleep: Sleep, done: Done, token: Option<Token> },
+        Waiting { delay: Duration, sleep: Sleep, #[pin] end: Watch, token: Option<Token> },
         Over,
     }
 }
@@ -392,7 +392,7 @@ impl<A: Source<R>, R: Clone> Retrying<A, R> {
             StageState::Waiting {
                 delay,
                 sleep,
-                done,
+                end,
                 token,
             } => match Pin::new(sleep).poll(cx) {
                 Poll::Ready(Ok(())) => Step::To(Stage::Next {
@@ -402,7 +402,7 @@ impl<A: Source<R>, R: Clone> Retrying<A, R> {
                     needed: *delay,
                     left: Duration::ZERO,
                 }),
-                Poll::Pending if done.wait(cx) => progress.stop(Stop::Ended),
+                Poll::Pending if end.as_ref().wait(cx) => progress.stop(Stop::Ended),
                 Poll::Pending => return Poll::Pending,
             },
             StageState::Over => unreachable!("a policy was polled after it had completed"),
@@ -532,7 +532,7 @@ impl Progress {
         Step::To(Stage::Waiting {
             delay,
             sleep,
-            done: asked.ctx.done(),
+            end: asked.ctx.watch(),
             token: Some(token),
         })
     }

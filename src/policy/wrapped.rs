@@ -1,7 +1,7 @@
 //! A policy around a source, and a call of it that has not begun.
 
 use super::budget::Budget;
-use super::call::Call;
+use super::call::{Call, Given};
 use super::record;
 use super::retry::Advice;
 use super::when::When;
@@ -91,9 +91,8 @@ impl<A, P, R> Asked<A, P, R> {
         Call::begin(source, self.name.as_ref(), self.ctx, self.request, None)
     }
 
-    /// Calls the source, once and for all, under a context that the policy made. `given`: the time until the deadline
-    /// that the policy set.
-    pub(super) fn call_within(self, ctx: Context, given: Duration) -> Result<Call<A::Future>, Fault>
+    /// Calls the source, once and for all, under a context that the policy made.
+    pub(super) fn call_within(self, ctx: Context, given: Given) -> Result<Call<A::Future>, Fault>
     where
         A: Source<R>,
     {
