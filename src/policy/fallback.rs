@@ -24,21 +24,19 @@ pin_project! {
     /// The second begins only if the first failed, and the caller's context has not ended.
     #[project = FallbackState]
     #[must_use = "a future does nothing until it is awaited"]
-    pub enum Fallback<A, B, R>
-    where
-        A: Source<R>,
-        B: Source<R>,
-    {
+    pub enum Fallback<A, B, F, G, R> {
         Asked { asked: Option<Asked<A, Or<B>, R>> },
-        First { #[pin] call: Call<A::Future>, asked: Option<Asked<A, Or<B>, R>> },
-        Second { #[pin] call: Call<B::Future>, fault: Option<Fault> },
+        First { #[pin] call: Call<F>, asked: Option<Asked<A, Or<B>, R>> },
+        Second { #[pin] call: Call<G>, fault: Option<Fault> },
         Over,
     }
 }
 
-type Step<A, B, R> = Result<Fallback<A, B, R>, Result<<A as Source<R>>::Output, Fault>>;
+type FallbackOf<A, B, R> = Fallback<A, B, <A as Source<R>>::Future, <B as Source<R>>::Future, R>;
 
-impl<A, B, R> Fallback<A, B, R>
+type Step<A, B, R> = Result<FallbackOf<A, B, R>, Result<<A as Source<R>>::Output, Fault>>;
+
+impl<A, B, R> FallbackOf<A, B, R>
 where
     A: Source<R>,
     B: Source<R, Output = A::Output>,
@@ -93,7 +91,7 @@ where
     }
 }
 
-impl<A, B, R> Future for Fallback<A, B, R>
+impl<A, B, R> Future for FallbackOf<A, B, R>
 where
     A: Source<R>,
     B: Source<R, Output = A::Output>,
@@ -123,7 +121,7 @@ where
 {
     type Output = A::Output;
     type Error = Fault;
-    type Future = Fallback<A, B, R>;
+    type Future = FallbackOf<A, B, R>;
 
     #[inline]
     fn fetch(&self, ctx: Context, request: R) -> Self::Future {

@@ -183,12 +183,9 @@ pin_project! {
 
 pin_project! {
     #[must_use = "a future does nothing until it is awaited"]
-    pub struct Hedging<A, R>
-    where
-        A: Source<R>,
-    {
+    pub struct Hedging<A, F, R> {
         #[pin]
-        attempts: Attempts<A::Future>,
+        attempts: Attempts<F>,
         asked: Asked<A, Hedge, R>,
         progress: Progress,
     }
@@ -211,9 +208,11 @@ struct Progress {
     primary: Option<Fault>,
 }
 
-policy!(Hedge => Hedging with Clone, nature Hedge::nature);
+type HedgingOf<A, R> = Hedging<A, <A as Source<R>>::Future, R>;
 
-impl<A: Source<R>, R> Hedging<A, R> {
+policy!(Hedge => HedgingOf with Clone, nature Hedge::nature);
+
+impl<A: Source<R>, R> Hedging<A, A::Future, R> {
     #[inline]
     pub(super) fn new(asked: Asked<A, Hedge, R>) -> Self {
         let progress = Progress {
@@ -237,7 +236,7 @@ impl<A: Source<R>, R> Hedging<A, R> {
     }
 }
 
-impl<A: Source<R>, R: Clone> Future for Hedging<A, R> {
+impl<A: Source<R>, R: Clone> Future for Hedging<A, A::Future, R> {
     type Output = Result<A::Output, Fault>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {

@@ -302,12 +302,9 @@ pin_project! {
     ///  └─ Waiting ◀┘
     /// ```
     #[must_use = "a future does nothing until it is awaited"]
-    pub struct Retrying<A, R>
-    where
-        A: Source<R>,
-    {
+    pub struct Retrying<A, F, R> {
         #[pin]
-        stage: Stage<A::Future>,
+        stage: Stage<F>,
         asked: Asked<A, Retry, R>,
         progress: Progress,
     }
@@ -340,9 +337,11 @@ enum Step<F, T> {
     Through(Result<T, Fault>),
 }
 
-policy!(Retry => Retrying with Clone, nature Retry::nature);
+type RetryingOf<A, R> = Retrying<A, <A as Source<R>>::Future, R>;
 
-impl<A: Source<R>, R> Retrying<A, R> {
+policy!(Retry => RetryingOf with Clone, nature Retry::nature);
+
+impl<A: Source<R>, R> Retrying<A, A::Future, R> {
     #[inline]
     pub(super) fn new(asked: Asked<A, Retry, R>) -> Self {
         Self {
@@ -353,7 +352,7 @@ impl<A: Source<R>, R> Retrying<A, R> {
     }
 }
 
-impl<A: Source<R>, R: Clone> Future for Retrying<A, R> {
+impl<A: Source<R>, R: Clone> Future for Retrying<A, A::Future, R> {
     type Output = Result<A::Output, Fault>;
 
     #[inline]
@@ -372,7 +371,7 @@ impl<A: Source<R>, R: Clone> Future for Retrying<A, R> {
     }
 }
 
-impl<A: Source<R>, R: Clone> Retrying<A, R> {
+impl<A: Source<R>, R: Clone> Retrying<A, A::Future, R> {
     fn step(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Step<A::Future, A::Output>> {
         let this = self.project();
         let (asked, progress) = (this.asked, this.progress);

@@ -56,19 +56,18 @@ pin_project! {
     /// ```
     #[project = TimeoutState]
     #[must_use = "a future does nothing until it is awaited"]
-    pub enum Timeout<A, R>
-    where
-        A: Source<R>,
-    {
+    pub enum Timeout<A, F, R> {
         Asked { asked: Option<Asked<A, Late, R>> },
-        Called { #[pin] call: Call<A::Future> },
+        Called { #[pin] call: Call<F> },
         Over,
     }
 }
 
-policy!(Late => Timeout);
+type TimeoutOf<A, R> = Timeout<A, <A as Source<R>>::Future, R>;
 
-impl<A: Source<R>, R> Timeout<A, R> {
+policy!(Late => TimeoutOf);
+
+impl<A: Source<R>, R> Timeout<A, A::Future, R> {
     #[inline]
     pub(super) fn new(asked: Asked<A, Late, R>) -> Self {
         Self::Asked { asked: Some(asked) }
@@ -82,7 +81,7 @@ impl<A: Source<R>, R> Timeout<A, R> {
     }
 }
 
-impl<A: Source<R>, R> Future for Timeout<A, R> {
+impl<A: Source<R>, R> Future for Timeout<A, A::Future, R> {
     type Output = Result<A::Output, Fault>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {

@@ -169,7 +169,10 @@ impl<A, P, R> Asked<A, P, R> {
 }
 
 /// `Source` for a policy that changes no types: what it is, and the future that does it. The macro forwards; the future
-/// thinks. Behind `with` stands what the policy asks of requests, behind `nature` what it changes of the source's.
+/// thinks. It is generic over the source's future, without a bound: a bound on the source would have to hold for every
+/// lifetime where the future is held across an `await` in a future that must be `Send`, and closures' does not.
+///
+/// Behind `with` stands what the policy asks of requests, behind `nature` what it changes of the source's.
 macro_rules! policy {
     ($policy:ty => $future:ident $(with $bound:path)? $(, nature $nature:expr)?) => {
         impl<R $(: $bound)?, A: $crate::source::Source<R>> $crate::source::Source<R>

@@ -72,7 +72,7 @@ fn each_wake_polls_each_attempt_once() {
     };
     let (clock, ctx) = manual();
     let mut call = Hand::new(source.hedge(fifty().times(2)).fetch(ctx, ()));
-    let mut polled = |call: &mut Hand<_>| {
+    let polled = |call: &mut Hand<_>| {
         assert!(call.poll().is_pending());
         std::mem::take(&mut *polls.lock().unwrap())
     };

@@ -3,6 +3,8 @@
 mod backoff;
 mod fallback;
 mod hedge;
+mod records;
 mod retry;
 mod support;
 mod timeout;
+mod types;
