@@ -7,7 +7,7 @@
 // |---|---|
 // | `context.rs` | the public face |
 // | `context/canceller.rs`, `done.rs`, `run.rs` | ending it, and waiting for its end |
-// | `context/watch.rs` | waiting for its end inside of a pinned future (unsafe) |
+// | `context/pinned.rs` | waiting for its end inside of a pinned future (unsafe) |
 // | `context/shield.rs` | critical sections, and which task is being polled (unsafe) |
 // | `context/node.rs`, `kinds.rs` | what can end: one object a context, a group's engine included |
 // | `context/end_slot.rs` | whether it has, in one word (unsafe) |
@@ -33,6 +33,7 @@ mod links;
 mod models;
 mod node;
 mod orphans;
+mod pinned;
 mod run;
 pub(crate) mod shield;
 mod spare;
@@ -40,7 +41,6 @@ mod timer;
 mod turn;
 mod values;
 mod walk;
-mod watch;
 
 use crate::attempt::Attempt;
 use crate::clock::Clock;
@@ -58,9 +58,9 @@ pub use done::{Done, OnDone};
 
 pub(crate) use deadline::{ClockRef, NewDeadline};
 pub(crate) use node::{Kind, Node, NodeRef};
+pub(crate) use pinned::PinnedDone;
 pub(crate) use spare::Lease;
 pub(crate) use walk::Marked;
-pub(crate) use watch::Watch;
 
 use kinds::{Cancelable, Timed};
 use run::Run;
@@ -744,8 +744,8 @@ impl Context {
     }
 
     /// [`done`](Self::done), for a future that is pinned.
-    pub(crate) fn watch(&self) -> Watch {
-        Watch::new(self.node.clone())
+    pub(crate) fn pinned_done(&self) -> PinnedDone {
+        PinnedDone::new(self.node.clone())
     }
 
     pub(crate) fn node(&self) -> Option<&NodeRef> {

@@ -8,6 +8,10 @@
 //! | [`hedge`](SourceExt::hedge) | further attempts beside one that is slow |
 //! | [`fallback`](SourceExt::fallback) | another source, where the first failed |
 //! | [`optional`](SourceExt::optional) | `None` where it failed |
+//! | [`limit`](SourceExt::limit) | at most so many calls at once |
+//! | [`rate`](SourceExt::rate) | at most so many calls in a period |
+//! | [`breaker`](SourceExt::breaker) | no calls for a while after too many failures |
+//! | [`coalesce`](SourceExt::coalesce) | one call for all callers that ask the same at the same time |
 //!
 //! A policy never spawns: all of its attempts are polled inside the task that polls it. It tells time by the context's
 //! clock, and returns when the caller's context ends, also around a source that ignores its context. None allocates on
@@ -22,6 +26,8 @@
 //! |---|---|
 //! | `a.timeout(t).retry(r)` | each attempt may take `t` |
 //! | `a.retry(r).timeout(t)` | all attempts together, with the waits between them, may take `t` |
+//! | `a.timeout(t).limit(l)` | the service may take `t`; the wait for a permit is the caller's time alone |
+//! | `a.limit(l).timeout(t)` | the wait for a permit and the service together may take `t` |
 //!
 //! # Examples
 //!
@@ -52,31 +58,45 @@
 // | `policy/wrapped.rs` | a policy around a source, and a call of it before it begins |
 // | `policy/call.rs` | one call of a source under a context: its end, and what its error is |
 // | `policy/record.rs` | log records |
+// | `policy/watch.rs` | the caller's end, while a policy waits for something of its own |
+// | `policy/queue.rs`, `waits.rs` | the line that `limit` and `rate` keep; which part of a call's time is spent there |
 // | `policy/timeout.rs` … | a policy each |
 
 mod backoff;
+mod breaker;
 mod budget;
 mod call;
+mod coalesce;
 mod fallback;
 mod hedge;
+mod limit;
 mod optional;
+mod queue;
+mod rate;
 pub(crate) mod record;
 mod retry;
 mod timeout;
 mod trail;
+mod waits;
+mod watch;
 mod when;
 mod wrapped;
 
 use crate::source::Source;
+use coalesce::Shared;
 use fallback::Or;
 use optional::Maybe;
+use std::hash::Hash;
 use std::time::Duration;
 use timeout::Late;
 use wrapped::Wrapped;
 
 pub use backoff::{Backoff, Jitter};
+pub use breaker::{Breaker, BreakerState};
 pub use budget::Budget;
 pub use hedge::Hedge;
+pub use limit::Limit;
+pub use rate::Rate;
 pub use retry::{Advice, Retry};
 
 pub use crate::attempt::Attempt;
@@ -302,6 +322,180 @@ pub trait SourceExt<R>: Source<R> + Sized {
     #[must_use = "a policy does nothing unless its source is called"]
     fn optional(self) -> Wrapped<Self, Maybe> {
         Wrapped::new(self, Maybe)
+    }
+
+    /// At most so many calls at once, together with all others that were given the same [`Limit`]. A call beyond it waits
+    /// in line.
+    ///
+    /// Put it around [`timeout`](Self::timeout), so that the wait is not taken for slowness of the service: it is bounded
+    /// by the caller's deadline, and by [`Limit::with_queue`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the call drops the source's, then gives back its permit, or its place in the line.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::LimitFull`] if as many wait as may, [`FaultKind::Ended`] if the caller's context ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use failfast::policy::Limit;
+    /// use failfast::{BoxError, Context, Source, SourceExt};
+    ///
+    /// async fn orders(_: Context, _: u64) -> Result<u32, BoxError> { Ok(5) }
+    ///
+    /// # smol::block_on(async {
+    /// let four_at_once = Limit::new(4.try_into().unwrap());
+    /// let orders = orders.limit(&four_at_once);
+    /// assert_eq!(orders.fetch(Context::background(), 7).await.unwrap(), 5);
+    /// # });
+    /// ```
+    #[must_use = "a policy does nothing unless its source is called"]
+    fn limit(self, limit: &Limit) -> Wrapped<Self, Limit> {
+        Wrapped::new(self, limit.clone())
+    }
+
+    /// At most so many calls in a period, together with all others that were given the same [`Rate`]. A call beyond it
+    /// waits for its turn.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the call drops the source's, or gives up its place in the line. The token of a call that has begun is
+    /// spent.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::RateExceeded`] at once, if the wait would not end before the caller's deadline;
+    /// [`FaultKind::Ended`] if the caller's context ended. If the context's clock can't fire, that is the error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use failfast::policy::Rate;
+    /// use failfast::{BoxError, Context, Source, SourceExt};
+    /// use std::time::Duration;
+    ///
+    /// async fn ads(_: Context, _: u64) -> Result<u32, BoxError> { Ok(3) }
+    ///
+    /// # smol::block_on(async {
+    /// let hundred_a_second = Rate::new(100.try_into().unwrap(), Duration::from_secs(1));
+    /// let ads = ads.rate(&hundred_a_second);
+    /// assert_eq!(ads.fetch(Context::background(), 7).await.unwrap(), 3);
+    /// # });
+    /// ```
+    #[must_use = "a policy does nothing unless its source is called"]
+    fn rate(self, rate: &Rate) -> Wrapped<Self, Rate> {
+        Wrapped::new(self, rate.clone())
+    }
+
+    /// No calls for a while after too many failures, which together with all others that were given the same
+    /// [`Breaker`] count.
+    ///
+    /// Put it inside of [`retry`](Self::retry), so that it sees each attempt, and around [`timeout`](Self::timeout), so
+    /// that timeouts count.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the call drops the source's. It then counts for nothing, and a probe's place is free again; unless it took
+    /// as long as [`Breaker::with_slow_after`] says.
+    ///
+    /// # Panics
+    ///
+    /// If the source does, which counts as a failure.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::BreakerOpen`] at once, if it is open or all its probes are under way; [`FaultKind::Ended`] if the
+    /// caller's context ended; else the source's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use failfast::clock::ManualClock;
+    /// use failfast::policy::{Breaker, BreakerState};
+    /// use failfast::{BoxError, Context, Source, SourceExt};
+    ///
+    /// async fn orders(_: Context, _: u64) -> Result<u32, BoxError> {
+    ///     Err("connection refused".into())
+    /// }
+    ///
+    /// # smol::block_on(async {
+    /// let orders_db = Breaker::new("orders-db");
+    /// let orders = orders.breaker(&orders_db);
+    /// let ctx = Context::background().with_clock(ManualClock::new());
+    /// for _ in 0..5 {
+    ///     let fault = orders.fetch(ctx.clone(), 7).await.unwrap_err();
+    ///     assert_eq!(fault.to_string(), "connection refused");
+    /// }
+    /// assert_eq!(orders_db.state(&ctx), BreakerState::Open);
+    /// let fault = orders.fetch(ctx, 7).await.unwrap_err();
+    /// assert_eq!(fault.to_string(), "orders-db is open for another 5s");
+    /// # });
+    /// ```
+    #[must_use = "a policy does nothing unless its source is called"]
+    fn breaker(self, breaker: &Breaker) -> Wrapped<Self, Breaker> {
+        Wrapped::new(self, breaker.clone())
+    }
+
+    /// One call for all callers that ask the same at the same time: a caller that finds a call for an equal request under
+    /// way waits for its answer, and gets a clone.
+    ///
+    /// # Semantics
+    ///
+    /// * The request is the key. It must hold all that the answer depends on, a tenant or credentials for example, because
+    ///   the source sees the values of the first caller's context.
+    /// * The source runs under the first caller's context without its lifetime: no deadline, and no end. Each caller
+    ///   waits within its own. The call goes on while one of them waits, whichever that is; when the last has left, it is
+    ///   dropped.
+    /// * Each caller gets the answer, or the error. Neither is kept: a caller that comes later begins a new call.
+    /// * `Hash` and `Eq` of the request run under a lock, so they must not call the same coalesced source.
+    /// * Clones of the returned source share their calls.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the call of one caller leaves the others as they are.
+    ///
+    /// # Panics
+    ///
+    /// If `Hash`, `Eq` or `Clone` of the request, or `Clone` of the answer, does: that caller's alone. If the source
+    /// panics, each caller gets that as an error.
+    ///
+    /// # Errors
+    ///
+    /// [`FaultKind::Ended`] if the caller's own context ended; else the source's. A source that asks itself, by its context
+    /// or in its own poll, for the request that it is being asked for gets an error, because it would wait for itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use failfast::{BoxError, Context, Source, SourceExt};
+    /// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    ///
+    /// static CALLS: AtomicU32 = AtomicU32::new(0);
+    ///
+    /// async fn profile(_: Context, id: u64) -> Result<String, BoxError> {
+    ///     CALLS.fetch_add(1, Relaxed);
+    ///     smol::future::yield_now().await;
+    ///     Ok(format!("user {id}"))
+    /// }
+    ///
+    /// # smol::block_on(async {
+    /// let (ctx, profile) = (Context::background(), profile.coalesce());
+    /// let both = smol::future::zip(profile.fetch(ctx.clone(), 7), profile.fetch(ctx, 7));
+    /// let (one, other) = both.await;
+    /// assert_eq!((one.unwrap(), other.unwrap()), ("user 7".to_owned(), "user 7".to_owned()));
+    /// assert_eq!(CALLS.load(Relaxed), 1);
+    /// # });
+    /// ```
+    #[must_use = "a policy does nothing unless its source is called"]
+    fn coalesce(self) -> Wrapped<Self, Shared<R, Self::Future, Self::Output>>
+    where
+        R: Clone + Eq + Hash,
+        Self::Output: Clone,
+    {
+        Wrapped::new(self, Shared::new())
     }
 }
 

@@ -390,7 +390,6 @@ impl Fault {
     }
 
     /// The source panicked, where the panic reaches others than who polled it.
-    #[allow(dead_code, reason = "for `coalesce`")]
     pub(crate) fn panicked(payload: unwind::Payload) -> Self {
         let text = unwind::message_of(&*payload).to_owned();
         unwind::discard(payload);
@@ -405,19 +404,16 @@ impl Fault {
         Self::new(FaultKind::Ended(error), Detail::Nothing)
     }
 
-    #[allow(dead_code, reason = "for `breaker`")]
     pub(crate) fn breaker_open(name: Name, retry_after: Duration) -> Self {
         let rejection = Rejection::BreakerOpen { name, retry_after };
         Self::new(FaultKind::Rejected(rejection), Detail::Nothing)
     }
 
-    #[allow(dead_code, reason = "for `limit`")]
     pub(crate) fn limit_full(limit: NonZeroUsize) -> Self {
         let kind = FaultKind::Rejected(Rejection::LimitFull);
         Self::new(kind, Detail::Limit(limit))
     }
 
-    #[allow(dead_code, reason = "for `rate`")]
     pub(crate) fn rate_exceeded(rate: NonZeroU32, per: Duration, retry_after: Duration) -> Self {
         let kind = FaultKind::Rejected(Rejection::RateExceeded { retry_after });
         Self::new(kind, Detail::Rate(rate, per))

@@ -8,7 +8,7 @@
 //!    deadline that is not earlier than the caller's is not kept, so a tie is the caller's.
 //! 3. The source is dropped before the context is let go of, so that a lease finds nobody else who has it.
 
-use crate::context::{Context, Lease, Watch};
+use crate::context::{Context, Lease, PinnedDone};
 use crate::error::{BoxError, End, Fault, Name, echo};
 use crate::source::Source;
 use pin_project_lite::pin_project;
@@ -40,7 +40,7 @@ pin_project! {
     /// The end of a call's context.
     struct Until {
         #[pin]
-        end: Watch,
+        end: PinnedDone,
         // What the policy gave it. `None`: the context is the caller's.
         given: Option<Given>,
         // Whether the source may go on after its context's end. Policies don't, so those around them need not watch.
@@ -61,7 +61,7 @@ impl<F> Call<F> {
         given: Option<Given>,
     ) -> Result<Self, Fault> {
         let until = Until {
-            end: ctx.watch(),
+            end: ctx.pinned_done(),
             given,
             watches: !source.nature().ends_with_context,
         };

@@ -24,7 +24,7 @@ use super::when::When;
 use super::wrapped::{Asked, policy};
 use crate::attempt::Attempt;
 use crate::clock::Sleep;
-use crate::context::Watch;
+use crate::context::PinnedDone;
 use crate::error::{Fault, Stop};
 use crate::source::{Nature, Source};
 use pin_project_lite::pin_project;
@@ -316,7 +316,7 @@ pin_project! {
         /// An attempt begins, with its token.
         Next { token: Option<Token> },
         Calling { #[pin] call: Call<F>, begun: Begun },
-        Waiting { delay: Duration, sleep: Sleep, #[pin] end: Watch, token: Option<Token> },
+        Waiting { delay: Duration, sleep: Sleep, #[pin] end: PinnedDone, token: Option<Token> },
         Over,
     }
 }
@@ -531,7 +531,7 @@ impl Progress {
         Step::To(Stage::Waiting {
             delay,
             sleep,
-            end: asked.ctx.watch(),
+            end: asked.ctx.pinned_done(),
             token: Some(token),
         })
     }

@@ -63,6 +63,9 @@ impl<A, P: fmt::Debug> fmt::Debug for Wrapped<A, P> {
     }
 }
 
+/// Why there is nothing to call any more.
+pub(super) const POLLED_AGAIN: &str = "a call that panicked is not polled again";
+
 /// What a policy was asked.
 pub(super) struct Asked<A, P, R> {
     wrapped: Wrapped<A, P>,
@@ -80,6 +83,10 @@ impl<A, P, R> Asked<A, P, R> {
 
     pub(super) fn source(&self) -> &A {
         self.wrapped.source()
+    }
+
+    pub(super) fn request(&self) -> &R {
+        &self.request
     }
 
     /// Calls the source, once and for all, under the caller's context, unless that has ended.

@@ -21,7 +21,7 @@ use std::task;
 
 pin_project! {
     /// [`Done`](super::Done), for a future that is pinned.
-    pub(crate) struct Watch {
+    pub(crate) struct PinnedDone {
         // `None`: its context never ends.
         node: Option<NodeRef>,
         entry: Entry,
@@ -31,14 +31,14 @@ pin_project! {
         _pinned: PhantomPinned, // invariant 1
     }
 
-    impl PinnedDrop for Watch {
+    impl PinnedDrop for PinnedDone {
         fn drop(this: Pin<&mut Self>) {
             unwind::discard(this.as_ref().get_ref().leave());
         }
     }
 }
 
-impl Watch {
+impl PinnedDone {
     pub(super) fn new(node: Option<NodeRef>) -> Self {
         Self {
             node,
