@@ -2,7 +2,7 @@
 //!
 //! A binary of its own, because it counts with the global allocator.
 
-use failfast::policy::{Backoff, Budget, Retry};
+use failfast::policy::{Backoff, Breaker, Budget, Limit, Rate, Retry};
 use failfast::{Context, Source, SourceExt};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -126,11 +126,29 @@ fn fallback_and_optional_allocate_nothing() {
 }
 
 #[test]
+fn limit_rate_and_breaker_allocate_nothing() {
+    let limit = Limit::new(4.try_into().unwrap());
+    let many = u32::MAX.try_into().unwrap();
+    let rate = Rate::new(many, Duration::from_secs(1)).with_burst(many);
+    let breaker = Breaker::new("orders-db");
+    assert_none("limit", |pends| source(pends).limit(&limit));
+    assert_none("rate", |pends| source(pends).rate(&rate));
+    assert_none("breaker", |pends| source(pends).breaker(&breaker));
+}
+
+#[test]
 fn all_of_them_allocate_nothing() {
     let budget = Budget::new();
+    let limit = Limit::new(4.try_into().unwrap());
+    let many = u32::MAX.try_into().unwrap();
+    let rate = Rate::new(many, Duration::from_secs(1)).with_burst(many);
+    let breaker = Breaker::new("orders-db");
     assert_none("all", |pends| {
         source(pends)
             .timeout(LONG)
+            .limit(&limit)
+            .rate(&rate)
+            .breaker(&breaker)
             .retry(Retry::times(2).with_budget(&budget))
             .fallback(source(pends))
             .leaving(Duration::from_secs(1))
