@@ -87,7 +87,6 @@ pub struct Retry {
 /// # drop(retry);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Advice {
     /// It would fail again.
     No,

@@ -1,5 +1,6 @@
 //! Policies: every rule by its number and its promise, in virtual time, polled by hand.
 
+mod aggregated;
 mod auto_traits;
 mod backoff;
 mod breaker;
