@@ -52,12 +52,6 @@ impl Done {
         self.waiter.as_ref()?.node().end()
     }
 
-    /// Whether the context ended by itself, and not by its parent.
-    pub(crate) fn is_own_end(&self) -> bool {
-        let node = self.waiter.as_ref().map(Waiter::node);
-        node.is_some_and(|node| node.has_ended_itself())
-    }
-
     /// Sees to it that the task is woken at the end. True if that has come. Asks no clock but by arming a timer.
     pub(crate) fn wait(&mut self, cx: &mut task::Context<'_>) -> bool {
         let Some(waiter) = &mut self.waiter else {

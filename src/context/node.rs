@@ -39,6 +39,7 @@ use crate::error::End;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use std::any::Any;
+use std::mem::MaybeUninit;
 use std::panic::Location;
 use std::sync::{Arc, Weak};
 use std::task;
@@ -58,6 +59,14 @@ pub(crate) trait Kind: Any + Send + Sync {
     /// For snapshots: the group.
     fn as_any(&self) -> Option<&dyn Any> {
         None
+    }
+
+    /// Where a node is written to.
+    fn memory() -> Arc<MaybeUninit<Node<Self>>>
+    where
+        Self: Sized,
+    {
+        Arc::new_uninit()
     }
 
     /// What `Debug` calls it.
@@ -162,7 +171,7 @@ impl<K: Kind> Node<K> {
     #[allow(unsafe_code, reason = "a group's node made without copying it twice")]
     pub(super) fn allocate(kind: K, base: Base) -> Arc<Self> {
         let is_known = base.parent.is_some() || base.own.is_some() || base.is_linked;
-        let node = Arc::<Self>::new_uninit();
+        let node = K::memory();
         // SAFETY: it has just been made, so this is the only reference to it. Both fields are written before anybody
         // takes the node for initialized.
         let node = unsafe {

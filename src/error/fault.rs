@@ -209,7 +209,6 @@ pub enum Stop {
 /// # });
 /// ```
 #[derive(Clone)]
-#[non_exhaustive]
 pub struct Tried {
     /// Which it was, by the policy nearest to the source.
     pub attempt: Attempt,
@@ -461,10 +460,10 @@ impl Fault {
         })
     }
 
-    /// The same story with another end: what its policy took for the caller's end was something else.
+    /// The same attempts with another end: what their policy took for the caller's end was something else.
     pub(crate) fn retold(self, other: Fault) -> Self {
         let what = other.0.what.clone();
-        self.update(|inner| inner.what = what)
+        self.update(|inner| (inner.what, inner.stopped) = (what, None))
     }
 
     /// The error alone, for a history (invariant 2).

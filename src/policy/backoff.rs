@@ -47,7 +47,6 @@ pub struct Backoff {
 /// assert!(backoff.delays(7).take(100).all(|delay| delay >= Duration::from_millis(50)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Jitter {
     /// Anything up to the delay, and never nothing. Spreads best.
     Full,

@@ -6,9 +6,9 @@
 //!    more, as a group's tasks are, and an error that it returns then is not replaced by the end.
 //! 2. The end of the context that a policy made for the call is the policy's end, if no ancestor's end came before: a
 //!    deadline that is not earlier than the caller's is not kept, so a tie is the caller's.
-//! 3. The source is dropped before the context is let go of.
+//! 3. The source is dropped before the context is let go of, so that a lease finds nobody else who has it.
 
-use crate::context::{Context, Done};
+use crate::context::{Context, Lease, PinnedDone};
 use crate::error::{BoxError, End, Fault, Name, echo};
 use crate::source::Source;
 use pin_project_lite::pin_project;
@@ -23,33 +23,45 @@ pin_project! {
     pub(super) struct Call<F> {
         #[pin]
         answer: F,
+        #[pin]
         until: Until,
     }
 }
 
-/// The end of a call's context.
-struct Until {
-    done: Done,
-    /// How long the policy gave it. `None`: the context is the caller's.
-    given: Option<Duration>,
-    /// Whether the source may go on after its context's end. Policies don't, so those around them need not watch.
-    watches: bool,
+/// What a policy gave a call: a context of its own.
+pub(super) struct Given {
+    /// How long it has.
+    pub(super) after: Duration,
+    /// Dropped last: see invariant 3.
+    pub(super) _lease: Lease,
+}
+
+pin_project! {
+    /// The end of a call's context.
+    struct Until {
+        #[pin]
+        end: PinnedDone,
+        // What the policy gave it. `None`: the context is the caller's.
+        given: Option<Given>,
+        // Whether the source may go on after its context's end. Policies don't, so those around them need not watch.
+        watches: bool,
+    }
 }
 
 impl<F> Call<F> {
     /// Calls the source, unless `ctx` has ended. A policy inside looks at that by itself.
     ///
-    /// `given`: the time until the deadline that the calling policy set. `None`: `ctx` has none of its.
+    /// `given`: what the calling policy gave it. `None`: `ctx` is the caller's.
     #[inline]
     pub(super) fn begin<R, A: Source<R, Future = F>>(
         source: &A,
         name: Option<&Name>,
         ctx: Context,
         request: R,
-        given: Option<Duration>,
+        given: Option<Given>,
     ) -> Result<Self, Fault> {
         let until = Until {
-            done: ctx.done(),
+            end: ctx.pinned_done(),
             given,
             watches: !source.nature().ends_with_context,
         };
@@ -73,19 +85,24 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
+        let mut this = self.project();
         match this.answer.poll(cx) {
             Poll::Ready(Ok(answer)) => Poll::Ready(Ok(answer)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(this.until.fault_of(error.into()))),
-            Poll::Pending if this.until.watches && this.until.done.wait(cx) => {
-                Poll::Ready(Err(this.until.ended()))
-            }
+            Poll::Pending if this.until.as_mut().wait(cx) => Poll::Ready(Err(this.until.ended())),
             Poll::Pending => Poll::Pending,
         }
     }
 }
 
 impl Until {
+    /// Whether the end has come.
+    #[inline]
+    fn wait(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> bool {
+        let this = self.project();
+        *this.watches && this.end.as_ref().wait(cx)
+    }
+
     /// What a source's error is to its caller.
     #[cold]
     fn fault_of(&self, error: BoxError) -> Fault {
@@ -109,19 +126,19 @@ impl Until {
     }
 
     fn is_told_by(&self, told: impl FnOnce(&Arc<End>) -> bool) -> bool {
-        self.done.noticed().is_some_and(|end| told(&end))
+        self.end.noticed().is_some_and(|end| told(&end))
     }
 
     /// The context has ended.
     #[cold]
     fn ended(&self) -> Fault {
-        let Some(end) = self.done.noticed() else {
+        let Some(end) = self.end.noticed() else {
             unreachable!("the context has ended")
         };
         let error = end.error(); // its kind is `Canceled` if a broken clock ended it
-        match self.given {
-            Some(after) if error.is_deadline_exceeded() && self.done.is_own_end() => {
-                Fault::timed_out(after)
+        match &self.given {
+            Some(given) if error.is_deadline_exceeded() && self.end.is_own_end() => {
+                Fault::timed_out(given.after)
             }
             _ => Fault::ended(error),
         }

@@ -24,21 +24,19 @@ pin_project! {
     /// The second begins only if the first failed, and the caller's context has not ended.
     #[project = FallbackState]
     #[must_use = "a future does nothing until it is awaited"]
-    pub enum Fallback<A, B, R>
-    where
-        A: Source<R>,
-        B: Source<R>,
-    {
+    pub enum Fallback<A, B, F, G, R> {
         Asked { asked: Option<Asked<A, Or<B>, R>> },
-        First { #[pin] call: Call<A::Future>, asked: Option<Asked<A, Or<B>, R>> },
-        Second { #[pin] call: Call<B::Future>, fault: Option<Fault> },
+        First { #[pin] call: Call<F>, asked: Option<Asked<A, Or<B>, R>> },
+        Second { #[pin] call: Call<G>, fault: Option<Fault> },
         Over,
     }
 }
 
-type Step<A, B, R> = Result<Fallback<A, B, R>, Result<<A as Source<R>>::Output, Fault>>;
+type FallbackOf<A, B, R> = Fallback<A, B, <A as Source<R>>::Future, <B as Source<R>>::Future, R>;
 
-impl<A, B, R> Fallback<A, B, R>
+type Step<A, B, R> = Result<FallbackOf<A, B, R>, Result<<A as Source<R>>::Output, Fault>>;
+
+impl<A, B, R> FallbackOf<A, B, R>
 where
     A: Source<R>,
     B: Source<R, Output = A::Output>,
@@ -62,7 +60,7 @@ where
             FallbackState::First { call, asked } => match ready!(call.poll(cx)) {
                 Err(fault) if fault.end().is_none() => {
                     let asked = asked.take().expect("the first call ends once");
-                    Self::fall_back(asked, fault)
+                    Self::ask_other(asked, fault)
                 }
                 answer => Err(answer),
             },
@@ -78,7 +76,7 @@ where
         })
     }
 
-    fn fall_back(asked: Asked<A, Or<B>, R>, fault: Fault) -> Step<A, B, R> {
+    fn ask_other(asked: Asked<A, Or<B>, R>, fault: Fault) -> Step<A, B, R> {
         if asked.ctx.is_done() {
             return Err(Err(fault));
         }
@@ -93,7 +91,7 @@ where
     }
 }
 
-impl<A, B, R> Future for Fallback<A, B, R>
+impl<A, B, R> Future for FallbackOf<A, B, R>
 where
     A: Source<R>,
     B: Source<R, Output = A::Output>,
@@ -123,7 +121,7 @@ where
 {
     type Output = A::Output;
     type Error = Fault;
-    type Future = Fallback<A, B, R>;
+    type Future = FallbackOf<A, B, R>;
 
     #[inline]
     fn fetch(&self, ctx: Context, request: R) -> Self::Future {

@@ -87,7 +87,8 @@ impl Hedge {
         }
     }
 
-    /// At most so many further attempts; one by default.
+    /// At most so many further attempts; one by default. With none, the hedge changes nothing, and its one attempt is no
+    /// attempt of its own.
     ///
     /// # Examples
     ///
@@ -144,7 +145,7 @@ impl Hedge {
 
     fn nature(&self, inner: Nature) -> Nature {
         Nature {
-            makes_attempts: true,
+            makes_attempts: self.times > 0 || inner.makes_attempts,
             budget: self.budget.as_ref().map(Budget::id).or(inner.budget),
             ..inner
         }
@@ -183,12 +184,9 @@ pin_project! {
 
 pin_project! {
     #[must_use = "a future does nothing until it is awaited"]
-    pub struct Hedging<A, R>
-    where
-        A: Source<R>,
-    {
+    pub struct Hedging<A, F, R> {
         #[pin]
-        attempts: Attempts<A::Future>,
+        attempts: Attempts<F>,
         asked: Asked<A, Hedge, R>,
         progress: Progress,
     }
@@ -211,9 +209,11 @@ struct Progress {
     primary: Option<Fault>,
 }
 
-policy!(Hedge => Hedging with Clone, nature Hedge::nature);
+type HedgingOf<A, R> = Hedging<A, <A as Source<R>>::Future, R>;
 
-impl<A: Source<R>, R> Hedging<A, R> {
+policy!(Hedge => HedgingOf with Clone, nature Hedge::nature);
+
+impl<A: Source<R>, R> Hedging<A, A::Future, R> {
     #[inline]
     pub(super) fn new(asked: Asked<A, Hedge, R>) -> Self {
         let progress = Progress {
@@ -237,7 +237,7 @@ impl<A: Source<R>, R> Hedging<A, R> {
     }
 }
 
-impl<A: Source<R>, R: Clone> Future for Hedging<A, R> {
+impl<A: Source<R>, R: Clone> Future for Hedging<A, A::Future, R> {
     type Output = Result<A::Output, Fault>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
@@ -316,7 +316,7 @@ impl<F> Attempts<F> {
                 None
             }
             Poll::Ready(Ok(answer)) => {
-                record(asked, *live.begun, |took| {
+                note(asked, *live.begun, |took| {
                     format!("succeeded after {took:?}")
                 });
                 Some(Ok(answer))
@@ -350,7 +350,7 @@ impl<F> Attempts<F> {
                 canceller
                     .iter()
                     .for_each(|canceller| canceller.cancel_with(BEATEN));
-                record(asked, *live.begun, |took| {
+                note(asked, *live.begun, |took| {
                     format!("cut after {took:?}: {BEATEN}")
                 });
                 progress.trail.cut(*live.begun, asked.ctx.now());
@@ -364,6 +364,17 @@ impl<F> Attempts<F> {
 
 /// Why a loser's context ended.
 const BEATEN: &str = "another attempt has decided the call";
+
+/// The record of an attempt, if the hedge may make several.
+fn note<A: Source<R>, R>(
+    asked: &Asked<A, Hedge, R>,
+    begun: Begun,
+    ends: impl FnOnce(Duration) -> String,
+) {
+    if asked.policy().times > 0 {
+        record(asked, begun, ends);
+    }
+}
 
 impl Progress {
     /// Begins an attempt, if the caller's context has not ended.
@@ -391,7 +402,13 @@ impl Progress {
         A: Source<R>,
     {
         if self.made == 0 {
-            return (Begun::first(), asked.first_attempt());
+            let numbers = asked.policy().times > 0;
+            let ctx = if numbers {
+                asked.first_attempt()
+            } else {
+                asked.ctx.clone()
+            };
+            return (Begun::first(), ctx);
         }
         let attempt = Attempt::new(self.made + 1, true);
         let begun = Begun::further(attempt, asked.ctx.now());
@@ -455,7 +472,7 @@ impl Progress {
     where
         A: Source<R>,
     {
-        record(asked, begun, |took| {
+        note(asked, begun, |took| {
             format!("failed after {took:?}: {fault}")
         });
         let stop = self.judge(asked, &fault);

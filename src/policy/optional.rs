@@ -30,17 +30,14 @@ pin_project! {
     /// ```
     #[project = OptionalState]
     #[must_use = "a future does nothing until it is awaited"]
-    pub enum Optional<A, R>
-    where
-        A: Source<R>,
-    {
+    pub enum Optional<A, F, R> {
         Asked { asked: Option<Asked<A, Maybe, R>> },
-        Called { #[pin] call: Call<A::Future>, caller: Caller },
+        Called { #[pin] call: Call<F>, caller: Caller },
         Over,
     }
 }
 
-impl<A: Source<R>, R> Future for Optional<A, R> {
+impl<A: Source<R>, R> Future for Optional<A, A::Future, R> {
     type Output = Result<Option<A::Output>, Fault>;
 
     #[inline]
@@ -95,7 +92,7 @@ impl Caller {
 impl<R, A: Source<R>> Source<R> for Wrapped<A, Maybe> {
     type Output = Option<A::Output>;
     type Error = Fault;
-    type Future = Optional<A, R>;
+    type Future = Optional<A, A::Future, R>;
 
     #[inline]
     fn fetch(&self, ctx: Context, request: R) -> Self::Future {

@@ -24,7 +24,7 @@ use super::when::When;
 use super::wrapped::{Asked, policy};
 use crate::attempt::Attempt;
 use crate::clock::Sleep;
-use crate::context::Done;
+use crate::context::PinnedDone;
 use crate::error::{Fault, Stop};
 use crate::source::{Nature, Source};
 use pin_project_lite::pin_project;
@@ -87,7 +87,6 @@ pub struct Retry {
 /// # drop(retry);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Advice {
     /// It would fail again.
     No,
@@ -302,12 +301,9 @@ pin_project! {
     ///  └─ Waiting ◀┘
     /// ```
     #[must_use = "a future does nothing until it is awaited"]
-    pub struct Retrying<A, R>
-    where
-        A: Source<R>,
-    {
+    pub struct Retrying<A, F, R> {
         #[pin]
-        stage: Stage<A::Future>,
+        stage: Stage<F>,
         asked: Asked<A, Retry, R>,
         progress: Progress,
     }
@@ -319,7 +315,7 @@ pin_project! {
         /// An attempt begins, with its token.
         Next { token: Option<Token> },
         Calling { #[pin] call: Call<F>, begun: Begun },
-        Waiting { delay: Duration, sleep: Sleep, done: Done, token: Option<Token> },
+        Waiting { delay: Duration, sleep: Sleep, #[pin] end: PinnedDone, token: Option<Token> },
         Over,
     }
 }
@@ -340,9 +336,11 @@ enum Step<F, T> {
     Through(Result<T, Fault>),
 }
 
-policy!(Retry => Retrying with Clone, nature Retry::nature);
+type RetryingOf<A, R> = Retrying<A, <A as Source<R>>::Future, R>;
 
-impl<A: Source<R>, R> Retrying<A, R> {
+policy!(Retry => RetryingOf with Clone, nature Retry::nature);
+
+impl<A: Source<R>, R> Retrying<A, A::Future, R> {
     #[inline]
     pub(super) fn new(asked: Asked<A, Retry, R>) -> Self {
         Self {
@@ -353,7 +351,7 @@ impl<A: Source<R>, R> Retrying<A, R> {
     }
 }
 
-impl<A: Source<R>, R: Clone> Future for Retrying<A, R> {
+impl<A: Source<R>, R: Clone> Future for Retrying<A, A::Future, R> {
     type Output = Result<A::Output, Fault>;
 
     #[inline]
@@ -372,7 +370,7 @@ impl<A: Source<R>, R: Clone> Future for Retrying<A, R> {
     }
 }
 
-impl<A: Source<R>, R: Clone> Retrying<A, R> {
+impl<A: Source<R>, R: Clone> Retrying<A, A::Future, R> {
     fn step(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Step<A::Future, A::Output>> {
         let this = self.project();
         let (asked, progress) = (this.asked, this.progress);
@@ -392,7 +390,7 @@ impl<A: Source<R>, R: Clone> Retrying<A, R> {
             StageState::Waiting {
                 delay,
                 sleep,
-                done,
+                end,
                 token,
             } => match Pin::new(sleep).poll(cx) {
                 Poll::Ready(Ok(())) => Step::To(Stage::Next {
@@ -402,7 +400,7 @@ impl<A: Source<R>, R: Clone> Retrying<A, R> {
                     needed: *delay,
                     left: Duration::ZERO,
                 }),
-                Poll::Pending if done.wait(cx) => progress.stop(Stop::Ended),
+                Poll::Pending if end.as_ref().wait(cx) => progress.stop(Stop::Ended),
                 Poll::Pending => return Poll::Pending,
             },
             StageState::Over => unreachable!("a policy was polled after it had completed"),
@@ -532,7 +530,7 @@ impl Progress {
         Step::To(Stage::Waiting {
             delay,
             sleep,
-            done: asked.ctx.done(),
+            end: asked.ctx.pinned_done(),
             token: Some(token),
         })
     }

@@ -1,9 +1,9 @@
 //! `timeout` and `leaving`: a deadline for each call of what is inside.
 
-use super::call::Call;
+use super::call::{Call, Given};
 use super::wrapped::{Asked, policy};
-use crate::context::Context;
-use crate::error::Fault;
+use crate::context::{Context, NewDeadline};
+use crate::error::{BoxError, Fault};
 use crate::source::Source;
 use pin_project_lite::pin_project;
 use std::future::Future;
@@ -21,20 +21,31 @@ pub enum Late {
 }
 
 impl Late {
-    /// The context of a call that begins now, and how long it has. `None`: as long as the caller.
-    fn context(self, caller: &Context) -> Option<(Context, Duration)> {
-        match self {
-            Self::For(timeout) => Some((caller.with_timeout(timeout), timeout)),
-            Self::Leaving(_) if caller.is_done() => None, // its end came first, noticed or not
+    /// The context of a call that begins now, and the limit that it sets. `None`: as long as the caller.
+    fn limit(self, caller: &Context) -> Option<(Context, Given)> {
+        let (deadline, after) = match self {
+            Self::For(timeout) => (NewDeadline::after(caller, timeout, NO_CAUSE), timeout),
+            Self::Leaving(_) if caller.is_done() => return None, // its end came first, noticed or not
             Self::Leaving(margin) => {
                 let (now, deadline) = (caller.now(), caller.deadline()?);
                 let until = deadline.checked_sub(margin).unwrap_or(now);
-                let given = until.saturating_duration_since(now);
-                Some((caller.with_deadline(until), given))
+                let after = until.saturating_duration_since(now);
+                (Some(NewDeadline::at(caller, until, NO_CAUSE)), after)
             }
-        }
+        };
+        let (ctx, lease) = caller.lend(deadline);
+        Some((
+            ctx,
+            Given {
+                after,
+                _lease: lease,
+            },
+        ))
     }
 }
+
+/// A fault says it all.
+const NO_CAUSE: Option<BoxError> = None;
 
 pin_project! {
     /// # States
@@ -45,33 +56,32 @@ pin_project! {
     /// ```
     #[project = TimeoutState]
     #[must_use = "a future does nothing until it is awaited"]
-    pub enum Timeout<A, R>
-    where
-        A: Source<R>,
-    {
+    pub enum Timeout<A, F, R> {
         Asked { asked: Option<Asked<A, Late, R>> },
-        Called { #[pin] call: Call<A::Future> },
+        Called { #[pin] call: Call<F> },
         Over,
     }
 }
 
-policy!(Late => Timeout);
+type TimeoutOf<A, R> = Timeout<A, <A as Source<R>>::Future, R>;
 
-impl<A: Source<R>, R> Timeout<A, R> {
+policy!(Late => TimeoutOf);
+
+impl<A: Source<R>, R> Timeout<A, A::Future, R> {
     #[inline]
     pub(super) fn new(asked: Asked<A, Late, R>) -> Self {
         Self::Asked { asked: Some(asked) }
     }
 
     fn begin(asked: Asked<A, Late, R>) -> Result<Call<A::Future>, Fault> {
-        match asked.policy().context(&asked.ctx) {
+        match asked.policy().limit(&asked.ctx) {
             Some((ctx, given)) => asked.call_within(ctx, given),
             None => asked.call(),
         }
     }
 }
 
-impl<A: Source<R>, R> Future for Timeout<A, R> {
+impl<A: Source<R>, R> Future for Timeout<A, A::Future, R> {
     type Output = Result<A::Output, Fault>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {

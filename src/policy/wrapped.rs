@@ -1,7 +1,7 @@
 //! A policy around a source, and a call of it that has not begun.
 
 use super::budget::Budget;
-use super::call::Call;
+use super::call::{Call, Given};
 use super::record;
 use super::retry::Advice;
 use super::when::When;
@@ -98,9 +98,8 @@ impl<A, P, R> Asked<A, P, R> {
         Call::begin(source, self.name.as_ref(), self.ctx, self.request, None)
     }
 
-    /// Calls the source, once and for all, under a context that the policy made. `given`: the time until the deadline
-    /// that the policy set.
-    pub(super) fn call_within(self, ctx: Context, given: Duration) -> Result<Call<A::Future>, Fault>
+    /// Calls the source, once and for all, under a context that the policy made.
+    pub(super) fn call_within(self, ctx: Context, given: Given) -> Result<Call<A::Future>, Fault>
     where
         A: Source<R>,
     {
@@ -177,7 +176,10 @@ impl<A, P, R> Asked<A, P, R> {
 }
 
 /// `Source` for a policy that changes no types: what it is, and the future that does it. The macro forwards; the future
-/// thinks. Behind `with` stands what the policy asks of requests, behind `nature` what it changes of the source's.
+/// thinks. It is generic over the source's future, without a bound: a bound on the source would have to hold for every
+/// lifetime where the future is held across an `await` in a future that must be `Send`, and closures' does not.
+///
+/// Behind `with` stands what the policy asks of requests, behind `nature` what it changes of the source's.
 macro_rules! policy {
     ($policy:ty => $future:ident $(with $bound:path)? $(, nature $nature:expr)?) => {
         impl<R $(: $bound)?, A: $crate::source::Source<R>> $crate::source::Source<R>

@@ -116,7 +116,7 @@ fn rule_27_optional_is_none_where_it_failed_and_some_where_it_did_not() {
         [Act::Answer(5, ms(1)), Act::Fail(1, ms(1)), Act::Hang],
     );
     let source = script.source().timeout(ms(100)).optional();
-    let mut next = || {
+    let next = || {
         Hand::new(source.fetch(ctx.clone(), ()))
             .finish(&clock)
             .unwrap()

@@ -72,7 +72,7 @@ fn each_wake_polls_each_attempt_once() {
     };
     let (clock, ctx) = manual();
     let mut call = Hand::new(source.hedge(fifty().times(2)).fetch(ctx, ()));
-    let mut polled = |call: &mut Hand<_>| {
+    let polled = |call: &mut Hand<_>| {
         assert!(call.poll().is_pending());
         std::mem::take(&mut *polls.lock().unwrap())
     };
@@ -336,4 +336,14 @@ fn a_timer_that_cannot_fire_leaves_the_first_attempt_alone() {
     let mut call = Hand::new(script.source().hedge(fifty()).fetch(ctx, ()));
     assert_eq!(call.finish(&clock).unwrap(), 1);
     assert_eq!(script.calls(), 1);
+}
+
+#[test]
+fn with_no_further_attempts_the_retry_around_it_counts() {
+    let (clock, ctx) = manual();
+    let script = Script::new(&clock, [fail(1, 1), answer(2, 1)]);
+    let retry = Retry::times(1).with_backoff(Backoff::constant(ms(1)));
+    let source = script.source().hedge(fifty().times(0)).retry(retry);
+    assert_eq!(Hand::new(source.fetch(ctx, ())).finish(&clock).unwrap(), 2);
+    assert_eq!(script.context(1).attempt().number(), 2);
 }

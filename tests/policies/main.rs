@@ -1,5 +1,6 @@
 //! Policies: every rule by its number and its promise, in virtual time, polled by hand.
 
+mod aggregated;
 mod auto_traits;
 mod backoff;
 mod breaker;
@@ -9,7 +10,9 @@ mod hedge;
 mod limit;
 mod nosy;
 mod rate;
+mod records;
 mod retry;
 mod storm;
 mod support;
 mod timeout;
+mod types;
