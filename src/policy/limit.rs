@@ -138,8 +138,8 @@ pub struct Waiting<A, R> {
     watch: Watch,
 }
 
-/// The source's future is a parameter, and not told by a bound, because only so is the type `Send` in an `async` block for
-/// a closure whose error is a [`BoxError`](crate::BoxError).
+/// The source's future is a parameter instead of `A::Future` behind a bound, because with the bound an `async` block that
+/// awaits it is not `Send` for a closure whose error is a [`BoxError`](crate::BoxError).
 type LimitedOf<A, R> = Limited<A, <A as Source<R>>::Future, R>;
 
 policy!(Limit => LimitedOf);

@@ -131,7 +131,7 @@ fn two_calls_for_the_only_probe() {
     });
 }
 
-/// Weakened: `end_poll` that wakes nobody lets the one that met the poll sleep for ever; so does a waiter that looks at
+/// Weakened: `end_poll` that does not wake lets the one that met the poll sleep for ever; so does a waiter that looks at
 /// the stage before it registers.
 #[test]
 fn a_flight_that_wakes_itself_against_a_waiter_that_meets_it_and_a_leader_that_leaves() {

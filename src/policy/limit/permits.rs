@@ -1,4 +1,4 @@
-//! Permits, and the line of those who wait for one.
+//! Permits, and the line of calls that wait for one.
 //!
 //! # Invariants
 //!
@@ -84,7 +84,7 @@ impl Permits {
         !waits
     }
 
-    /// A permit comes back: it is the head's, or nobody's (invariant 2).
+    /// A permit comes back, and goes to the head of the line if there is one (invariant 2).
     fn release(&self) {
         let mut state = self.state.lock();
         let next = state.line.pop();

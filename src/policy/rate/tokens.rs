@@ -1,4 +1,4 @@
-//! Tokens, and the line of those who wait for one.
+//! Tokens, and the line of calls that wait for one.
 //!
 //! # Invariants
 //!
@@ -33,7 +33,7 @@ struct State {
 pub(super) enum Refused {
     /// It would come after the caller's deadline.
     TooLate { wait: Duration },
-    /// The context's clock can't tell when.
+    /// The context's clock can't fire.
     Broken(TimerError),
 }
 
@@ -58,7 +58,7 @@ impl Tokens {
         head.into_iter().for_each(unwind::wake_in_turn);
     }
 
-    /// Takes a token if there is one and nobody waits for it.
+    /// Takes a token if there is one and no call waits for it.
     #[inline]
     pub(super) fn take(&self, terms: &Terms, now: Instant) -> bool {
         let mut state = self.0.lock();
@@ -191,7 +191,7 @@ impl Take {
         }
     }
 
-    /// `until`: `None` if it is beyond what an `Instant` can tell. Then only the context can end the wait.
+    /// `until`: `None` if it is beyond what an `Instant` can hold. Then only the context can end the wait.
     fn arm(
         &mut self,
         ctx: &Context,
