@@ -12,6 +12,7 @@ mod nosy;
 mod rate;
 mod records;
 mod retry;
+mod rules;
 mod storm;
 mod support;
 mod timeout;
