@@ -28,3 +28,8 @@ pub use group::{
 };
 pub use policy::SourceExt;
 pub use source::Source;
+
+/// Runs the recipes as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/recipes.md")]
+mod recipes {}

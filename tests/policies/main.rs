@@ -12,6 +12,7 @@ mod nosy;
 mod rate;
 mod records;
 mod retry;
+mod rules;
 mod stack;
 mod storm;
 mod support;
