@@ -7,6 +7,7 @@
 // |---|---|
 // | `context.rs` | the public face |
 // | `context/canceller.rs`, `done.rs`, `run.rs` | ending it, and waiting for its end |
+// | `context/pinned.rs` | waiting for its end inside of a pinned future (unsafe) |
 // | `context/shield.rs` | critical sections, and which task is being polled (unsafe) |
 // | `context/node.rs`, `kinds.rs` | what can end: one object a context, a group's engine included |
 // | `context/end_slot.rs` | whether it has, in one word (unsafe) |
@@ -15,6 +16,7 @@
 // | `context/orphans.rs`, `let_go.rs` | what a dropped node leaves; dropping without recursion |
 // | `context/deadline.rs` | which deadlines can end a node |
 // | `context/timer.rs`, `turn.rs` | the timer behind a deadline (unsafe) |
+// | `context/spare.rs` | memory for deadlines that come and go with calls (unsafe) |
 // | `context/values.rs`, `describe.rs` | values, `Debug` |
 
 mod address;
@@ -33,17 +35,19 @@ mod links;
 mod models;
 mod node;
 mod orphans;
+mod pinned;
 mod run;
 pub(crate) mod shield;
+mod spare;
 mod timer;
 mod turn;
 mod values;
 mod walk;
 
+use crate::attempt::Attempt;
 use crate::clock::Clock;
 use crate::clock::Instant;
 use crate::error::{BoxError, Cause, ContextError, End};
-use crate::policy::Attempt;
 use crate::sync::atomic::AtomicUsize;
 use std::future::{Future, pending};
 use std::panic::Location;
@@ -56,6 +60,8 @@ pub use done::{Done, OnDone};
 
 pub(crate) use deadline::{ClockRef, NewDeadline};
 pub(crate) use node::{Kind, Node, NodeRef};
+pub(crate) use pinned::PinnedDone;
+pub(crate) use spare::Lease;
 pub(crate) use walk::Marked;
 
 use kinds::{Cancelable, Timed};
@@ -740,6 +746,11 @@ impl Context {
             node: Some(node),
             values: parent.values.clone(),
         }
+    }
+
+    /// [`done`](Self::done), for a future that is pinned.
+    pub(crate) fn pinned_done(&self) -> PinnedDone {
+        PinnedDone::new(self.node.clone())
     }
 
     pub(crate) fn node(&self) -> Option<&NodeRef> {

@@ -3,6 +3,7 @@
 //! | type | what it is | held by |
 //! |---|---|---|
 //! | [`Error`] | why a group did not succeed | users |
+//! | [`Fault`] | why a source with policies did not answer | users |
 //! | [`ContextError`], [`Cause`] | why a context ended: two views of one record | users |
 //! | [`End`] | the end of a context, which lends the record | contexts |
 //! | [`Failure`] | what went wrong | an `Error`, and its twin in the record of the context that it ended |
@@ -14,6 +15,7 @@ mod cause;
 mod chain;
 mod downcast;
 mod end;
+mod fault;
 mod name;
 mod payload;
 #[allow(unsafe_code, reason = "one cast between transparent types")]
@@ -33,6 +35,7 @@ use std::time::Duration;
 pub use cause::{Cause, ContextError, ContextErrorKind};
 pub(crate) use chain::{echo, walk};
 pub(crate) use end::{End, Reserved, Standing};
+pub use fault::{Fault, FaultKind, Rejection, Stop, Tried};
 pub use name::Name;
 
 /// What a task's error becomes on its way into a group: any error at all.

@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod aggregator;
+mod attempt;
 pub mod clock;
 pub mod context;
 mod error;
@@ -25,4 +26,10 @@ pub use group::{
     Ending, Fork, Group, GroupHandle, InPlaceGroup, LocalGroup, LocalInPlaceGroup, LocalTask,
     Spawn, Task,
 };
+pub use policy::SourceExt;
 pub use source::Source;
+
+/// Runs the recipes as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/recipes.md")]
+mod recipes {}

@@ -113,6 +113,27 @@ pub trait Source<R> {
         let _ = name;
         self.fetch(ctx, request)
     }
+
+    /// What a policy around it may rely on.
+    #[doc(hidden)]
+    #[inline]
+    fn nature(&self) -> Nature {
+        Nature::default()
+    }
+}
+
+/// What a policy may rely on in the source inside of it: nothing, but for other policies.
+#[doc(hidden)]
+#[derive(Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct Nature {
+    /// Its answers are ready at the latest when their context ends, so that nobody around it need watch for that end,
+    /// and it begins nothing under a context that has ended.
+    pub(crate) ends_with_context: bool,
+    /// It calls something else several times, numbers those attempts and records them.
+    pub(crate) makes_attempts: bool,
+    /// The budget that it pays each first attempt into.
+    pub(crate) budget: Option<usize>,
 }
 
 impl<R, F, A, T, E> Source<R> for F
@@ -144,5 +165,10 @@ impl<R, A: Source<R> + ?Sized> Source<R> for Arc<A> {
     #[inline]
     fn fetch_as(&self, name: &Name, ctx: Context, request: R) -> A::Future {
         (**self).fetch_as(name, ctx, request)
+    }
+
+    #[inline]
+    fn nature(&self) -> Nature {
+        (**self).nature()
     }
 }

@@ -77,3 +77,21 @@ impl<T> UnsafeCell<T> {
         change(self.0.get())
     }
 }
+
+/// An address that no other living thread has.
+#[cfg(not(failfast_loom))]
+pub(crate) fn this_thread() -> usize {
+    thread_local! {
+        static HERE: u8 = const { 0 };
+    }
+    HERE.with(|here| std::ptr::from_ref(here).addr())
+}
+
+/// The model checker's threads share one of the system's.
+#[cfg(failfast_loom)]
+pub(crate) fn this_thread() -> usize {
+    loom::thread_local! {
+        static HERE: Box<u8> = Box::new(0);
+    }
+    HERE.with(|here| std::ptr::from_ref(&**here).addr())
+}

@@ -283,3 +283,70 @@ fn services_refuse_a_malformed_deadline() {
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}\n{log}");
     assert!(answer.contains("banana"), "{answer}");
 }
+
+#[test]
+fn a_retry_outlasts_a_service_that_fails_at_first() {
+    let ran = demo(&["--fail-first", "2", "--retry", "2"]);
+    assert_eq!(ran.stdout, "Name: Alice | Order: 5\n", "{}", ran.stderr);
+    ran.says("DEBUG orders: attempt 1 failed after ");
+    ran.says("DEBUG orders: attempt 3 succeeded after ");
+    ran.says("DEBUG profile: attempt 3 succeeded after ");
+}
+
+#[test]
+fn a_retry_that_is_exhausted_tells_the_services_error_and_how_often_it_asked() {
+    let ran = demo(&["--fail", "orders", "--retry", "1"]);
+    ran.failed_with(1);
+    assert!(ran.error().starts_with("error: orders: "), "{}", ran.stderr);
+    assert!(ran.error().contains("HTTP 500"), "{}", ran.stderr);
+    assert!(ran.error().ends_with(" (2 attempts)"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_hedge_overtakes_a_slow_answer() {
+    let ran = demo(&["--hiccup", "10s", "--hedge", "50ms"]);
+    assert_eq!(ran.stdout, "Name: Alice | Order: 5\n", "{}", ran.stderr);
+    ran.says("DEBUG orders: attempt 2 (hedge) succeeded after ");
+    ran.says("DEBUG orders: attempt 1 cut after ");
+    ran.says("orders: client gone after ");
+    ran.took_between(50, 4_000);
+}
+
+#[test]
+fn an_optional_service_that_fails_is_done_without() {
+    let ran = demo(&["--fail", "orders", "--optional", "orders"]);
+    assert_eq!(ran.status, Some(0), "{}", ran.stderr);
+    assert_eq!(ran.stdout, "Name: Alice | Order: unknown\n");
+    ran.says("WARN  orders: failed, answered without: ");
+    ran.says("INFO  dashboard succeeded");
+}
+
+#[test]
+fn an_optional_service_that_is_late_is_done_without_in_time() {
+    let ran = demo(&[
+        "--optional",
+        "orders",
+        "--orders-delay",
+        "10s",
+        "--timeout",
+        "1s",
+    ]);
+    assert_eq!(
+        ran.stdout, "Name: Alice | Order: unknown\n",
+        "{}",
+        ran.stderr
+    );
+    ran.says("WARN  orders: late, answered without: timed out after ");
+    ran.took_between(900, 3_000);
+}
+
+#[test]
+fn the_other_service_is_still_needed() {
+    let ran = demo(&["--fail", "profile", "--optional", "orders"]);
+    ran.failed_with(1);
+    assert!(
+        ran.error().starts_with("error: profile: "),
+        "{}",
+        ran.stderr
+    );
+}

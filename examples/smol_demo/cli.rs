@@ -29,9 +29,36 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SERVICE")]
     pub(crate) fail: Option<Culprit>,
 
+    /// How many requests each service answers with HTTP 500 before it recovers
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) fail_first: u64,
+
+    /// How much longer each service takes for every other request, beginning with the first
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "0s")]
+    pub(crate) hiccup: Duration,
+
+    /// How often to try again when a service fails
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) retry: u32,
+
+    /// Ask a service again that has not answered after so long, and take the first answer
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) hedge: Option<Duration>,
+
+    /// The service that the dashboard can do without
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) optional: Option<Culprit>,
+
     /// Draw on standard error who ran when
     #[arg(long)]
     pub(crate) timeline: bool,
+}
+
+impl Options {
+    /// Whether any policy is asked for: then what each attempt comes to is worth a line.
+    pub(crate) fn has_policies(&self) -> bool {
+        self.retry > 0 || self.hedge.is_some() || self.optional.is_some()
+    }
 }
 
 /// A service that can be made to fail.

@@ -10,11 +10,15 @@ use log::{LevelFilter, Log, Metadata, Record};
 
 static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Sends every record from `info` up to standard error; the clock on its lines starts here.
-pub(crate) fn install() {
+/// Sends every record from `info` up to standard error, and the library's from `debug` up if there is much to say; the
+/// clock on its lines starts here.
+pub(crate) fn install(verbose: bool) {
     LazyLock::force(&STARTED);
     log::set_logger(&Stderr).expect("the demo sets its logger once");
-    log::set_max_level(LevelFilter::Info);
+    log::set_max_level(match verbose {
+        true => LevelFilter::Debug,
+        false => LevelFilter::Info,
+    });
 }
 
 /// Writes to standard error, if anyone is there: that nobody reads it is no reason to fail.
@@ -26,7 +30,11 @@ struct Stderr;
 
 impl Log for Stderr {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= log::max_level()
+        let most = match metadata.target() {
+            "failfast" => log::max_level(),
+            _ => LevelFilter::Info,
+        };
+        metadata.level() <= most
     }
 
     fn log(&self, record: &Record<'_>) {

@@ -4,6 +4,9 @@
 //! cargo run --example smol_demo
 //! cargo run --example smol_demo -- --timeout 1s --profile-delay 2s --timeline
 //! cargo run --example smol_demo -- --fail profile --orders-delay 10s --timeline
+//! cargo run --example smol_demo -- --fail-first 2 --retry 2
+//! cargo run --example smol_demo -- --hiccup 1s --hedge 50ms
+//! cargo run --example smol_demo -- --fail orders --optional orders
 //! ```
 //!
 //! The program starts both services itself, on loopback, asks them with a real HTTP client, and
@@ -13,6 +16,7 @@ mod cli;
 mod client;
 mod logger;
 mod recorder;
+mod robust;
 mod services;
 mod timeline;
 
@@ -32,6 +36,7 @@ use crate::cli::{Culprit, Options};
 use crate::client::ask;
 use crate::logger::say;
 use crate::recorder::Recorder;
+use crate::robust::robust;
 use crate::services::{Script, Service};
 
 const TIMELINE_WIDTH: usize = 60;
@@ -40,7 +45,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    logger::install();
+    logger::install(options.has_policies());
     match smol::block_on(demo(&options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -77,6 +82,8 @@ fn profile(options: &Options) -> Script {
         answer: "Name: Alice",
         delay: options.profile_delay,
         fails,
+        fail_first: options.fail_first,
+        hiccup: options.hiccup,
     }
 }
 
@@ -87,6 +94,8 @@ fn orders(options: &Options) -> Script {
         answer: "Order: 5",
         delay: options.orders_delay,
         fails,
+        fail_first: options.fail_first,
+        hiccup: options.hiccup,
     }
 }
 
@@ -106,8 +115,24 @@ async fn dashboard(
     };
     let mut both = Aggregator::new(smol::spawn)
         .with_name("dashboard")
-        .source("profile", source("profile", profile))
-        .source("orders", source("orders", orders));
+        .source(
+            "profile",
+            robust(
+                options,
+                Culprit::Profile,
+                "Name: unknown",
+                source("profile", profile),
+            ),
+        )
+        .source(
+            "orders",
+            robust(
+                options,
+                Culprit::Orders,
+                "Order: unknown",
+                source("orders", orders),
+            ),
+        );
     if let Some(timeout) = options.timeout {
         both = both.with_timeout(timeout);
     }

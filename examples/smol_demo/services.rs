@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
@@ -30,6 +30,10 @@ pub(crate) struct Script {
     pub(crate) answer: &'static str,
     pub(crate) delay: Duration,
     pub(crate) fails: bool,
+    /// How many requests fail before it recovers.
+    pub(crate) fail_first: u64,
+    /// How much longer every other request takes, beginning with the first.
+    pub(crate) hiccup: Duration,
 }
 
 /// A running service; it ends when this is dropped.
@@ -66,7 +70,9 @@ impl Service {
 
 /// One task holds the listener and every connection: nothing of the service outlives it.
 async fn serve(script: Script, listener: TcpListener, closing: Receiver<Infallible>) {
-    let visits = clients(&listener, &closing).map(|client| Visit::new(&script).attend(client));
+    let asked = AtomicU64::new(0);
+    let visits =
+        clients(&listener, &closing).map(|client| Visit::new(&script, &asked).attend(client));
     if visits.buffer_unordered(MAX_CLIENTS).count().await == 0 {
         log::info!("{}: nobody asked", script.name);
     }
@@ -98,14 +104,17 @@ async fn next_client(listener: &TcpListener) -> Option<TcpStream> {
 /// One client, from its connection to its leaving.
 struct Visit<'a> {
     script: &'a Script,
+    /// How often the service has been asked.
+    asked: &'a AtomicU64,
     since: Instant,
     answered: AtomicBool,
 }
 
 impl<'a> Visit<'a> {
-    fn new(script: &'a Script) -> Self {
+    fn new(script: &'a Script, asked: &'a AtomicU64) -> Self {
         Self {
             script,
+            asked,
             since: Instant::now(),
             answered: AtomicBool::new(false),
         }
@@ -148,13 +157,18 @@ impl<'a> Visit<'a> {
 
     /// The answer; or none, once the caller has no use for it any more.
     async fn work(&self, ctx: &Context) -> Result<(StatusCode, String), ContextError> {
-        if let Err(late) = ctx.sleep(self.script.delay).await {
+        let number = self.asked.fetch_add(1, Ordering::Relaxed);
+        let hiccup = match number % 2 {
+            0 => self.script.hiccup,
+            _ => Duration::ZERO,
+        };
+        if let Err(late) = ctx.sleep(self.script.delay + hiccup).await {
             let (name, elapsed) = (self.script.name, self.elapsed());
             log::warn!("{name}: deadline passed after {elapsed}");
             Timer::after(ALLOWANCE).await; // whoever set the deadline is about to hang up
             return Err(late);
         }
-        if self.script.fails {
+        if self.script.fails || number < self.script.fail_first {
             return Ok((StatusCode::INTERNAL_SERVER_ERROR, String::new()));
         }
         Ok((StatusCode::OK, self.script.answer.to_owned()))

@@ -3,6 +3,7 @@
 use crate::context::{Context, NewDeadline};
 use crate::error::{BoxError, Error, Name, Standing};
 use crate::group::TaskGroup;
+use crate::policy::record::Logger;
 use log::{Level, Log};
 use std::error::Error as StdError;
 use std::fmt;
@@ -76,6 +77,15 @@ impl Options {
     /// The deadline of an aggregation that begins now.
     pub(super) fn deadline(&self, ctx: &Context) -> Option<NewDeadline> {
         NewDeadline::after_standing(ctx, self.timeout(), self.timeout.0.clone())
+    }
+
+    /// The context of the sources, where it tells their policies which logger is this aggregator's. `None`: the
+    /// caller's does as well, because all records go to the global one.
+    pub(super) fn tell_logger(&self, ctx: &Context) -> Option<Context> {
+        match (&self.logger, ctx.value::<Logger>()) {
+            (None, None | Some(Logger(None))) => None,
+            (logger, _) => Some(ctx.with_value(Logger(logger.clone()))),
+        }
     }
 
     /// Whether `error` is that this aggregator's timeout passed. The caller's own deadline is none of it, nor is

@@ -151,7 +151,8 @@ impl<R, T, M> Plan<R, T, M> {
         request: R,
         origin: &'static Location<'static>,
     ) -> (TaskGroup<(), M>, Places<M>) {
-        let group = self.open(ctx, origin);
+        let told = self.options.tell_logger(ctx);
+        let group = self.open(told.as_ref().unwrap_or(ctx), origin);
         let mut places = [const { None }; MOST];
         if let Some((last, others)) = self.asks.split_last() {
             for (place, ask) in places.iter_mut().zip(others) {

@@ -105,6 +105,13 @@ impl Sleep {
         }
     }
 
+    /// One of a clock that panicked, with this text, when it was asked for a sleep.
+    pub(crate) fn broken(panic: String) -> Sleep {
+        Sleep {
+            stage: Stage::Ended(Err(TimerError::panicked(&panic))),
+        }
+    }
+
     pub(super) fn manual(sleep: ManualSleep) -> Sleep {
         Sleep {
             stage: Stage::Manual(sleep),

@@ -1,7 +1,10 @@
 //! The kinds of nodes that contexts are made of.
 
-use super::node::Kind;
+use super::node::{Kind, Node};
+use super::spare;
 use crate::sync::atomic::AtomicUsize;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
 
 /// `with_cancel`.
 pub(super) struct Cancelable {
@@ -22,6 +25,10 @@ impl Kind for Cancelable {
 }
 
 impl Kind for Timed {
+    fn memory() -> Arc<MaybeUninit<Node<Self>>> {
+        spare::take()
+    }
+
     fn layer(&self) -> &'static str {
         "with_deadline"
     }

@@ -491,6 +491,66 @@ impl Base {
         // SAFETY: the entry is alive, because it is borrowed, and in this node's list or in none (invariant 4).
         unsafe { lane.watchers.remove(NonNull::from(entry)) };
     }
+
+    /// Links the entry of a task that waits. Gives the waker back if the node has ended.
+    ///
+    /// # Safety
+    ///
+    /// The entry is in no list, and stays where it is, and alive, until it has been removed by
+    /// [`remove_waiter`](Self::remove_waiter).
+    pub(super) unsafe fn add_waiter(&self, entry: &Entry, waker: Waker) -> Result<(), Waker> {
+        let (place, mut lane) = self.links.choose();
+        if self.is_marked() {
+            return Err(waker);
+        }
+        // SAFETY: it is in no list, so it is its owner's; the lane is locked, and the caller keeps it alive. What it
+        // held is `Gone`, which is dropped under the lock and is no foreign code.
+        unsafe {
+            drop(entry.replace(Content::Waker(waker)));
+            lane.link(place, NonNull::from(entry));
+        }
+        Ok(())
+    }
+
+    /// Changes the waker of an entry. `None` if the end has taken it.
+    fn change_waker<R>(&self, entry: &Entry, change: impl FnOnce(&mut Waker) -> R) -> Option<R> {
+        let _lane = self.links.at(entry.place.load(Ordering::Relaxed));
+        // SAFETY: the lane is locked (invariant 5).
+        entry
+            .content
+            .with_mut(|content| match unsafe { &mut *content } {
+                Content::Waker(waker) => Some(change(waker)),
+                _ => None,
+            })
+    }
+
+    /// Makes sure that `waker` is the one that will be woken. False if the end has taken the registration.
+    pub(super) fn renew_waiter(&self, entry: &Entry, waker: &Waker) -> bool {
+        match self.change_waker(entry, |current| current.will_wake(waker)) {
+            None => return false,
+            Some(true) => return true,
+            Some(false) => {}
+        }
+        // `clone` and `drop` of a waker are foreign code, so they run under no lock.
+        let mut other = waker.clone();
+        self.change_waker(entry, |current| mem::swap(current, &mut other))
+            .is_some()
+    }
+
+    /// Takes a waiter's entry out. Returns the waker, unless the end has taken it.
+    pub(super) fn remove_waiter(&self, entry: &Entry) -> Option<Waker> {
+        let mut lane = self.links.at(entry.place.load(Ordering::Relaxed));
+        // SAFETY: alive, because it is borrowed, and in this list or in none (invariant 4). The lane is locked
+        // (invariant 5).
+        let content = unsafe {
+            lane.watchers.remove(NonNull::from(entry));
+            entry.replace(Content::Gone)
+        };
+        match content {
+            Content::Waker(waker) => Some(waker),
+            _ => None,
+        }
+    }
 }
 
 /// A task's registration with a node: at most one waker, which is the latest.
@@ -521,69 +581,43 @@ impl Waiter {
     /// Registers `waker`. False if the node has ended.
     pub(super) fn register(&mut self, waker: Waker) -> bool {
         debug_assert!(self.entry.is_none());
-        let entry = Box::new(Entry::new(Content::Waker(waker)));
-        let (place, mut lane) = self.node.base().links.choose();
-        if self.node.is_marked() {
-            drop(lane);
-            return false;
+        let entry = NonNull::from(Box::leak(Box::new(Entry::new(Content::Gone))));
+        // SAFETY: `free` alone frees it, which is called after it has been removed, or was refused.
+        match unsafe { self.node.base().add_waiter(entry.as_ref(), waker) } {
+            Ok(()) => self.entry = Some(entry),
+            Err(waker) => {
+                // SAFETY: it is in no list, so nobody else has it.
+                unsafe { free(entry) };
+                crate::unwind::discard(waker);
+            }
         }
-        let entry = NonNull::from(Box::leak(entry));
-        // SAFETY: `remove` alone frees it, after it has removed it.
-        unsafe { lane.link(place, entry) };
-        drop(lane);
-        self.entry = Some(entry);
-        true
+        self.entry.is_some()
     }
 
     /// Makes sure that `waker` is the one that will be woken. False if the end has taken the registration.
     pub(super) fn renew(&mut self, waker: &Waker) -> bool {
-        match self.exchange(|current| current.will_wake(waker)) {
-            None => return false,
-            Some(true) => return true,
-            Some(false) => {}
-        }
-        // `clone` and `drop` of a waker are foreign code, so they run under no lock.
-        let mut other = waker.clone();
-        self.exchange(|current| mem::swap(current, &mut other))
-            .is_some()
-    }
-
-    fn exchange<R>(&mut self, change: impl FnOnce(&mut Waker) -> R) -> Option<R> {
         // SAFETY: `remove` alone frees the entry.
-        let entry = unsafe { self.entry?.as_ref() };
-        let lane = self
-            .node
-            .base()
-            .links
-            .at(entry.place.load(Ordering::Relaxed));
-        // SAFETY: the lane is locked (invariant 5).
-        let changed = entry
-            .content
-            .with_mut(|content| match unsafe { &mut *content } {
-                Content::Waker(waker) => Some(change(waker)),
-                _ => None,
-            });
-        drop(lane);
-        changed
+        let entry = self.entry.map(|entry| unsafe { entry.as_ref() });
+        entry.is_some_and(|entry| self.node.base().renew_waiter(entry, waker))
     }
 
     /// Leaves. Returns the waker, unless the end has taken it.
     pub(super) fn remove(&mut self) -> Option<Waker> {
         let entry = self.entry.take()?;
         // SAFETY: it is alive until it is freed below.
-        let place = unsafe { entry.as_ref() }.place.load(Ordering::Relaxed);
-        let mut lane = self.node.base().links.at(place);
-        // SAFETY: alive, and in this list or in none (invariant 4).
-        unsafe { lane.watchers.remove(entry) };
-        drop(lane);
-        // SAFETY: made by `Box::leak` and in no list any more, so nobody else has it.
-        let entry = unsafe { Box::from_raw(entry.as_ptr()) };
-        // SAFETY: its owner has it.
-        match unsafe { entry.replace(Content::Gone) } {
-            Content::Waker(waker) => Some(waker),
-            _ => None,
-        }
+        let waker = self.node.base().remove_waiter(unsafe { entry.as_ref() });
+        // SAFETY: it is in no list any more, so nobody else has it.
+        unsafe { free(entry) };
+        waker
     }
+}
+
+/// # Safety
+///
+/// Made by [`Waiter::register`], and nobody else has it.
+unsafe fn free(entry: NonNull<Entry>) {
+    // SAFETY: made by `Box::leak`.
+    drop(unsafe { Box::from_raw(entry.as_ptr()) });
 }
 
 impl Drop for Waiter {

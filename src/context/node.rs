@@ -41,6 +41,7 @@ use crate::error::End;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use std::any::Any;
+use std::mem::MaybeUninit;
 use std::panic::Location;
 use std::sync::Arc;
 use std::task;
@@ -60,6 +61,14 @@ pub(crate) trait Kind: Any + Send + Sync {
     /// For snapshots: the group.
     fn as_any(&self) -> Option<&dyn Any> {
         None
+    }
+
+    /// Where a node is written to.
+    fn memory() -> Arc<MaybeUninit<Node<Self>>>
+    where
+        Self: Sized,
+    {
+        Arc::new_uninit()
     }
 
     /// What `Debug` calls it.
@@ -183,7 +192,7 @@ impl<K: Kind> Node<K> {
     #[allow(unsafe_code, reason = "a node made without copying it")]
     pub(super) fn allocate(kind: impl FnOnce() -> K, placing: Placing) -> Arc<Self> {
         let kind = kind(); // before anything is written that a panic would leave behind
-        let node = Arc::<Self>::new_uninit();
+        let node = K::memory();
         // SAFETY: it has just been made, so this is the only reference to it. Both fields are written before anybody
         // takes the node for initialized.
         unsafe {
@@ -221,6 +230,15 @@ impl<K: ?Sized> Node<K> {
     /// The end, if there is one by the clock.
     pub(super) fn end_by_clock(&self) -> Option<Arc<End>> {
         self.is_done().then(|| self.end()).flatten()
+    }
+
+    /// Whether it has ended, and by another end than its parent, if that has one.
+    pub(super) fn has_ended_itself(&self) -> bool {
+        let parents = self.base.parent.as_ref().and_then(|parent| parent.end());
+        match (self.end(), parents) {
+            (Some(end), Some(parents)) => !Arc::ptr_eq(&end, &parents),
+            (end, _) => end.is_some(),
+        }
     }
 
     pub(crate) fn origin(&self) -> Origin {

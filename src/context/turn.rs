@@ -22,8 +22,8 @@
     reason = "a lock would cost two more atomic steps for arming and for disarming"
 )]
 
-use crate::sync::UnsafeCell;
 use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{UnsafeCell, this_thread};
 
 const NOTE: usize = 1;
 const BUSY: usize = 2;
@@ -143,22 +143,4 @@ impl<T> Drop for Held<'_, T> {
         self.0.thread.store(0, Ordering::Relaxed);
         while self.0.next() {}
     }
-}
-
-/// An address that no other living thread has.
-#[cfg(not(failfast_loom))]
-fn this_thread() -> usize {
-    thread_local! {
-        static HERE: u8 = const { 0 };
-    }
-    HERE.with(|here| std::ptr::from_ref(here).addr())
-}
-
-/// The model checker's threads share one of the system's.
-#[cfg(failfast_loom)]
-fn this_thread() -> usize {
-    loom::thread_local! {
-        static HERE: Box<u8> = Box::new(0);
-    }
-    HERE.with(|here| std::ptr::from_ref(&**here).addr())
 }

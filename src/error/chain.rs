@@ -6,7 +6,7 @@
 //! 2. [`walk`] skips nothing. Everything that asks *what is it?* uses it.
 
 use super::end::End;
-use super::{BoxError, Cause, ContextError, Error, Name};
+use super::{BoxError, Cause, ContextError, Error, Fault, Name};
 use crate::unwind;
 use std::error::Error as StdError;
 use std::panic::Location;
@@ -19,6 +19,7 @@ pub(super) enum View<'a> {
     Error(&'a Error),
     Context(&'a ContextError),
     Cause(&'a Cause),
+    Fault(&'a Fault),
     /// `io::Error` quotes as we do.
     Io(&'a (dyn StdError + Send + Sync + 'static)),
     Foreign(&'a Dyn),
@@ -42,6 +43,9 @@ impl<'a> View<'a> {
         if let Some(cause) = error.downcast_ref() {
             return Self::Cause(cause);
         }
+        if let Some(fault) = error.downcast_ref() {
+            return Self::Fault(fault);
+        }
         match error
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref)
@@ -57,6 +61,7 @@ impl<'a> View<'a> {
             Self::Context(error) if error.cause().is_plain() => Behind::Nothing,
             Self::Context(error) => Behind::Quoted(error.cause().as_error()),
             Self::Cause(cause) => Behind::Quoted(cause.as_error()),
+            Self::Fault(fault) => fault.behind(),
             Self::Io(error) => Behind::Quoted(error),
             Self::Foreign(error) => error.source().map_or(Behind::Nothing, Behind::Source),
         }
@@ -67,6 +72,7 @@ impl<'a> View<'a> {
         match self {
             Self::Error(error) => error.write_head(f),
             Self::Context(error) => error.write_head(f),
+            Self::Fault(fault) => fault.write_head(f),
             Self::Cause(_) | Self::Io(_) => Ok(()),
             Self::Foreign(error) => write!(f, "{error}"),
         }
@@ -79,6 +85,7 @@ impl<'a> View<'a> {
             Self::Context(error) if alternate => error.cause().tail(),
             // What a plain cause quotes is the context error, which has the tail.
             Self::Cause(cause) if alternate && !cause.is_plain() => cause.tail(),
+            Self::Fault(fault) => fault.tail().map(Tail::Attempts),
             _ => None,
         }
     }
@@ -87,6 +94,7 @@ impl<'a> View<'a> {
 /// What is said after all that is quoted.
 pub(super) enum Tail<'a> {
     WaitingFor(&'a [Name]),
+    Attempts(&'a Fault),
     MadeAt(&'static Location<'static>),
 }
 
@@ -94,6 +102,7 @@ impl fmt::Display for Tail<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WaitingFor(names) => write!(f, " (waiting for {})", Listed(names)),
+            Self::Attempts(fault) => fault.write_tail(f),
             Self::MadeAt(origin) => write!(f, " (context made at {origin})"),
         }
     }
@@ -158,6 +167,7 @@ pub(crate) fn walk(error: &Dyn) -> impl Iterator<Item = &Dyn> {
 pub(super) fn is_timeout(error: &Dyn) -> bool {
     walk(error).any(|error| match View::of(error) {
         View::Context(error) => error.is_deadline_exceeded(),
+        View::Fault(fault) => fault.is_timeout(),
         View::Io(_) | View::Foreign(_) => is_io_timeout(error),
         View::Error(_) | View::Cause(_) => false, // what they quote tells
     })
@@ -199,7 +209,9 @@ fn reads_like(error: &BoxError, ended: &ContextError) -> bool {
 /// The field `error` of a `Debug`, shown in a way that does not recurse through errors of ours.
 pub(super) fn debug_field(fields: &mut fmt::DebugStruct<'_, '_>, error: &Dyn) {
     match View::of(error) {
-        View::Error(_) | View::Cause(_) => fields.field("error", &format_args!("{error}")),
+        View::Error(_) | View::Cause(_) | View::Fault(_) => {
+            fields.field("error", &format_args!("{error}"))
+        }
         _ => fields.field("error", &error),
     };
 }

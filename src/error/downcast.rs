@@ -9,7 +9,7 @@
 use super::cause::{Reason, Record};
 use super::chain::{Behind, View};
 use super::end::End;
-use super::{BoxError, Cause, ContextError, Error};
+use super::{BoxError, Cause, ContextError, Error, Fault};
 use crate::sync::MutexGuard;
 use crate::unwind;
 use std::error::Error as StdError;
@@ -67,7 +67,7 @@ fn ends_on(path: &[View<'_>]) -> Vec<Arc<End>> {
         View::Error(error) => error.end().filter(|end| lends(&end.lock(), error)),
         View::Context(error) => error.record().home.upgrade(),
         View::Cause(cause) => cause.record().home.upgrade(),
-        View::Io(_) | View::Foreign(_) => None,
+        View::Fault(_) | View::Io(_) | View::Foreign(_) => None,
     };
     path.iter().filter_map(end_of).collect()
 }
@@ -99,6 +99,7 @@ impl<'a> Lent<'a> {
             View::Error(error) => self.is_free_error(error),
             View::Context(error) => self.is_free_record(error.record()),
             View::Cause(cause) => self.is_free_record(cause.record()),
+            View::Fault(fault) => fault.is_free(),
             View::Io(_) => true, // it has its content for itself
             View::Foreign(_) => false,
         }
@@ -172,6 +173,10 @@ fn take_apart(error: BoxError) -> BoxError {
     let error = match error.downcast::<Cause>() {
         Ok(cause) if cause.is_plain() => return Box::new(ContextError::of_cause(*cause)),
         Ok(cause) => return reason_of(ContextError::of_cause(*cause).into_record()),
+        Err(error) => error,
+    };
+    let error = match error.downcast::<Fault>() {
+        Ok(fault) => return fault.into_behind(),
         Err(error) => error,
     };
     let io = error.downcast::<io::Error>().expect(MOVABLE);

@@ -18,14 +18,17 @@ fn app() -> App {
         shards: Aggregator::new(tokio::spawn).sources((0..3).map(|n| (format!("shard {n}"), orders))),
     }
 }
-async fn nested(ctx: &Context) -> Result<(), Error> {
-    let a = app().dashboard;
-    let nested = Aggregator::new(smol::spawn).source("user", a.map(|(p, _)| p)).source("closure", |_: Context, id: UserId| async move { Ok::<_, BoxError>(id) });
+async fn policies(ctx: &Context) -> Result<(), Error> {
+    let a = Aggregator::new(smol::spawn)
+        .source("profile", profile.timeout(Duration::from_millis(300)).retry(Retry::times(2).when(|e: &std::io::Error| e.kind() == std::io::ErrorKind::Other)))
+        .source("orders", orders.retry(Retry::times(2)).fallback(|_, _| async { Ok::<_, BoxError>(0) }))
+        .source("ads", ads.optional());
+    let (p, o, ads): (String, u32, Option<&'static str>) = a.aggregate(ctx, 7).await?;
+    let nested = Aggregator::new(smol::spawn).source("user", a.map(|(p, _, _)| p).retry(Retry::times(1))).source("closure", |_: Context, id: UserId| async move { Ok::<_, BoxError>(id) });
     let (p, id): (String, u64) = nested.aggregate(ctx, 7).await?;
     let shared = Arc::new(5u32);
     let c = Aggregator::new(smol::spawn).source("c", move |ctx: Context, id: UserId| { let shared = shared.clone(); async move { Ok::<_, BoxError>(*shared) } });
     let (x,) = c.aggregate(ctx, 1).await?;
-    let (a, b): (Result<String, Error>, Result<u32, Error>) = Aggregator::new(smol::spawn).source("a", profile).source("b", orders).settled().aggregate(ctx, 7).await?;
     Ok(())
 }
 async fn forks(ctx: &Context, id: u64) -> Result<String, Error> {
@@ -69,7 +72,7 @@ fn sends() {
     let lines = vec![String::new()];
     is_send(borrowing(&ctx, &lines));
     is_send(forks(&ctx, 1));
-    is_send(nested(&ctx));
+    is_send(policies(&ctx));
     let a = app();
     is_send(a.page.aggregate(&ctx, 7));
     fn sync<T: Sync + Send>() {} sync::<Task>(); sync::<Aggregator<u8, Rc<u8>>>(); sync::<Group<u8>>(); sync::<Group<std::cell::Cell<u8>>>(); sync::<GroupHandle<std::cell::Cell<u8>>>(); sync::<Fork<std::cell::Cell<u8>>>();
@@ -123,6 +126,18 @@ async fn the_rest(ctx: &Context) -> Result<(), BoxError> {
         _ => println!("{} more", error.others().len()),
     }
     let io: Result<std::io::Error, Error> = error.downcast();
+    // policies
+    let (budget, breaker, limit, rate) = (Budget::new(), Breaker::new("db"), Limit::new(4.try_into()?), Rate::new(100.try_into()?, Duration::from_secs(1)));
+    let retry = Retry::times(2)
+        .with_backoff(Backoff::exponential(Duration::from_millis(50)).with_factor(2).with_max(Duration::from_secs(1)).with_jitter(Jitter::Equal))
+        .with_delays(|| std::iter::repeat(Duration::from_millis(5)))
+        .with_budget(&budget)
+        .when(|e: &std::io::Error| match e.kind() { std::io::ErrorKind::Other => Advice::After(Duration::from_secs(1)), _ => Advice::No });
+    let robust = profile.timeout(Duration::from_millis(100)).limit(&limit).rate(&rate).breaker(&breaker).hedge(Hedge::after(Duration::from_millis(20)).with_budget(&budget)).retry(retry.clone()).coalesce();
+    let name: String = robust.fetch(ctx.clone(), 7).await?;
+    let fault: Fault = orders.leaving(Duration::from_millis(50)).retry(retry).fetch(ctx.clone(), 7).await.unwrap_err();
+    if let FaultKind::Rejected(Rejection::BreakerOpen { retry_after, .. }) = fault.kind() { println!("{} {retry_after:?}", fault.attempts()); }
+    let (a, b): (Result<String, Error>, Result<u32, Error>) = Aggregator::new(smol::spawn).source("a", robust).source("b", orders).settled().aggregate(&ctx, 7).await?;
     Ok(())
 }
 fn the_rest_is_send() { let ctx = Context::background(); is_send(the_rest(&ctx)); fn unpin<T: Unpin + Send + Sync + 'static>() {} unpin::<Task>(); }

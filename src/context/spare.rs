@@ -1,0 +1,110 @@
+//! Deadlines that come and go with calls: the memory of a node that has gone serves the next one on the same thread.
+//!
+//! # Invariants
+//!
+//! 1. A node is taken apart only while the lease has the only reference to it: it has left its parent's list, so nobody
+//!    can find it by its address.
+//! 2. The spare memory holds no value. The reference count around it is one.
+//! 3. A thread keeps at most [`KEPT`] of them.
+#![allow(unsafe_code, reason = "a call's deadline without an allocation")]
+
+use super::Context;
+use super::deadline::NewDeadline;
+use super::kinds::Timed;
+use super::let_go::let_go;
+use super::node::{Node, NodeRef};
+use crate::unwind;
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+
+#[cfg(not(failfast_loom))]
+pub(super) use kept::{give, take};
+
+type Memory = Arc<MaybeUninit<Node<Timed>>>;
+
+/// A context's node, lent for a call: its memory is used again, if nobody else has it any more when this is dropped.
+pub(crate) struct Lease(Option<Arc<Node<Timed>>>);
+
+impl Context {
+    /// A child with a deadline, for one call.
+    #[track_caller]
+    pub(crate) fn lend(&self, deadline: Option<NewDeadline>) -> (Context, Lease) {
+        let node = Node::new(self, || Timed, deadline, std::panic::Location::caller());
+        (Context::of(node.clone(), self), Lease(Some(node)))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(node) = self.0.take() {
+            match empty(node) {
+                Ok(memory) => give(memory),
+                Err(node) => let_go(node),
+            }
+        }
+    }
+}
+
+/// Takes the node apart, if this is the only reference to it.
+fn empty(node: Arc<Node<Timed>>) -> Result<Memory, NodeRef> {
+    if Arc::strong_count(&node) != 1 {
+        return Err(node);
+    }
+    // Whoever finds it in the parent's list meanwhile holds it for a moment alone: a walk, which marks it, or a snapshot.
+    node.base().leave();
+    if Arc::strong_count(&node) != 1 || Arc::weak_count(&node) != 0 {
+        return Err(node);
+    }
+    fence(Ordering::Acquire); // whoever had it before has released it
+    let place = Arc::into_raw(node).cast_mut();
+    // SAFETY: invariant 1. Each field is dropped once, because the memory is uninitialized from here on.
+    unwind::shield("a context's node", || unsafe { ptr::drop_in_place(place) });
+    // SAFETY: made by `into_raw`, and of the same layout.
+    Ok(unsafe { Arc::from_raw(place.cast::<MaybeUninit<Node<Timed>>>()) })
+}
+
+#[cfg(not(failfast_loom))]
+mod kept {
+    use super::Memory;
+    use std::cell::Cell;
+    use std::sync::Arc;
+
+    /// More than policies nest.
+    const KEPT: usize = 8;
+
+    thread_local! {
+        static SPARE: Cell<Vec<Memory>> = const { Cell::new(Vec::new()) };
+    }
+
+    pub(in crate::context) fn take() -> Memory {
+        // Late in a thread's life there is none.
+        let spare = SPARE.try_with(|spare| {
+            let mut all = spare.take();
+            let one = all.pop();
+            spare.set(all);
+            one
+        });
+        spare.ok().flatten().unwrap_or_else(Arc::new_uninit)
+    }
+
+    pub(in crate::context) fn give(memory: Memory) {
+        let _ = SPARE.try_with(|spare| {
+            let mut all = spare.take();
+            if all.len() < KEPT {
+                all.push(memory);
+            }
+            spare.set(all);
+        });
+    }
+}
+
+/// The model checker's threads are made anew for each interleaving.
+#[cfg(failfast_loom)]
+pub(super) fn take() -> Memory {
+    Arc::new_uninit()
+}
+
+#[cfg(failfast_loom)]
+pub(super) fn give(_: Memory) {}

@@ -1,0 +1,35 @@
+//! Which flights a call is inside of.
+//!
+//! A source that asks itself for the key that it is being asked for would wait for itself. Its context tells: each flight
+//! adds itself to a value of the context that its source is called under.
+
+use super::wakers::Wakers;
+use crate::context::Context;
+use std::sync::{Arc, Weak};
+
+/// A value of a flight's context: the flight, and those around it. A flight is known by its wakers, whose address is not
+/// used again while this weak reference exists, and which keep nothing of the flight.
+struct Inside(Vec<Weak<Wakers>>);
+
+/// A context for what the flight with these wakers calls.
+pub(super) fn enter(ctx: &Context, wakers: &Arc<Wakers>) -> Context {
+    let outer = ctx.value::<Inside>().map_or(&[][..], |inside| &inside.0);
+    let all = outer.iter().cloned().chain([Arc::downgrade(wakers)]);
+    ctx.with_value(Inside(all.collect()))
+}
+
+/// Whether a call under `ctx` was made by the flight with these wakers.
+pub(super) fn is_inside(ctx: &Context, wakers: &Arc<Wakers>) -> bool {
+    let inside = ctx.value::<Inside>();
+    inside.is_some_and(|inside| {
+        inside
+            .0
+            .iter()
+            .any(|flight| std::ptr::eq(flight.as_ptr(), Arc::as_ptr(wakers)))
+    })
+}
+
+/// A coalesced source asked itself for the key that it was being asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("a coalesced call waits for itself: its source asked again for the same key")]
+pub(super) struct WaitsForItself;

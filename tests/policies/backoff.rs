@@ -1,0 +1,281 @@
+//! Backoff, jitter and budget: what holds for all values.
+
+use crate::support::{Act, Hand, Script, manual, ms};
+use failfast::policy::{Backoff, Budget, Hedge, Jitter, Retry};
+use failfast::{Source, SourceExt};
+use proptest::prelude::*;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+const CAP: Duration = Duration::from_secs(1);
+
+/// `first` x `factor`^(n-1), at most `max`, in arithmetic without limits.
+fn expected(first: Duration, factor: u32, max: Duration, n: u32) -> Duration {
+    let (mut delay, max) = (first.as_nanos(), max.as_nanos());
+    for _ in 1..n {
+        delay = delay.saturating_mul(factor.into());
+        if delay >= max {
+            break;
+        }
+    }
+    let nanos = delay.min(max);
+    Duration::new(
+        (nanos / 1_000_000_000) as u64,
+        (nanos % 1_000_000_000) as u32,
+    )
+}
+
+#[test]
+fn the_default_is_50_ms_doubling_to_a_second_with_full_jitter() {
+    let written = Backoff::exponential(ms(50))
+        .with_factor(2)
+        .with_max(CAP)
+        .with_jitter(Jitter::Full);
+    assert_eq!(Backoff::default(), written);
+    assert_eq!(Backoff::exponential(ms(50)), written);
+}
+
+#[test]
+fn rule_10_the_nth_delay_saturates_at_the_cap_for_n_to_a_million() {
+    for (first, factor, max) in [
+        (ms(50), 2, CAP),
+        (Duration::from_nanos(1), u32::MAX, Duration::MAX),
+        (Duration::MAX, u32::MAX, Duration::MAX),
+        (ms(1), 0, CAP),
+        (ms(1), 1, CAP),
+        (Duration::from_secs(5), 2, CAP),
+    ] {
+        let backoff = Backoff::exponential(first)
+            .with_factor(factor)
+            .with_max(max)
+            .with_jitter(Jitter::None);
+        let mut last = Duration::ZERO;
+        for (index, delay) in backoff.delays(0).take(1_000_000).enumerate() {
+            assert!(delay >= last && delay > Duration::ZERO && delay <= max);
+            if index < 300 {
+                let n = index as u32 + 1;
+                assert_eq!(delay, expected(first, factor.max(1), max, n), "the {n}th");
+            }
+            last = delay;
+        }
+    }
+}
+
+#[test]
+fn rule_10_full_jitter_is_never_zero_for_n_to_a_million() {
+    let backoff = Backoff::exponential(Duration::from_nanos(1)).with_max(Duration::from_nanos(3));
+    let delays = backoff.delays(7).take(1_000_000);
+    assert!(
+        delays
+            .into_iter()
+            .all(|delay| (1..=3).contains(&delay.as_nanos()))
+    );
+}
+
+#[test]
+fn rule_11_jitter_does_not_collapse_at_the_cap() {
+    for jitter in [Jitter::Full, Jitter::Equal] {
+        let backoff = Backoff::exponential(ms(50)).with_jitter(jitter);
+        let at_the_cap: Vec<_> = backoff.delays(7).skip(10).take(1_000).collect();
+        let floor = if jitter == Jitter::Full {
+            Duration::ZERO
+        } else {
+            CAP / 2
+        };
+        assert!(at_the_cap.iter().all(|delay| (floor..=CAP).contains(delay)));
+        let span = CAP - floor;
+        let (low, high) = (floor + span / 4, CAP - span / 4);
+        assert!(at_the_cap.iter().filter(|delay| **delay < low).count() > 150);
+        assert!(at_the_cap.iter().filter(|delay| **delay > high).count() > 150);
+    }
+}
+
+#[test]
+fn rule_11_full_jitter_is_the_default_and_a_constant_has_none() {
+    let spread: std::collections::BTreeSet<_> =
+        Backoff::default().delays(7).skip(9).take(9).collect();
+    assert!(spread.len() > 1);
+    let constant = Backoff::constant(Duration::from_secs(3_600));
+    assert!(
+        constant
+            .delays(7)
+            .take(9)
+            .all(|delay| delay == Duration::from_secs(3_600))
+    );
+}
+
+/// How many of `calls`, which all fail, are made by a retry with this budget.
+fn further(budget: &Budget, calls: u32, more: u32) -> u32 {
+    let (clock, ctx) = manual();
+    let script = Script::new(&clock, [Act::Fail(1, ms(0))]);
+    let retry = Retry::times(more)
+        .with_backoff(Backoff::constant(Duration::ZERO))
+        .with_budget(budget);
+    let source = script.source().retry(retry);
+    for _ in 0..calls {
+        Hand::new(source.fetch(ctx.clone(), ()))
+            .finish(&clock)
+            .unwrap_err();
+    }
+    script.calls() as u32 - calls
+}
+
+#[test]
+fn the_default_budget_has_10_tokens_and_gets_one_for_every_5_first_attempts() {
+    // The first call pays into a full budget.
+    assert_eq!(further(&Budget::new(), 1, 100), 10);
+    assert_eq!(further(&Budget::new(), 101, 100), 10 + 20);
+}
+
+#[test]
+fn rule_15_the_budget_is_asked_before_the_wait_and_retries_that_wait_count() {
+    let (clock, ctx) = manual();
+    let budget = Budget::new()
+        .with_reserve(NonZeroU32::MIN)
+        .with_ratio_permille(0);
+    let retry = Retry::times(1)
+        .with_backoff(Backoff::constant(ms(10)))
+        .with_budget(&budget);
+    let script = Script::new(&clock, [Act::Fail(1, ms(0))]);
+    let source = script.source().retry(retry);
+    let mut waiting = Hand::new(source.fetch(ctx.clone(), ()));
+    assert!(waiting.settle().is_pending());
+    let refused = Hand::new(source.fetch(ctx.clone(), ()))
+        .finish(&clock)
+        .unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "failure 1 (1 attempt; retry budget spent)"
+    );
+    // Rule 5: the unspent token comes back.
+    waiting.cancel();
+    let mut next = Hand::new(source.fetch(ctx, ()));
+    assert!(next.settle().is_pending());
+}
+
+#[test]
+fn rule_17_a_denied_retry_returns_the_original_error() {
+    let budget = Budget::new()
+        .with_reserve(NonZeroU32::MIN)
+        .with_ratio_permille(0);
+    assert_eq!(further(&budget, 1, 1), 1);
+    let (clock, ctx) = manual();
+    let script = Script::new(&clock, [Act::Fail(7, ms(0))]);
+    let retry = Retry::times(5).with_budget(&budget);
+    let fault = Hand::new(script.source().retry(retry).fetch(ctx, ()))
+        .finish(&clock)
+        .unwrap_err();
+    assert_eq!(crate::support::failure(&fault), Some(7));
+    assert!(matches!(
+        fault.stopped(),
+        Some(failfast::policy::Stop::Budget)
+    ));
+}
+
+#[test]
+fn rule_18_the_budget_is_asked_by_retries_and_by_hedges() {
+    let asked = |build: &dyn Fn(&Script, &Budget) -> usize| {
+        let (clock, _) = manual();
+        let budget = Budget::new()
+            .with_reserve(2.try_into().unwrap())
+            .with_ratio_permille(0);
+        build(&Script::new(&clock, [Act::Fail(1, ms(0))]), &budget)
+    };
+    let (clock, ctx) = manual();
+    let retried = asked(&|script, budget| {
+        let retry = Retry::times(9)
+            .with_backoff(Backoff::constant(ms(0)))
+            .with_budget(budget);
+        let call = script.source().retry(retry).fetch(ctx.clone(), ());
+        Hand::new(call).finish(&clock).unwrap_err();
+        script.calls()
+    });
+    let hedged = asked(&|script, budget| {
+        let hedge = Hedge::after(ms(1)).times(9).with_budget(budget);
+        let call = script.source().hedge(hedge).fetch(ctx.clone(), ());
+        Hand::new(call).finish(&clock).unwrap_err();
+        script.calls()
+    });
+    assert_eq!((retried, hedged), (3, 3));
+}
+
+#[test]
+fn rule_16_a_retry_around_a_hedge_with_the_same_budget_pays_in_once() {
+    let (clock, ctx) = manual();
+    let budget = Budget::new()
+        .with_reserve(NonZeroU32::MIN)
+        .with_ratio_permille(100);
+    let hedge = Hedge::after(ms(1)).times(3).with_budget(&budget);
+    let retry = Retry::times(3)
+        .with_backoff(Backoff::constant(ms(0)))
+        .with_budget(&budget);
+    let script = Script::new(&clock, [Act::Fail(1, ms(0))]);
+    let source = script.source().hedge(hedge).timeout(ms(100)).retry(retry);
+    let firsts = 1_000;
+    for _ in 0..firsts {
+        Hand::new(source.fetch(ctx.clone(), ()))
+            .finish(&clock)
+            .unwrap_err();
+    }
+    let further = script.calls() - firsts;
+    assert!(further <= 1 + firsts / 10, "{further} further attempts");
+    assert!(further >= firsts / 10, "{further} further attempts");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn rule_11_no_delay_is_above_the_cap_or_below_what_its_jitter_promises(
+        first in 0..u64::MAX,
+        factor in 0..u32::MAX,
+        max in 0..u64::MAX,
+        seed in any::<u64>(),
+        jitter in 0..3,
+    ) {
+        let (first, max) = (Duration::from_nanos(first), Duration::from_nanos(max));
+        let jitter = [Jitter::Full, Jitter::Equal, Jitter::None][jitter as usize];
+        let backoff = Backoff::exponential(first).with_factor(factor).with_max(max).with_jitter(jitter);
+        for (index, delay) in backoff.delays(seed).take(70).enumerate() {
+            let whole = expected(first, factor.max(1), max, index as u32 + 1);
+            let least = match jitter {
+                Jitter::Full => Duration::from_nanos(1).min(whole),
+                Jitter::Equal => whole / 2,
+                _ => whole,
+            };
+            prop_assert!((least..=whole).contains(&delay), "{delay:?} of {whole:?}");
+        }
+    }
+
+    #[test]
+    fn rule_16_further_attempts_are_at_most_the_reserve_and_the_ratio_of_first_ones(
+        reserve in 1..20_u32,
+        ratio in 0..3_000_u16,
+        calls in proptest::collection::vec((0..5_u32, 0..6_usize), 1..60),
+    ) {
+        let budget = Budget::new()
+            .with_reserve(NonZeroU32::new(reserve).unwrap())
+            .with_ratio_permille(ratio);
+        let (clock, ctx) = manual();
+        let (mut firsts, mut furthers) = (0_u64, 0_u64);
+        let mut under_way = Vec::new();
+        for (more, advance) in calls {
+            let script = Script::new(&clock, [Act::Fail(1, ms(1))]);
+            let retry = Retry::times(more).with_backoff(Backoff::constant(ms(2))).with_budget(&budget);
+            under_way.push((script.clone(), Hand::new(script.source().retry(retry).fetch(ctx.clone(), ()))));
+            for (_, call) in &mut under_way {
+                let _ = call.settle_if_open();
+            }
+            clock.advance(ms(advance as u64));
+            if advance == 5 {
+                under_way[0].1.cancel(); // perhaps while it waits: its token comes back
+            }
+        }
+        for (script, call) in &mut under_way {
+            call.finish_if_open(&clock);
+            firsts += script.calls().min(1) as u64;
+            furthers += script.calls().saturating_sub(1) as u64;
+        }
+        prop_assert!(furthers * 1_000 <= u64::from(reserve) * 1_000 + firsts * u64::from(ratio));
+    }
+}

@@ -1,0 +1,232 @@
+//! `timeout` and `leaving`.
+
+use crate::support::{Act, Hand, Script, failure, manual, ms};
+use failfast::policy::{Fault, FaultKind};
+use failfast::{Context, Source, SourceExt};
+use std::task::Poll;
+use std::time::Duration;
+
+fn timed_out(fault: &Fault) -> Option<Duration> {
+    match fault.kind() {
+        FaultKind::TimedOut { after } => Some(*after),
+        _ => None,
+    }
+}
+
+#[test]
+fn an_answer_before_the_deadline_is_the_answer() {
+    let (clock, ctx) = manual();
+    let script = Script::new(&clock, [Act::Answer(5, ms(299))]);
+    let source = script.source().timeout(ms(300));
+    let mut call = Hand::new(source.fetch(ctx, ()));
+    assert_eq!(call.finish(&clock).unwrap(), 5);
+    assert_eq!(clock.armed(), 0);
+}
+
+#[test]
+fn a_source_that_ignores_its_context_is_dropped_at_the_deadline() {
+    let (clock, ctx) = manual();
+    let script = Script::new(&clock, [Act::Hang]);
+    let mut call = Hand::new(script.source().timeout(ms(300)).fetch(ctx, ()));
+    assert!(call.settle().is_pending());
+    clock.advance(ms(300) - Duration::from_nanos(1));
+    assert_eq!(call.wakes(), 0);
+    clock.advance(Duration::from_nanos(1));
+    assert_eq!(call.wakes(), 1);
+    let Poll::Ready(Err(fault)) = call.poll() else {
+        panic!("the deadline has passed")
+    };
+    assert_eq!(timed_out(&fault), Some(ms(300)));
+    assert_eq!(fault.to_string(), "timed out after 300ms");
+    assert_eq!(fault.attempts(), 1);
+    assert!(fault.stopped().is_none());
+    assert_eq!((script.calls(), script.open(), clock.armed()), (1, 0, 0));
+}
+
+#[test]
+fn the_source_knows_the_deadline() {
+    let (clock, ctx) = manual();
+    let script = Script::new(&clock, [Act::Wait]);
+    let mut call = Hand::new(script.source().timeout(ms(300)).fetch(ctx, ()));
+    assert!(call.settle().is_pending());
+    assert_eq!(script.context(0).remaining(), Some(ms(300)));
+    let fault = call.finish(&clock).unwrap_err();
+    assert_eq!(
+        timed_out(&fault),
+        Some(ms(300)),
+        "its echo is the policy's end"
+    );
+}
+
+#[test]
+fn rule_01_nothing_starts_once_the_callers_context_is_done() {
+    let (clock, ctx) = manual();
+    let (ctx, canceller) = ctx.with_cancel();
+    canceller.cancel_with("client went away");
+    let script = Script::new(&clock, [Act::Answer(5, ms(0))]);
+    for source in [
+        script.source().timeout(ms(300)),
+        script.source().leaving(ms(300)),
+    ] {
+        let fault = Hand::new(source.fetch(ctx.clone(), ()))
+            .finish(&clock)
+            .unwrap_err();
+        assert!(matches!(fault.kind(), FaultKind::Ended(error) if error.is_canceled()));
+        assert_eq!(fault.attempts(), 0);
+        assert_eq!(fault.to_string(), "context canceled: client went away");
+    }
+    assert_eq!(script.calls(), 0);
+}
+
+#[test]
+fn rule_02_an_error_returned_at_the_deadline_is_not_replaced_by_it() {
+    let (clock, ctx) = manual();
+    let script = Script::new(&clock, [Act::Fail(1, ms(300))]);
+    let mut call = Hand::new(script.source().timeout(ms(300)).fetch(ctx, ()));
+    let fault = call.finish(&clock).unwrap_err();
+    assert_eq!(failure(&fault), Some(1));
+    assert!(matches!(fault.kind(), FaultKind::Failed));
+}
+
+#[test]
+fn rule_03_a_tie_is_the_callers_deadline() {
+    let (clock, ctx) = manual();
+    for (timeout, caller, own) in [(299, 300, true), (300, 300, false), (301, 300, false)] {
+        for act in [Act::Wait, Act::Hang] {
+            let script = Script::new(&clock, [act]);
+            let source = script.source().timeout(ms(timeout));
+            let mut call = Hand::new(source.fetch(ctx.with_timeout(ms(caller)), ()));
+            let fault = call.finish(&clock).unwrap_err();
+            assert_eq!(timed_out(&fault).is_some(), own, "{timeout} in {caller}");
+            let ended = matches!(fault.kind(), FaultKind::Ended(end) if end.is_deadline_exceeded());
+            assert_eq!(ended, !own);
+        }
+    }
+}
+
+#[test]
+fn rule_03_an_inner_timeouts_end_is_not_the_outer_ones() {
+    let (clock, ctx) = manual();
+    let script = Script::new(&clock, [Act::Wait]);
+    let source = script.source().timeout(ms(100)).timeout(ms(200));
+    let fault = Hand::new(source.fetch(ctx.clone(), ()))
+        .finish(&clock)
+        .unwrap_err();
+    assert_eq!(timed_out(&fault), Some(ms(100)));
+    let source = script.source().timeout(ms(200)).timeout(ms(100));
+    let fault = Hand::new(source.fetch(ctx, ())).finish(&clock).unwrap_err();
+    assert_eq!(timed_out(&fault), Some(ms(100)));
+    assert_eq!(fault.to_string(), "timed out after 100ms");
+}
+
+#[test]
+fn rule_04_the_callers_cancellation_is_its_own_kind() {
+    let (clock, ctx) = manual();
+    let (ctx, canceller) = ctx.with_cancel();
+    let script = Script::new(&clock, [Act::Hang]);
+    let mut call = Hand::new(script.source().timeout(ms(300)).fetch(ctx, ()));
+    assert!(call.settle().is_pending());
+    canceller.cancel_with("client went away");
+    let Poll::Ready(Err(fault)) = call.settle() else {
+        panic!("the caller has gone")
+    };
+    assert!(matches!(fault.kind(), FaultKind::Ended(_)));
+    assert_eq!((script.open(), clock.armed()), (0, 0));
+}
+
+#[test]
+fn rule_06_the_timeout_counts_from_the_begin_of_the_attempt() {
+    let (clock, ctx) = manual();
+    let script = Script::new(&clock, [Act::Hang]);
+    let source = script.source().timeout(ms(300));
+    clock.advance(ms(200));
+    let mut call = Hand::new(source.fetch(ctx, ()));
+    clock.advance(ms(200));
+    assert!(call.settle().is_pending());
+    assert_eq!(script.context(0).remaining(), Some(ms(300)));
+    assert!(call.finish(&clock).is_err());
+}
+
+#[test]
+fn rule_28_leaving_gives_the_margin_by_the_callers_effective_deadline() {
+    let (clock, ctx) = manual();
+    let script = Script::new(&clock, [Act::Wait]);
+    // The effective deadline is the grandparent's.
+    let ctx = ctx.with_timeout(ms(1_000)).with_timeout(ms(60_000));
+    let mut call = Hand::new(script.source().leaving(ms(50)).fetch(ctx.clone(), ()));
+    assert!(call.settle().is_pending());
+    assert_eq!(script.context(0).remaining(), Some(ms(950)));
+    let fault = call.finish(&clock).unwrap_err();
+    assert_eq!(timed_out(&fault), Some(ms(950)));
+    assert_eq!(ctx.remaining(), Some(ms(50)));
+}
+
+#[test]
+fn rule_28_no_more_than_the_margin_left_calls_nothing() {
+    let (clock, ctx) = manual();
+    for left in [0, 1, 49, 50] {
+        let script = Script::new(&clock, [Act::Answer(5, ms(0))]);
+        let ctx = ctx.with_timeout(ms(50));
+        clock.advance(ms(50 - left));
+        let call = script.source().leaving(ms(50)).fetch(ctx, ());
+        let fault = Hand::new(call).finish(&clock).unwrap_err();
+        assert_eq!(
+            timed_out(&fault),
+            (left > 0).then_some(ms(0)),
+            "{left} left"
+        );
+        assert_eq!((script.calls(), fault.attempts()), (0, 0));
+    }
+}
+
+#[test]
+fn leaving_without_a_deadline_changes_nothing() {
+    let (clock, ctx) = manual();
+    let script = Script::new(&clock, [Act::Answer(5, ms(10_000))]);
+    let mut call = Hand::new(script.source().leaving(ms(50)).fetch(ctx, ()));
+    assert_eq!(call.finish(&clock).unwrap(), 5);
+    assert_eq!(script.context(0).deadline(), None);
+}
+
+#[test]
+fn a_timeout_too_long_for_an_instant_is_none() {
+    let (clock, ctx) = manual();
+    let script = Script::new(&clock, [Act::Answer(5, ms(10_000))]);
+    let mut call = Hand::new(
+        script
+            .source()
+            .timeout(Duration::MAX)
+            .fetch(ctx.clone(), ()),
+    );
+    assert_eq!(call.finish(&clock).unwrap(), 5);
+    let call = script.source().leaving(Duration::MAX);
+    let fault = Hand::new(call.fetch(ctx.with_timeout(ms(5)), ()))
+        .finish(&clock)
+        .unwrap_err();
+    assert_eq!(timed_out(&fault), Some(Duration::ZERO));
+}
+
+#[test]
+fn dropped_while_it_waits_it_leaves_nothing() {
+    let (clock, ctx) = manual();
+    let script = Script::new(&clock, [Act::Wait]);
+    let mut call = Hand::new(script.source().timeout(ms(300)).fetch(ctx, ()));
+    assert!(call.settle().is_pending());
+    assert_eq!((script.open(), clock.armed()), (1, 1));
+    call.cancel();
+    assert_eq!((script.open(), clock.armed()), (0, 0));
+}
+
+#[test]
+fn a_clock_that_panics_ends_the_call_with_an_error() {
+    let broken = |_: Duration| async { panic!("no runtime here") };
+    let ctx = Context::background().with_clock(broken);
+    let (clock, _) = manual();
+    let script = Script::new(&clock, [Act::Hang]);
+    let mut call = Hand::new(script.source().timeout(ms(300)).fetch(ctx, ()));
+    let Poll::Ready(Err(fault)) = call.settle() else {
+        panic!("its timer cannot fire")
+    };
+    assert!(matches!(fault.kind(), FaultKind::Ended(error) if error.is_canceled()));
+    assert!(fault.to_string().contains("no runtime here"), "{fault}");
+}
