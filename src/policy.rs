@@ -70,6 +70,8 @@ mod coalesce;
 mod fallback;
 mod hedge;
 mod limit;
+#[cfg(all(test, failfast_loom))]
+mod models;
 mod optional;
 mod queue;
 mod rate;

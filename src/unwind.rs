@@ -4,6 +4,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
@@ -100,6 +101,41 @@ fn next_in_turn() -> Option<Box<dyn Any>> {
 #[inline]
 pub(crate) fn wake(waker: Waker) {
     shield("a waker", || waker.wake());
+}
+
+thread_local! {
+    /// `None` while this thread wakes nothing in turn.
+    static WAKING: RefCell<Option<VecDeque<Waker>>> = const { RefCell::new(None) };
+}
+
+/// [`wake`], for a line of waiters. A waker may poll its task inline, which then wakes the next of the line, and so on.
+/// Called from within such a waker, it only queues, so that no line is too long for the stack.
+pub(crate) fn wake_in_turn(waker: Waker) {
+    let mut waker = Some(waker);
+    // Where the thread itself is ending, its queue may be gone. Then there is no other way than to wake at once.
+    let _ = WAKING.try_with(|queue| match &mut *queue.borrow_mut() {
+        Some(queue) => queue.extend(waker.take()),
+        idle => *idle = Some(VecDeque::new()),
+    });
+    if let Some(waker) = waker {
+        wake(waker);
+        while let Some(next) = next_to_wake() {
+            wake(next);
+        }
+    }
+}
+
+/// `None`, and idle again, if there is none.
+fn next_to_wake() -> Option<Waker> {
+    let next = WAKING.try_with(|queue| {
+        let mut queue = queue.borrow_mut();
+        let next = queue.as_mut().and_then(VecDeque::pop_front);
+        if next.is_none() {
+            *queue = None;
+        }
+        next
+    });
+    next.ok().flatten()
 }
 
 /// The text of a panic's payload, which is nearly always a string.

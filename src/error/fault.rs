@@ -145,10 +145,10 @@ pub enum Rejection {
     BreakerOpen {
         /// The breaker's.
         name: Name,
-        /// When it will admit a probe. Zero where all its probes are under way.
+        /// When it will admit a probe. Where all its probes are under way: when the first of them loses its place.
         retry_after: Duration,
     },
-    /// The limit is reached, and its queue is full, or a permit could not have come before the caller's deadline.
+    /// The limit is reached, and as many calls wait as may.
     LimitFull,
     /// The rate is exceeded, and the next token comes later than the caller's deadline.
     RateExceeded {

@@ -50,9 +50,9 @@ use std::time::Duration;
 /// * **Open** it refuses every call, for a while that the clock alone ends.
 /// * **Half open** it lets so many calls through as *probes*, and refuses the others. When as many as there are probes
 ///   have succeeded it closes; a failure opens it again. A probe that has not ended after the open time loses its place.
-/// * What counts: an error or a timeout is a failure, unless [`counting`](Self::counting) says no, and so is a panic. An
-///   answer is a success, and so is an error that `counting` does not count. The caller's end, a call that is dropped, and
-///   what a policy inside refused say nothing. With [`with_slow_after`](Self::with_slow_after), slowness is a failure,
+/// * What counts: a panic, a timeout or an error is a failure, but for an error that [`counting`](Self::counting) excludes.
+///   Such an error is a success, as an answer is. The caller's end, a call that is dropped, and a call that a policy inside
+///   refused are neither. With [`with_slow_after`](Self::with_slow_after), slowness is a failure,
 ///   whatever else the call was.
 /// * A result counts only in the state in which its call was let through.
 /// * It tells time by the clock of the call at hand. Under two clocks, or one that is set back, it is open no longer than
@@ -243,7 +243,7 @@ impl Breaker {
     /// use failfast::policy::Breaker;
     /// use std::io;
     ///
-    /// // A file that is not there says nothing against the disk.
+    /// // A missing file is no fault of the disk.
     /// let disk = Breaker::new("disk").counting(|error: &io::Error| error.kind() != io::ErrorKind::NotFound);
     /// ```
     pub fn counting<E: StdError + 'static>(
@@ -288,7 +288,7 @@ impl Breaker {
         state
     }
 
-    /// Lets a call through, or says for how long it will be refused. A closed circuit reads no clock for it.
+    /// Lets a call through, or returns for how long it will be refused. A closed circuit reads no clock for it.
     #[inline]
     fn admit(&self, ctx: &Context, source: Option<&Name>) -> Result<Admission, Duration> {
         let admitted = self.0.circuit.lock().admit_closed();
@@ -305,7 +305,7 @@ impl Breaker {
         admitted
     }
 
-    /// Whether an error is a failure of the service. `None`: it says nothing about it.
+    /// Whether an error is a failure of the service. `None`: it is neither a failure nor a success.
     fn counts(&self, fault: &Fault) -> Option<bool> {
         match fault.kind() {
             FaultKind::Ended(_) | FaultKind::Rejected(_) => None,

@@ -133,12 +133,13 @@ pin_project! {
 pub struct Waiting<A, R> {
     /// `None` once the source has been called.
     asked: Option<Asked<A, Limit, R>>,
-    acquire: Acquire,
+    /// `None` until it has found that it must wait.
+    acquire: Option<Acquire>,
     watch: Watch,
 }
 
-/// The source's future is a parameter, and not told by a bound, because only so is the type `Send` in an `async` block for
-/// a closure whose error is a [`BoxError`](crate::BoxError).
+/// The source's future is a parameter instead of `A::Future` behind a bound, because with the bound an `async` block that
+/// awaits it is not `Send` for a closure whose error is a [`BoxError`](crate::BoxError).
 type LimitedOf<A, R> = Limited<A, <A as Source<R>>::Future, R>;
 
 policy!(Limit => LimitedOf);
@@ -147,8 +148,8 @@ impl<A: Source<R>, R> LimitedOf<A, R> {
     #[inline]
     pub(super) fn new(asked: Asked<A, Limit, R>) -> Self {
         let waiting = Waiting {
-            acquire: Acquire::new(asked.policy().permits.clone()),
             asked: Some(asked),
+            acquire: None,
             watch: Watch::default(),
         };
         Self::Waiting { waiting }
@@ -161,7 +162,13 @@ impl<A: Source<R>, R> Waiting<A, R> {
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<LimitedOf<A, R>, Fault>> {
         let asked = self.asked.as_ref().expect(POLLED_AGAIN);
         let limit = asked.policy();
-        match self.acquire.poll(limit.queue, cx) {
+        if self.acquire.is_none() {
+            if let Some(permit) = Permit::take(&limit.permits) {
+                return Poll::Ready(self.call(permit));
+            }
+        }
+        let new = || Acquire::new(limit.permits.clone());
+        match self.acquire.get_or_insert_with(new).poll(limit.queue, cx) {
             Poll::Ready(Ok(permit)) => Poll::Ready(self.call(permit)),
             Poll::Ready(Err(Full)) => Poll::Ready(Err(refused(asked))),
             Poll::Pending => {

@@ -148,7 +148,8 @@ pin_project! {
 pub struct Waiting<A, R> {
     /// `None` once the source has been called.
     asked: Option<Asked<A, Rate, R>>,
-    take: Take,
+    /// `None` until it has found that it must wait.
+    take: Option<Take>,
     watch: Watch,
 }
 
@@ -161,8 +162,8 @@ impl<A: Source<R>, R> RatedOf<A, R> {
     #[inline]
     pub(super) fn new(asked: Asked<A, Rate, R>) -> Self {
         let waiting = Waiting {
-            take: Take::new(asked.policy().tokens.clone()),
             asked: Some(asked),
+            take: None,
             watch: Watch::default(),
         };
         Self::Waiting { waiting }
@@ -178,9 +179,15 @@ impl<A: Source<R>, R> Waiting<A, R> {
         if let Some(ended) = ended_before(&asked.ctx) {
             return Poll::Ready(Err(ended));
         }
-        match self.take.poll(&asked.policy().terms, &asked.ctx, cx) {
+        let rate = asked.policy();
+        if self.take.is_none() && rate.tokens.take(&rate.terms, asked.ctx.now()) {
+            return Poll::Ready(self.call());
+        }
+        let new = || Take::new(rate.tokens.clone());
+        let take = self.take.get_or_insert_with(new);
+        match take.poll(&rate.terms, &asked.ctx, cx) {
             Poll::Ready(Ok(())) => Poll::Ready(self.call()),
-            Poll::Ready(Err(why)) => Poll::Ready(Err(refused(why, &asked.policy().terms))),
+            Poll::Ready(Err(why)) => Poll::Ready(Err(refused(why, &rate.terms))),
             Poll::Pending => {
                 waits::note_wait();
                 match self.watch.poll(&asked.ctx, cx) {

@@ -466,12 +466,11 @@ fn rule_39_a_clone_that_polls_another_waiter_finds_the_answer_taken_out() {
     assert!(other.poll().is_ready());
 }
 
+type Ask = Arc<dyn Fn(Context, u64) -> Boxed<u32> + Send + Sync>;
+
 /// A coalesced source that asks itself.
-fn asks_itself(
-    own_context: bool,
-    same_key: bool,
-) -> Arc<dyn Fn(Context, u64) -> Boxed<u32> + Send + Sync> {
-    let cell: Arc<OnceLock<Arc<dyn Fn(Context, u64) -> Boxed<u32> + Send + Sync>>> = Arc::default();
+fn asks_itself(own_context: bool, same_key: bool) -> Ask {
+    let cell: Arc<OnceLock<Ask>> = Arc::default();
     let me = cell.clone();
     let source = move |ctx: Context, key: u64| -> Boxed<u32> {
         let me = me.get().unwrap().clone();
@@ -519,7 +518,7 @@ fn rule_39_reentry_with_the_same_key_is_an_error_and_not_a_hang() {
 
 #[test]
 fn rule_39_reentry_from_another_task_and_through_another_key_is_an_error() {
-    let cell: Arc<OnceLock<Arc<dyn Fn(Context, u64) -> Boxed<u32> + Send + Sync>>> = Arc::default();
+    let cell: Arc<OnceLock<Ask>> = Arc::default();
     let me = cell.clone();
     // 1 asks for 2, and 2 for 1, each from a task of its own.
     let source = move |ctx: Context, key: u64| -> Boxed<u32> {

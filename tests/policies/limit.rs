@@ -1,6 +1,6 @@
 //! `limit`.
 
-use crate::nosy::nosy;
+use crate::nosy::{nosy, on_wake};
 use crate::storm::{cancellations, storm};
 use crate::support::{Act, Hand, Script, manual, ms};
 use failfast::policy::{Fault, FaultKind, Limit, Rejection};
@@ -341,10 +341,10 @@ fn one_permit_wakes_one_waiter_however_many_wait() {
             .collect();
         assert!(calls.iter_mut().all(|call| call.poll().is_pending()));
         holder.cancel();
-        for number in 0..waiters {
-            assert_eq!(calls[number].wakes(), 1);
-            assert!(calls[number].poll().is_pending());
-            calls[number].cancel();
+        for call in &mut calls {
+            assert_eq!(call.wakes(), 1);
+            assert!(call.poll().is_pending());
+            call.cancel();
         }
         assert_eq!(calls.iter().map(Hand::wakes).sum::<usize>(), 0);
         assert_eq!(script.calls(), waiters + 1);
@@ -467,4 +467,38 @@ fn rule_30_no_permit_is_lost_among_100_000_cancellations_on_threads() {
     assert_eq!((running.load(SeqCst), in_use(&limit)), (0, (0, 0)));
     let answer = pin!(source.fetch(Context::background(), 1));
     assert!(futures::executor::block_on(answer).is_ok());
+}
+
+/// A waker may poll its task inline, which then ends, and wakes the next.
+#[test]
+fn a_line_whose_wakers_poll_inline_needs_no_stack() {
+    const WAITERS: usize = 100_000;
+    let served = Arc::new(AtomicUsize::new(0));
+    let count = served.clone();
+    let source = move |_: Context, hangs: bool| {
+        let count = count.clone();
+        poll_fn(move |_| match hangs {
+            true => Poll::Pending,
+            false => Poll::Ready(Ok::<_, BoxError>(count.fetch_add(1, SeqCst))),
+        })
+    };
+    let limit = limit(1);
+    let source = source.limit(&limit);
+    let mut holder = Hand::new(source.fetch(Context::background(), true));
+    assert!(holder.poll().is_pending());
+    for _ in 0..WAITERS {
+        let waiter = Arc::new(std::sync::Mutex::new(Box::pin(
+            source.fetch(Context::background(), false),
+        )));
+        let inline = waiter.clone();
+        let waker = on_wake(move || {
+            let mut cx = task::Context::from_waker(task::Waker::noop());
+            assert!(inline.lock().unwrap().as_mut().poll(&mut cx).is_ready());
+        });
+        let mut cx = task::Context::from_waker(&waker);
+        assert!(waiter.lock().unwrap().as_mut().poll(&mut cx).is_pending());
+    }
+    holder.cancel();
+    assert_eq!(served.load(SeqCst), WAITERS);
+    assert_eq!(in_use(&limit), (0, 0));
 }

@@ -13,6 +13,7 @@ mod rate;
 mod records;
 mod retry;
 mod rules;
+mod stack;
 mod storm;
 mod support;
 mod timeout;

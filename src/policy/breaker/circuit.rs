@@ -77,7 +77,7 @@ pub(super) struct Admission {
     probe: Option<u64>,
 }
 
-/// What a call says about what it called.
+/// How a call counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Success,
@@ -97,7 +97,7 @@ impl Circuit {
         })
     }
 
-    /// Admits a call, or says after how long it is worth while to come again.
+    /// Admits a call, or returns after how long one may be admitted again.
     pub(super) fn admit(&mut self, terms: &Terms, now: Instant) -> Result<Admission, Duration> {
         let probe = match self.stage {
             Stage::Closed => None,
@@ -128,7 +128,7 @@ impl Circuit {
         }
     }
 
-    /// A call has ended, and says something.
+    /// A call has ended, and counts.
     pub(super) fn settle(
         &mut self,
         terms: &Terms,
@@ -144,7 +144,7 @@ impl Circuit {
         }
     }
 
-    /// A call has ended, and says nothing: a probe's place is free again.
+    /// A call has ended, and does not count: a probe's place is free again.
     pub(super) fn abandon(&mut self, admission: Admission) {
         if admission.generation == self.generation {
             if let Some(probe) = admission.probe {

@@ -16,7 +16,7 @@ use std::mem;
 use std::task::Poll;
 use std::time::Duration;
 
-/// A call that was let through. Dropped before it is settled, it says nothing, unless it was slow.
+/// A call that was let through. Dropped before it is settled, it does not count, unless it was slow.
 pub struct Guard {
     breaker: Breaker,
     ctx: Context,
@@ -35,9 +35,9 @@ struct Stopwatch {
     waits_since: Option<Instant>,
 }
 
-/// What the end of a call says about the service.
+/// How the end of a call counts, apart from slowness.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Said {
+enum Count {
     Nothing,
     Success,
     Failure,
@@ -82,24 +82,24 @@ impl Guard {
     /// The call has ended, with this fault or with an answer.
     #[inline]
     pub(super) fn settle(&mut self, fault: Option<&Fault>) {
-        let said = match fault {
-            None => Said::Success,
+        let count = match fault {
+            None => Count::Success,
             Some(fault) => self.judge(fault),
         };
-        self.close(said);
+        self.close(count);
     }
 
     #[cold]
-    fn judge(&mut self, fault: &Fault) -> Said {
+    fn judge(&mut self, fault: &Fault) -> Count {
         let breaker = self.breaker.clone();
         match self.settle_panic(|| breaker.counts(fault)) {
-            None => Said::Nothing,
-            Some(false) => Said::Success,
-            Some(true) => Said::Failure,
+            None => Count::Nothing,
+            Some(false) => Count::Success,
+            Some(true) => Count::Failure,
         }
     }
 
-    fn close(&mut self, said: Said) {
+    fn close(&mut self, count: Count) {
         let Some(admission) = self.admission.take() else {
             return;
         };
@@ -110,13 +110,14 @@ impl Guard {
             ..
         } = &*self.breaker.0;
         // A success is counted without the time, unless it may have been slow.
-        let needs_time = said == Said::Failure || self.stopwatch.is_some();
+        let needs_time = count == Count::Failure || self.stopwatch.is_some();
         let now = needs_time.then(|| self.ctx.now());
-        let failed_at = now.filter(|now| said == Said::Failure || self.is_slow(*slow_after, *now));
+        let failed_at =
+            now.filter(|now| count == Count::Failure || self.is_slow(*slow_after, *now));
         let mut circuit = circuit.lock();
-        let transition = match (failed_at, said) {
+        let transition = match (failed_at, count) {
             (Some(now), _) => circuit.settle(terms, admission, Verdict::Failure(now)),
-            (None, Said::Success) => circuit.settle(terms, admission, Verdict::Success),
+            (None, Count::Success) => circuit.settle(terms, admission, Verdict::Success),
             (None, _) => {
                 circuit.abandon(admission);
                 None
@@ -136,7 +137,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.close(Said::Nothing);
+        self.close(Count::Nothing);
     }
 }
 
@@ -145,7 +146,7 @@ struct OnPanic<'a>(&'a mut Guard);
 
 impl Drop for OnPanic<'_> {
     fn drop(&mut self) {
-        self.0.close(Said::Failure);
+        self.0.close(Count::Failure);
     }
 }
 

@@ -19,13 +19,13 @@
 //! # Invariants
 //!
 //! 1. The stage is the state word: it changes under the lock, for a few instructions. The future is polled and dropped,
-//!    and the answer cloned and dropped, by whoever has taken it out, under no lock.
-//! 2. A waiter registers its waker before it looks at the stage, and whoever changes the stage wakes afterwards. So a
-//!    waiter that finds the future or the answer taken out is woken when it is back.
+//!    and the answer cloned and dropped, by the waiter that has taken it out, under no lock.
+//! 2. A waiter registers its waker before it looks at the stage, and a change of the stage is followed by a wake. So a waiter
+//!    that finds the future or the answer taken out is woken when it is back.
 //! 3. A panic of the future's is an answer like any other. A panic while the answer is cloned is that waiter's own: the
 //!    answer is put back all the same.
-//! 4. A flight that has landed or closed is not joined any more. So the number of waiters only shrinks from then on, and the one
-//!    that is left is the last.
+//! 4. A flight that has landed or closed is not joined any more. So the number of waiters only shrinks from then on, and a
+//!    waiter that is the only one stays so.
 
 use super::wakers::Wakers;
 use crate::error::Fault;

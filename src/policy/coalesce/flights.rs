@@ -4,7 +4,7 @@
 //!
 //! 1. `Hash` and `Eq` of the key run under the lock, and nothing else that is foreign does: keys are cloned before, and
 //!    keys and flights dropped after.
-//! 2. What a flight leaves is removed only if it is still that flight's, because the key may be another one's by then.
+//! 2. A key is removed by a flight only if it is still that flight's, because it may be another one's by then.
 
 use super::flight::{Flight, Joined};
 use crate::sync::Mutex;
@@ -38,8 +38,7 @@ impl<R, F, T> Flights<R, F, T> {
 }
 
 impl<R: Clone + Eq + Hash, F, T> Flights<R, F, T> {
-    /// Joins the flight for `key`, or begins one. `is_inside`: whether the caller runs inside a flight, as its context
-    /// tells.
+    /// Joins the flight for `key`, or begins one. `is_inside`: whether the caller runs inside a flight, by its context.
     pub(super) fn board(
         &self,
         key: &R,

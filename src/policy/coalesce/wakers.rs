@@ -7,8 +7,8 @@
 //!
 //! 1. A waiter is registered from a poll that returns pending until it is woken. Woken once, it is not woken again before
 //!    its next poll, however often the flight is.
-//! 2. `is_woken` is set by each wake and cleared by whoever begins to poll the flight, before it polls. So it is set
-//!    exactly while the flight may have something new to tell that no poll has looked at.
+//! 2. `is_woken` is set by each wake and cleared before each poll of the flight begins. So it is set exactly while
+//!    there may be news that no poll has looked at.
 //! 3. No foreign code under the lock.
 
 use crate::sync::Mutex;

@@ -1,4 +1,4 @@
-//! Permits, and the line of those who wait for one.
+//! Permits, and the line of calls that wait for one.
 //!
 //! # Invariants
 //!
@@ -59,11 +59,6 @@ impl Permits {
         (state.taken, state.line.len())
     }
 
-    /// Takes a permit if one is there.
-    fn take(&self) -> bool {
-        self.state.lock().take(self.limit)
-    }
-
     /// Takes a permit or joins the line, unless that has `most` waiters already.
     fn enter(&self, most: usize, waker: Waker) -> Entered {
         let mut state = self.state.lock();
@@ -89,7 +84,7 @@ impl Permits {
         !waits
     }
 
-    /// A permit comes back: it is the head's, or nobody's (invariant 2).
+    /// A permit comes back, and goes to the head of the line if there is one (invariant 2).
     fn release(&self) {
         let mut state = self.state.lock();
         let next = state.line.pop();
@@ -97,7 +92,7 @@ impl Permits {
             state.taken -= 1;
         }
         drop(state);
-        next.flatten().into_iter().for_each(unwind::wake);
+        next.flatten().into_iter().for_each(unwind::wake_in_turn);
     }
 
     /// A waiter waits no longer.
@@ -115,6 +110,15 @@ impl State {
         let there = self.taken < limit.get();
         self.taken += usize::from(there);
         there
+    }
+}
+
+impl Permit {
+    /// A permit, if one is there.
+    #[inline]
+    pub(super) fn take(permits: &Arc<Permits>) -> Option<Self> {
+        let taken = permits.state.lock().take(permits.limit);
+        taken.then(|| Self(permits.clone()))
     }
 }
 
@@ -146,7 +150,7 @@ impl Acquire {
     ) -> Poll<Result<Permit, Full>> {
         let served = match self.ticket {
             Some(ticket) => self.permits.is_served(ticket, cx.waker().clone()),
-            None => self.permits.take() || self.enter(most, cx)?,
+            None => self.enter(most, cx)?,
         };
         if !served {
             return Poll::Pending;

@@ -235,7 +235,6 @@ mod tests {
             for _ in 0..burst {
                 bucket.take(&terms);
             }
-            let wait = bucket.wait(&terms, ahead);
             for place in 0..=ahead {
                 let wait = bucket.wait(&terms, place);
                 let mut next = Bucket { at: bucket.at, debt: bucket.debt };

@@ -1,4 +1,4 @@
-//! Tokens, and the line of those who wait for one.
+//! Tokens, and the line of calls that wait for one.
 //!
 //! # Invariants
 //!
@@ -33,7 +33,7 @@ struct State {
 pub(super) enum Refused {
     /// It would come after the caller's deadline.
     TooLate { wait: Duration },
-    /// The context's clock can't tell when.
+    /// The context's clock can't fire.
     Broken(TimerError),
 }
 
@@ -55,11 +55,12 @@ impl Tokens {
         state.bucket.give_back(terms);
         let head = state.line.call_head();
         drop(state);
-        head.into_iter().for_each(unwind::wake);
+        head.into_iter().for_each(unwind::wake_in_turn);
     }
 
-    /// Takes a token if there is one and nobody waits for it.
-    fn take(&self, terms: &Terms, now: Instant) -> bool {
+    /// Takes a token if there is one and no call waits for it.
+    #[inline]
+    pub(super) fn take(&self, terms: &Terms, now: Instant) -> bool {
         let mut state = self.0.lock();
         state.bucket.refill(terms, now);
         state.line.is_empty() && state.bucket.take(terms)
@@ -90,9 +91,10 @@ impl Tokens {
         state.bucket.refill(terms, now);
         let is_head = state.line.is_head(ticket);
         if is_head && state.bucket.take(terms) {
+            let left = state.leave(ticket);
             drop(state);
             unwind::discard(waker);
-            self.leave(ticket);
+            left.settle();
             return Step::Served;
         }
         let wait = is_head.then(|| state.bucket.wait(terms, 0));
@@ -101,20 +103,29 @@ impl Tokens {
         unwind::discard(unused);
         Step::Waits(wait)
     }
+}
 
+impl State {
     /// A waiter has been served, or waits no longer. If it was the head, another one is now (invariant 2).
-    fn leave(&self, ticket: Ticket) {
-        let mut state = self.0.lock();
-        let was_head = state.line.is_head(ticket);
-        let left = state.line.leave(ticket);
-        let next = if was_head {
-            state.line.call_head()
-        } else {
-            None
-        };
-        drop(state);
-        unwind::discard(left);
-        next.into_iter().for_each(unwind::wake);
+    fn leave(&mut self, ticket: Ticket) -> Left {
+        let was_head = self.line.is_head(ticket);
+        let own = self.line.leave(ticket).flatten();
+        let next = was_head.then(|| self.line.call_head()).flatten();
+        Left { own, next }
+    }
+}
+
+/// The wakers that a leaver leaves: its own, and that of the new head. To be settled under no lock.
+#[must_use = "the new head has to be woken"]
+struct Left {
+    own: Option<Waker>,
+    next: Option<Waker>,
+}
+
+impl Left {
+    fn settle(self) {
+        unwind::discard(self.own);
+        self.next.into_iter().for_each(unwind::wake_in_turn);
     }
 }
 
@@ -144,9 +155,6 @@ impl Take {
         let slept_until = self.poll_timer(cx)?;
         // A sleep counts, also by a clock that stands still or runs backwards.
         let now = slept_until.into_iter().fold(ctx.now(), Instant::max);
-        if self.ticket.is_none() && self.tokens.take(terms, now) {
-            return Poll::Ready(Ok(()));
-        }
         let ticket = match self.ticket {
             Some(ticket) => ticket,
             None => {
@@ -183,7 +191,7 @@ impl Take {
         }
     }
 
-    /// `until`: `None` if it is beyond what an `Instant` can tell. Then only the context can end the wait.
+    /// `until`: `None` if it is beyond what an `Instant` can hold. Then only the context can end the wait.
     fn arm(
         &mut self,
         ctx: &Context,
@@ -207,7 +215,8 @@ impl Take {
 impl Drop for Take {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            self.tokens.leave(ticket);
+            let left = self.tokens.0.lock().leave(ticket);
+            left.settle();
         }
     }
 }
