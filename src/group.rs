@@ -12,6 +12,7 @@
 //! | `group/in_place.rs` | tasks without an executor |
 //! | `group/wait.rs`, `ready.rs` | waiting for outcomes, and for room |
 //! | `group/shutdown.rs` | grace and stragglers |
+//! | `group/observed.rs` | telling an observer |
 //! | `group/fork.rs`, `each.rs`, `ordered.rs` | results of other types, a task an item, results in order |
 //! | `group/handle.rs`, `snapshot.rs` | spawning from elsewhere, looking in |
 
@@ -25,6 +26,7 @@ mod fork;
 mod handle;
 mod in_place;
 mod keep;
+mod observed;
 
 mod executor;
 mod ordered;
@@ -45,6 +47,7 @@ use engine::Engine;
 use executor::Launch;
 use finished::{Finished, Wanted};
 use futures::stream::Stream;
+use observed::Observed;
 use ready::Ready;
 use scope::Scope;
 use std::fmt;
@@ -252,10 +255,21 @@ impl<T, M> TaskGroup<T, M> {
         deadline: Option<NewDeadline>,
         origin: &'static Location<'static>,
     ) -> Self {
+        Self::open_named(parent, launcher, (deadline, None), origin)
+    }
+
+    /// [`open`](Self::open) for a group that has a deadline and a name of its own.
+    pub(crate) fn open_named(
+        parent: &Context,
+        launcher: Option<Launcher<M>>,
+        (deadline, name): (Option<NewDeadline>, Option<&Name>),
+        origin: &'static Location<'static>,
+    ) -> Self {
         let launch = launcher
             .as_ref()
             .map(|launcher| Arc::downgrade(launcher.launch()));
-        let engine = Engine::new(Finished::new::<T>(), launch, parent.clock());
+        let observed = Observed::below(parent, name);
+        let engine = Engine::new(Finished::new::<T>(), launch, parent.clock(), observed);
         let node = Node::new(parent, engine, deadline, origin);
         Self {
             scope: Scope::new(parent, node),

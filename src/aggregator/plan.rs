@@ -165,9 +165,9 @@ impl<R, T, M> Plan<R, T, M> {
 
     fn open(&self, ctx: &Context, origin: &'static Location<'static>) -> TaskGroup<(), M> {
         let deadline = self.options.deadline(ctx);
-        let group = self
-            .options
-            .apply(TaskGroup::open(ctx, self.launch.clone(), deadline, origin));
+        let own = (deadline, Some(self.options.name()));
+        let group = TaskGroup::open_named(ctx, self.launch.clone(), own, origin);
+        let group = self.options.apply(group);
         if self.settled {
             group.with_ending(Ending::Settle)
         } else {

@@ -71,6 +71,8 @@ const STARTED: u8 = 1;
 const WARNED: u8 = 1 << 1;
 /// A waker has been parked, at some time.
 const PARKED: u8 = 1 << 2;
+/// An observer has been told that a poll started, and not yet that it ended.
+const POLLING: u8 = 1 << 3;
 
 /// The address of a task's record.
 pub(super) type Cell = NonNull<Header>;
@@ -361,6 +363,16 @@ impl Header {
     fn note(&self, bit: u8) {
         let notes = self.notes.load(Ordering::Relaxed);
         self.notes.store(notes | bit, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_polling(&self) -> bool {
+        self.notes.load(Ordering::Relaxed) & POLLING != 0
+    }
+
+    pub(super) fn set_polling(&self, polling: bool) {
+        let others = self.notes.load(Ordering::Relaxed) & !POLLING;
+        let bit = if polling { POLLING } else { 0 };
+        self.notes.store(others | bit, Ordering::Relaxed);
     }
 
     pub(super) fn polls(&self) -> u32 {

@@ -68,6 +68,8 @@ pub(super) unsafe fn complete<K: Keep>(
     // SAFETY: the cell is alive, and a member until the release below (invariant 2 of `cell`).
     let (header, node) = unsafe { (cell.as_ref(), cell.as_ref().node()) };
     let outcome = without_echo(node, outcome);
+    let observed = node.kind.observed.as_deref();
+    let seen = observed.map(|observed| (observed, outcome.seen()));
     let mut state = node.kind.lock();
 
     // 1. Record the outcome.
@@ -83,10 +85,18 @@ pub(super) unsafe fn complete<K: Keep>(
         error,
     } = recorded;
     let (mut marked, mut waiter) = (None, None);
-    if ends.is_some() || extra.is_some() || delivery.is_due() {
+    if ends.is_some() || extra.is_some() || delivery.is_due() || seen.is_some() {
         drop(state);
         // SAFETY: still a member.
         marked = ends.map(|ends| unsafe { header.shared().with(|node| cancel(node, &ends)) });
+        if let Some((observed, how)) = seen {
+            observed.completed(
+                header,
+                &node.kind,
+                (how, error.as_ref()),
+                (marked.as_mut(), by),
+            );
+        }
         waiter = delivery.deliver();
         unwind::discard(extra);
         state = node.kind.lock();
@@ -259,6 +269,8 @@ pub(super) struct Released {
     anchor: Option<Arc<Node<Engine>>>,
     /// Nobody is left: the timers are not needed any more.
     unwatches: bool,
+    /// Nobody is left, and the owner has gone before.
+    closes: bool,
 }
 
 /// Takes a task out of its group, and finds who comes in its place.
@@ -305,6 +317,7 @@ unsafe fn release(state: &mut State, node: &Node<Engine>, cell: Cell, by: By) ->
         },
         anchor: if empty { state.anchor.take() } else { None },
         unwatches: empty && std::mem::take(&mut state.watching),
+        closes: empty && state.abandoned,
     };
     (released, next)
 }
@@ -339,8 +352,12 @@ impl Released {
             .into_iter()
             .chain(self.ready)
             .for_each(unwind::wake);
-        if let Some(anchor) = self.anchor.filter(|_| self.unwatches) {
+        let Some(anchor) = self.anchor else { return };
+        if self.unwatches {
             anchor.unwatch();
+        }
+        if let Some(observed) = anchor.kind.observed.as_deref().filter(|_| self.closes) {
+            observed.closed(&anchor);
         }
     }
 }
@@ -366,6 +383,7 @@ impl Wakes {
             owner,
             ready,
             unwatches,
+            closes,
             ..
         } = &self.released;
         self.marked.is_none()
@@ -373,6 +391,7 @@ impl Wakes {
             && owner.is_none()
             && ready.is_none()
             && !unwatches
+            && !closes
     }
 
     fn run(self) {

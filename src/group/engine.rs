@@ -17,6 +17,7 @@ use super::executor::Launch;
 use super::finished::Finished;
 use super::in_place::Ready;
 use super::keep::Keep;
+use super::observed::Observed;
 use super::scope::Scope;
 use super::shutdown::{Ladder, Phase};
 use super::state::State;
@@ -40,6 +41,8 @@ pub(crate) struct Engine {
     pub(super) clock: ClockRef,
     /// Since when times are taken: the first snapshot.
     pub(super) timing: OnceLock<Instant>,
+    /// `None`: nobody observes the group.
+    pub(super) observed: Option<Box<Observed>>,
 }
 
 // SAFETY: the launcher is `Send + Sync` for `Group`; that of a `LocalGroup` is upgraded by the group, its handles
@@ -85,6 +88,7 @@ impl Engine {
         finished: Finished,
         launch: Option<Weak<dyn Launch>>,
         clock: ClockRef,
+        observed: Option<Box<Observed>>,
     ) -> Self {
         Self {
             state: Mutex::new(State::new(finished)),
@@ -93,6 +97,7 @@ impl Engine {
             ready: Ready::new(),
             clock,
             timing: OnceLock::new(),
+            observed,
         }
     }
 
@@ -219,6 +224,26 @@ impl Engine {
     /// The cell is new, and belongs to this group.
     #[inline]
     pub(super) unsafe fn admit(
+        node: &Arc<Node<Engine>>,
+        cell: Cell,
+        at_limit: AtLimit,
+    ) -> Admission {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match &node.kind.observed {
+                None => Self::admit_unseen(node, cell, at_limit),
+                Some(observed) => observed.admit(node, cell, at_limit),
+            }
+        }
+    }
+
+    /// [`admit`](Self::admit), of which no observer is told. In a group that is observed, the cell has its number.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    #[inline]
+    pub(super) unsafe fn admit_unseen(
         node: &Arc<Node<Engine>>,
         cell: Cell,
         at_limit: AtLimit,
@@ -359,7 +384,12 @@ impl Engine {
             engine.note_poll(header);
             // SAFETY: the caller's promise.
             let run = || unsafe { cell::run_body(cell, cx, by) };
-            if let Poll::Ready(next) = header.frame.enter(header.tag(), header.lie(), run) {
+            let run = || header.frame.enter(header.tag(), header.lie(), run);
+            let polled = match &engine.observed {
+                None => run(),
+                Some(observed) => observed.poll(header, engine, run),
+            };
+            if let Poll::Ready(next) = polled {
                 return Poll::Ready(next);
             }
             if phase != Phase::Run {
@@ -444,6 +474,12 @@ impl Kind for Engine {
         self.arm_shutdown(node);
     }
 
+    fn report(&self, node: &NodeRef) {
+        if let Some(observed) = &self.observed {
+            observed.canceled(node, self);
+        }
+    }
+
     fn wake(&self, _: &NodeRef) {
         self.wake_members();
         self.wake_waiters();
@@ -490,6 +526,28 @@ pub(super) fn with_others(error: Error, state: &State) -> Error {
 }
 
 impl State {
+    fn next_number(&mut self) -> u64 {
+        let number = self.members.next;
+        self.members.next += 1;
+        number
+    }
+
+    /// The number of a task that is to be admitted next, if it can be.
+    pub(super) fn number_for(
+        &mut self,
+        node: &Node<Engine>,
+        background: bool,
+        at_limit: AtLimit,
+    ) -> Result<u64, Admission> {
+        if self.closed || node.is_marked() {
+            return Err(Admission::Over);
+        }
+        if !background && self.limit.is_full() && at_limit == AtLimit::Refuse {
+            return Err(Admission::Full);
+        }
+        Ok(self.next_number())
+    }
+
     /// Whether the task starts, and whether a driver has to be woken for that.
     ///
     /// # Safety
@@ -512,17 +570,20 @@ impl State {
         if full && at_limit == AtLimit::Refuse {
             return (Admission::Full, false);
         }
-        let number = self.members.next;
-        self.members.next += 1;
         // SAFETY: the cell is new, and alive until it completes (invariant 3 of `cell`).
         unsafe {
-            cell.as_mut().number = number;
+            if node.kind.observed.is_none() {
+                cell.as_mut().number = self.next_number();
+            }
+            let number = cell.as_ref().number;
             if full {
                 self.limit.queue.push_back(cell);
                 return (Admission::Queued(number), false);
             }
             self.members.join(cell);
         }
+        // SAFETY: as above.
+        let number = unsafe { cell.as_ref().number };
         self.limit.running += usize::from(!background);
         if self.anchor.is_none() {
             self.anchor = Some(node.clone());

@@ -1,0 +1,507 @@
+//! What the events tell, put in order: the tree of groups and tasks, on one time axis. All drawings are made from it.
+//!
+//! Events may be missing, because the oldest were dropped or the run is not over. What is not known is `None`, and
+//! begins with the first event or ends with the last.
+
+use super::event::{Ended, Event, EventKind, Of};
+use super::port::{GroupEvent, TaskEvent};
+use crate::clock::Instant;
+use crate::error::Name;
+use std::collections::BTreeMap;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A moment, counted from the first event.
+pub(super) type Moment = Duration;
+
+#[derive(Clone)]
+pub(super) struct History {
+    /// In the order in which they were first seen.
+    pub(super) groups: Vec<GroupPast>,
+    pub(super) tasks: Vec<TaskPast>,
+    /// The last event.
+    pub(super) end: Moment,
+    /// How many events came before, and were dropped.
+    pub(super) dropped: u64,
+    /// Groups and tasks as they are drawn: each group, then its tasks in the order of spawning, and below a task the
+    /// groups that it made.
+    pub(super) order: Vec<Place>,
+}
+
+/// A group's or a task's place in the drawing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Place {
+    pub(super) depth: usize,
+    pub(super) what: What,
+}
+
+/// By index.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum What {
+    Group(usize),
+    Task(usize),
+}
+
+#[derive(Clone)]
+pub(super) struct GroupPast {
+    pub(super) number: u64,
+    /// By index.
+    pub(super) parent: Option<usize>,
+    /// The task of the parent that made it, by index.
+    pub(super) made_by: Option<usize>,
+    pub(super) name: Option<Name>,
+    pub(super) location: Option<&'static Location<'static>>,
+    pub(super) opened: Option<Moment>,
+    pub(super) closed: Option<Moment>,
+    pub(super) deadline: Option<Moment>,
+    pub(super) canceled: Option<Canceled>,
+    /// By index, in the order of spawning.
+    pub(super) tasks: Vec<usize>,
+    first_seen: Moment,
+    last_failed: Option<usize>,
+}
+
+#[derive(Clone)]
+pub(super) struct Canceled {
+    pub(super) at: Moment,
+    pub(super) cause: Arc<str>,
+    /// The task whose failure it was, by index: of this group, or of one above.
+    pub(super) culprit: Option<usize>,
+}
+
+#[derive(Clone)]
+pub(super) struct TaskPast {
+    /// By index.
+    pub(super) group: usize,
+    pub(super) number: u64,
+    pub(super) name: Name,
+    pub(super) location: &'static Location<'static>,
+    /// The first event, which is the spawn unless that was dropped.
+    pub(super) start: Moment,
+    /// When it was queued, and has not been polled yet.
+    pub(super) queued: bool,
+    /// In order. The end of the last is `None` while it runs.
+    pub(super) polls: Vec<(Moment, Option<Moment>)>,
+    pub(super) end: Option<TaskEnd>,
+}
+
+#[derive(Clone)]
+pub(super) struct TaskEnd {
+    pub(super) at: Moment,
+    pub(super) how: Ended,
+    pub(super) error: Option<Arc<str>>,
+}
+
+impl GroupPast {
+    pub(super) fn start(&self) -> Moment {
+        self.opened.unwrap_or(self.first_seen)
+    }
+
+    /// Its name, or where it was made.
+    pub(super) fn title(&self) -> String {
+        match (&self.name, self.location) {
+            (Some(name), _) => name.to_string(),
+            (None, Some(location)) => format!("group at {}:{}", location.file(), location.line()),
+            (None, None) => format!("group {}", self.number),
+        }
+    }
+}
+
+impl TaskPast {
+    pub(super) fn has_failed(&self) -> bool {
+        self.end.as_ref().is_some_and(|end| end.how.is_failure())
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.end
+            .as_ref()
+            .is_some_and(|end| end.how == Ended::Cancelled)
+    }
+
+    /// Its end, or that of the recording.
+    pub(super) fn end_or(&self, last: Moment) -> Moment {
+        self.end.as_ref().map_or(last, |end| end.at).max(self.start)
+    }
+}
+
+impl History {
+    pub(super) fn new(events: &[Event], dropped: u64) -> Self {
+        let mut reader = Reader::new(events, dropped);
+        events.iter().for_each(|event| reader.read(event));
+        let mut history = reader.history;
+        history.find_culprits_above();
+        history.order = history.ordered();
+        history
+    }
+
+    /// Whose failure cancelled a task, if that is known.
+    pub(super) fn culprit_of(&self, task: &TaskPast) -> Option<usize> {
+        let canceled = self.groups[task.group].canceled.as_ref()?;
+        let end = task.end.as_ref()?;
+        let culprit = canceled
+            .culprit
+            .filter(|_| task.is_cancelled() && end.at >= canceled.at)?;
+        Some(culprit)
+    }
+
+    /// A group that was cancelled with one above it has the culprit of that one.
+    fn find_culprits_above(&mut self) {
+        for group in 0..self.groups.len() {
+            let Some(canceled) = &self.groups[group].canceled else {
+                continue;
+            };
+            if canceled.culprit.is_some() {
+                continue;
+            }
+            let found = self.culprit_above(group, canceled);
+            if let Some(canceled) = &mut self.groups[group].canceled {
+                canceled.culprit = found;
+            }
+        }
+    }
+
+    /// A parent is seen before its children, so the one above has been looked at already.
+    fn culprit_above(&self, group: usize, canceled: &Canceled) -> Option<usize> {
+        let above = self.groups[group].parent?;
+        let above = self.groups[above].canceled.as_ref()?;
+        above.culprit.filter(|_| above.cause == canceled.cause)
+    }
+
+    /// Depth first, without recursion.
+    fn ordered(&self) -> Vec<Place> {
+        let (mut of_groups, mut of_tasks) = (vec![Vec::new(); self.groups.len()], BTreeMap::new());
+        let mut open = Vec::new();
+        for (index, group) in self.groups.iter().enumerate() {
+            match (group.made_by, group.parent) {
+                (Some(task), _) => of_tasks.entry(task).or_insert_with(Vec::new).push(index),
+                (None, Some(parent)) => of_groups[parent].push(index),
+                (None, None) => open.push(Place {
+                    depth: 0,
+                    what: What::Group(index),
+                }),
+            }
+        }
+        open.reverse();
+        let mut order = Vec::with_capacity(self.groups.len() + self.tasks.len());
+        while let Some(place) = open.pop() {
+            order.push(place);
+            let depth = place.depth + 1;
+            let below = |what| Place { depth, what };
+            match place.what {
+                What::Group(group) => {
+                    let tasks = self.groups[group]
+                        .tasks
+                        .iter()
+                        .map(|task| What::Task(*task));
+                    let groups = of_groups[group].iter().map(|group| What::Group(*group));
+                    open.extend(tasks.chain(groups).rev().map(below));
+                }
+                What::Task(task) => {
+                    let groups = of_tasks.get(&task).into_iter().flatten();
+                    open.extend(groups.rev().map(|group| below(What::Group(*group))));
+                }
+            }
+        }
+        order
+    }
+}
+
+/// Reads the events one by one.
+struct Reader {
+    history: History,
+    since: Option<Instant>,
+    groups: BTreeMap<u64, usize>,
+    tasks: BTreeMap<(u64, u64), usize>,
+}
+
+impl Reader {
+    fn new(events: &[Event], dropped: u64) -> Self {
+        Self {
+            history: History {
+                groups: Vec::new(),
+                tasks: Vec::new(),
+                end: Moment::ZERO,
+                dropped,
+                order: Vec::new(),
+            },
+            since: events.iter().map(|event| event.at).min(),
+            groups: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+        }
+    }
+
+    fn moment(&self, at: Instant) -> Moment {
+        at.saturating_duration_since(self.since.unwrap_or(at))
+    }
+
+    fn read(&mut self, event: &Event) {
+        let at = self.moment(event.at);
+        self.history.end = self.history.end.max(at);
+        match &event.of {
+            Of::Group(group) => self.read_group(event, group, at),
+            Of::Task(task) => self.read_task(event, task, at),
+            Of::Reader => {}
+        }
+    }
+
+    fn read_group(&mut self, event: &Event, facts: &GroupEvent, at: Moment) {
+        let index = self.group(facts.group, at);
+        self.learn(index, facts, at);
+        let group = &mut self.history.groups[index];
+        match event.kind {
+            EventKind::GroupOpened => group.opened = Some(at),
+            EventKind::GroupClosed => group.closed = Some(at.max(group.start())),
+            EventKind::Canceled => {
+                let cause = event.text.clone().unwrap_or_default();
+                let failed = |task: &usize| {
+                    let end = self.history.tasks[*task].end.as_ref();
+                    end.is_some_and(|end| {
+                        end.error.as_deref() == Some(&*cause) || end.error.is_none()
+                    })
+                };
+                let culprit = group.last_failed.filter(failed);
+                group.canceled = Some(Canceled { at, cause, culprit });
+            }
+            _ => {}
+        }
+    }
+
+    fn read_task(&mut self, event: &Event, facts: &TaskEvent, at: Moment) {
+        let index = self.task(facts, at);
+        let task = &mut self.history.tasks[index];
+        let at = at.max(task.start);
+        match event.kind {
+            EventKind::TaskQueued => task.queued = true,
+            EventKind::PollStarted => task.polls.push((at, None)),
+            EventKind::PollEnded => task.end_poll(at),
+            EventKind::TaskEnded(how) => {
+                task.end_poll(at); // its end may have been dropped
+                let error = event.text.clone();
+                task.end = Some(TaskEnd { at, how, error });
+                if how.is_failure() {
+                    let group = task.group;
+                    self.history.groups[group].last_failed = Some(index);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn group(&mut self, number: u64, at: Moment) -> usize {
+        *self.groups.entry(number).or_insert_with(|| {
+            self.history.groups.push(GroupPast {
+                number,
+                parent: None,
+                made_by: None,
+                name: None,
+                location: None,
+                opened: None,
+                closed: None,
+                deadline: None,
+                canceled: None,
+                tasks: Vec::new(),
+                first_seen: at,
+                last_failed: None,
+            });
+            self.history.groups.len() - 1
+        })
+    }
+
+    /// What each event of a group tells of it. Its parent is known if an event of the parent was kept before.
+    fn learn(&mut self, index: usize, facts: &GroupEvent, at: Moment) {
+        let parent = facts
+            .parent
+            .and_then(|parent| self.groups.get(&parent).copied());
+        let parent = parent.filter(|parent| *parent < index);
+        let made_by = facts.parent.zip(facts.parent_task);
+        let made_by = made_by.and_then(|task| self.tasks.get(&task).copied());
+        let deadline = facts.deadline.map(|deadline| self.moment(deadline));
+        let group = &mut self.history.groups[index];
+        group.parent = parent;
+        group.made_by = made_by.filter(|_| parent.is_some());
+        group.name.clone_from(&facts.name);
+        group.location = Some(facts.location);
+        group.deadline = deadline;
+        group.first_seen = group.first_seen.min(at);
+    }
+
+    fn task(&mut self, facts: &TaskEvent, at: Moment) -> usize {
+        let group = self.group(facts.group, at);
+        let key = (facts.group, facts.task);
+        if let Some(known) = self.tasks.get(&key) {
+            return *known;
+        }
+        let index = self.history.tasks.len();
+        self.history.tasks.push(TaskPast {
+            group,
+            number: facts.task,
+            name: facts.name(),
+            location: facts.location,
+            start: at,
+            queued: false,
+            polls: Vec::new(),
+            end: None,
+        });
+        let tasks = &mut self.history.groups[group].tasks;
+        let history = &self.history.tasks;
+        let position = tasks.partition_point(|task| history[*task].number < facts.task);
+        tasks.insert(position, index);
+        self.tasks.insert(key, index);
+        index
+    }
+}
+
+impl TaskPast {
+    /// An end without a beginning, which was dropped, is none.
+    fn end_poll(&mut self, at: Moment) {
+        if let Some((start, end @ None)) = self.polls.last_mut() {
+            *end = Some(at.max(*start));
+        }
+    }
+}
+
+/// Which rows are drawn where there are too many.
+pub(super) struct Selection {
+    /// In the order of the drawing.
+    pub(super) rows: Vec<Place>,
+    pub(super) left_out: LeftOut,
+}
+
+/// What is not drawn.
+#[derive(Default)]
+pub(super) struct LeftOut {
+    pub(super) groups: usize,
+    /// How many tasks, by how they ended; `None` for those that had not.
+    pub(super) tasks: BTreeMap<Option<Ended>, usize>,
+    /// The shortest and the longest of those tasks.
+    pub(super) took: Option<(Duration, Duration)>,
+}
+
+impl History {
+    /// The most telling of the rows: failures first, then what has not ended, then the cancelled, then the longest.
+    pub(super) fn select(&self, most: usize) -> Selection {
+        let mut ranked: Vec<usize> = (0..self.order.len()).collect();
+        if ranked.len() > most {
+            ranked.sort_by_key(|row| self.rank(self.order[*row]));
+            let left_out = ranked.split_off(most);
+            ranked.sort_unstable();
+            return Selection {
+                rows: ranked.into_iter().map(|row| self.order[row]).collect(),
+                left_out: self.left_out(left_out.into_iter().map(|row| self.order[row].what)),
+            };
+        }
+        Selection {
+            rows: self.order.clone(),
+            left_out: LeftOut::default(),
+        }
+    }
+
+    /// The lowest is drawn first.
+    fn rank(&self, place: Place) -> (u8, usize, std::cmp::Reverse<Duration>) {
+        let (importance, took) = match place.what {
+            What::Group(group) => {
+                let group = &self.groups[group];
+                let end = group.closed.unwrap_or(self.end);
+                let importance = if group.canceled.is_some() { 1 } else { 3 };
+                (importance, end.saturating_sub(group.start()))
+            }
+            What::Task(task) => {
+                let task = &self.tasks[task];
+                let importance = match task.end.as_ref().map(|end| end.how) {
+                    Some(how) if how.is_failure() => 1,
+                    None => 2,
+                    Some(Ended::Cancelled) => 3,
+                    Some(_) => 4,
+                };
+                (importance, task.end_or(self.end) - task.start)
+            }
+        };
+        let is_root = place.depth == 0;
+        let importance = if is_root { 0 } else { importance };
+        (importance, place.depth, std::cmp::Reverse(took))
+    }
+
+    fn left_out(&self, rows: impl Iterator<Item = What>) -> LeftOut {
+        let mut left_out = LeftOut::default();
+        for row in rows {
+            match row {
+                What::Group(_) => left_out.groups += 1,
+                What::Task(task) => left_out.add(&self.tasks[task], self.end),
+            }
+        }
+        left_out
+    }
+}
+
+impl LeftOut {
+    fn add(&mut self, task: &TaskPast, last: Moment) {
+        let how = task.end.as_ref().map(|end| end.how);
+        *self.tasks.entry(how).or_default() += 1;
+        let took = task.end_or(last) - task.start;
+        let (least, most) = self.took.unwrap_or((took, took));
+        self.took = Some((least.min(took), most.max(took)));
+    }
+
+    pub(super) fn is_nothing(&self) -> bool {
+        self.groups == 0 && self.tasks.is_empty()
+    }
+
+    /// `9800 more tasks: 9750 finished, 50 cancelled; they took 0.1ms to 3ms`
+    pub(super) fn text(&self, scale: Scale) -> String {
+        let mut parts = Vec::new();
+        if !self.tasks.is_empty() {
+            let all: usize = self.tasks.values().sum();
+            let each = self.tasks.iter().map(|(how, count)| match how {
+                Some(how) => format!("{count} {how}"),
+                None => format!("{count} not ended"),
+            });
+            let each = each.collect::<Vec<_>>().join(", ");
+            let took = self.took.map_or_else(String::new, |(least, most)| {
+                format!("; they took {} to {}", scale.show(least), scale.show(most))
+            });
+            parts.push(format!("{all} more {}: {each}{took}", plural(all, "task")));
+        }
+        if self.groups > 0 {
+            parts.push(format!(
+                "{} more {}",
+                self.groups,
+                plural(self.groups, "group")
+            ));
+        }
+        parts.join("; ")
+    }
+}
+
+pub(super) fn plural(count: usize, word: &str) -> String {
+    match count {
+        1 => word.to_owned(),
+        _ => format!("{word}s"),
+    }
+}
+
+/// How exactly times are shown: in milliseconds, with as many decimals as the span of the axis asks for.
+#[derive(Clone, Copy)]
+pub(super) struct Scale {
+    decimals: usize,
+}
+
+impl Scale {
+    pub(super) fn of(span: Duration) -> Self {
+        let decimals = match span.as_nanos() {
+            100_000_000.. => 0,
+            10_000_000.. => 1,
+            1_000_000.. => 2,
+            10_000.. => 3,
+            _ => 6,
+        };
+        Self { decimals }
+    }
+
+    pub(super) fn show(self, time: Duration) -> String {
+        if time.is_zero() {
+            return "0ms".to_owned();
+        }
+        format!("{:.*}ms", self.decimals, time.as_secs_f64() * 1000.0)
+    }
+}
