@@ -19,7 +19,7 @@ use super::cell::{Cell, Header};
 use super::complete::{By, Next, Outcome};
 use super::engine::{Admission, AtLimit, Engine};
 use crate::context::{Context, Marked, Node, NodeRef, shield};
-use crate::error::{End, Error, Name};
+use crate::error::{Error, Name};
 use crate::observe::port::{GroupEvent, Observer, Observing, TaskEvent};
 use crate::observe::{self, Ended};
 use crate::sync::Mutex;
@@ -85,7 +85,7 @@ impl Due {
 impl Told {
     /// Invariants 1 and 3.
     fn next(&mut self) -> Option<GroupNews> {
-        if self.open == Due::No {
+        if self.open == Due::No || self.close == Due::Sent {
             return None;
         }
         if self.open.take() {
@@ -199,21 +199,31 @@ impl Observed {
         context.in_observed_group(Some(Arc::new(observing)))
     }
 
-    /// The group's context has ended, other than by the end of its work.
+    /// The group's context has ended.
     pub(super) fn canceled(&self, node: &NodeRef, engine: &Engine) {
-        let ended_well = |end: Arc<End>| {
-            let state = engine.lock();
-            end.is_finish() && state.is_ours(&end) && !state.is_out_of_reach()
-        };
-        if !node.end().is_some_and(ended_well) {
+        if !ended_well(node, engine) {
             self.tell(node, engine, |told| told.cancel.want());
         }
     }
 
-    /// The group is over, and nobody is left in it.
+    /// The group is over, and nobody is left in it. Whoever has canceled it may not have come to say so.
     pub(super) fn closed(&self, node: &Node<Engine>) {
-        self.tell(node, &node.kind, |told| told.close.want());
+        let is_canceled = node.is_marked() && !ended_well(node, &node.kind);
+        self.tell(node, &node.kind, |told| {
+            if is_canceled {
+                told.cancel.want();
+            }
+            told.close.want();
+        });
     }
+}
+
+/// Whether a context ended by the end of its group's work.
+fn ended_well<K: ?Sized>(node: &Node<K>, engine: &Engine) -> bool {
+    node.end().is_some_and(|end| {
+        let state = engine.lock();
+        end.is_finish() && state.is_ours(&end) && !state.is_out_of_reach()
+    })
 }
 
 /// The events of its tasks.

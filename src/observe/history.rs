@@ -98,6 +98,17 @@ impl GroupPast {
         self.opened.unwrap_or(self.first_seen)
     }
 
+    /// Its name, or the line where it was made.
+    pub(super) fn label(&self) -> String {
+        match (&self.name, self.location) {
+            (None, Some(location)) => {
+                let file = location.file().rsplit(['/', '\\']).next();
+                format!("group {}:{}", file.unwrap_or_default(), location.line())
+            }
+            _ => self.title(),
+        }
+    }
+
     /// Its name, or where it was made.
     pub(super) fn title(&self) -> String {
         match (&self.name, self.location) {
@@ -109,6 +120,16 @@ impl GroupPast {
 }
 
 impl TaskPast {
+    /// Its error, which need not repeat its name.
+    pub(super) fn error(&self) -> Option<&str> {
+        let error = self.end.as_ref()?.error.as_deref()?;
+        let rest = error.strip_prefix(&*self.name);
+        Some(
+            rest.and_then(|rest| rest.strip_prefix(": "))
+                .unwrap_or(error),
+        )
+    }
+
     pub(super) fn has_failed(&self) -> bool {
         self.end.as_ref().is_some_and(|end| end.how.is_failure())
     }
@@ -117,6 +138,15 @@ impl TaskPast {
         self.end
             .as_ref()
             .is_some_and(|end| end.how == Ended::Cancelled)
+    }
+
+    /// When it could run: its spawn, or its way out of the queue.
+    pub(super) fn began(&self, last: Moment) -> Moment {
+        match self.polls.first() {
+            _ if !self.queued => self.start,
+            Some((first, _)) => *first,
+            None => self.end_or(last),
+        }
     }
 
     /// Its end, or that of the recording.
@@ -368,6 +398,16 @@ pub(super) struct Selection {
     pub(super) left_out: LeftOut,
 }
 
+/// Rows that share the room in a drawing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    First,
+    Running,
+    Cancelled,
+    Finished,
+    Group,
+}
+
 /// What is not drawn.
 #[derive(Default)]
 pub(super) struct LeftOut {
@@ -379,47 +419,57 @@ pub(super) struct LeftOut {
 }
 
 impl History {
-    /// The most telling of the rows: failures first, then what has not ended, then the cancelled, then the longest.
+    /// The most telling of the rows, at most `most`: the outermost groups and the failures first. Of the others each kind
+    /// has its share: what has not ended, what was cancelled, what has finished, the groups. The longest come first.
     pub(super) fn select(&self, most: usize) -> Selection {
-        let mut ranked: Vec<usize> = (0..self.order.len()).collect();
-        if ranked.len() > most {
-            ranked.sort_by_key(|row| self.rank(self.order[*row]));
-            let left_out = ranked.split_off(most);
-            ranked.sort_unstable();
-            return Selection {
-                rows: ranked.into_iter().map(|row| self.order[row]).collect(),
-                left_out: self.left_out(left_out.into_iter().map(|row| self.order[row].what)),
-            };
+        let mut kinds: BTreeMap<Kind, Vec<usize>> = BTreeMap::new();
+        for (row, place) in self.order.iter().enumerate() {
+            kinds.entry(self.kind_of(*place)).or_default().push(row);
         }
+        let mut ranked = Vec::with_capacity(self.order.len());
+        for (kind, rows) in &mut kinds {
+            rows.sort_by_key(|row| std::cmp::Reverse(self.took(self.order[*row].what)));
+            let turn = |turn| if *kind == Kind::First { 0 } else { turn };
+            ranked.extend(
+                rows.iter()
+                    .enumerate()
+                    .map(|(number, row)| (turn(number + 1), *kind, *row)),
+            );
+        }
+        ranked.sort_unstable();
+        let left_out = ranked.split_off(most.min(ranked.len()));
+        let mut rows: Vec<usize> = ranked.into_iter().map(|(_, _, row)| row).collect();
+        rows.sort_unstable();
         Selection {
-            rows: self.order.clone(),
-            left_out: LeftOut::default(),
+            rows: rows.into_iter().map(|row| self.order[row]).collect(),
+            left_out: self.left_out(left_out.into_iter().map(|(_, _, row)| self.order[row].what)),
         }
     }
 
-    /// The lowest is drawn first.
-    fn rank(&self, place: Place) -> (u8, usize, std::cmp::Reverse<Duration>) {
-        let (importance, took) = match place.what {
+    fn kind_of(&self, place: Place) -> Kind {
+        match place.what {
+            _ if place.depth == 0 => Kind::First,
+            What::Group(_) => Kind::Group,
+            What::Task(task) => match self.tasks[task].end.as_ref().map(|end| end.how) {
+                Some(how) if how.is_failure() => Kind::First,
+                None => Kind::Running,
+                Some(Ended::Cancelled) => Kind::Cancelled,
+                Some(_) => Kind::Finished,
+            },
+        }
+    }
+
+    fn took(&self, what: What) -> Duration {
+        match what {
             What::Group(group) => {
                 let group = &self.groups[group];
-                let end = group.closed.unwrap_or(self.end);
-                let importance = if group.canceled.is_some() { 1 } else { 3 };
-                (importance, end.saturating_sub(group.start()))
+                group
+                    .closed
+                    .unwrap_or(self.end)
+                    .saturating_sub(group.start())
             }
-            What::Task(task) => {
-                let task = &self.tasks[task];
-                let importance = match task.end.as_ref().map(|end| end.how) {
-                    Some(how) if how.is_failure() => 1,
-                    None => 2,
-                    Some(Ended::Cancelled) => 3,
-                    Some(_) => 4,
-                };
-                (importance, task.end_or(self.end) - task.start)
-            }
-        };
-        let is_root = place.depth == 0;
-        let importance = if is_root { 0 } else { importance };
-        (importance, place.depth, std::cmp::Reverse(took))
+            What::Task(task) => self.tasks[task].end_or(self.end) - self.tasks[task].start,
+        }
     }
 
     fn left_out(&self, rows: impl Iterator<Item = What>) -> LeftOut {
@@ -496,6 +546,16 @@ impl Scale {
             _ => 6,
         };
         Self { decimals }
+    }
+
+    /// A round time: without decimals that are 0.
+    pub(super) fn round(self, time: Duration) -> String {
+        let shown = self.show(time);
+        let number = shown.trim_end_matches("ms");
+        match number.contains('.') {
+            true => format!("{}ms", number.trim_end_matches('0').trim_end_matches('.')),
+            false => shown,
+        }
     }
 
     pub(super) fn show(self, time: Duration) -> String {

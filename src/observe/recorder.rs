@@ -17,12 +17,12 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::task::Waker;
 
-/// How many events are kept by default: a fan-out of 10,000 tasks has about 40,000.
-const CAPACITY: NonZeroUsize = NonZeroUsize::new(1 << 16).unwrap();
+/// How many events are kept by default: a fan-out of 10,000 tasks that are polled five times each has about 120,000.
+const CAPACITY: NonZeroUsize = NonZeroUsize::new(1 << 17).unwrap();
 
 /// Keeps what happens in the groups below a context, and draws it: as text, as a picture, and as a trace.
 ///
-/// Holds the last 65,536 events, or [as many as told](Self::with_capacity): of more, the oldest are dropped, and
+/// Holds the last 131,072 events, or [as many as told](Self::with_capacity): of more, the oldest are dropped, and
 /// [counted](Self::dropped). Memory is taken as events come, some 100 bytes for each. Clones share the events.
 ///
 /// Errors are kept as text, so that a recorder does not prevent [`Error::downcast`](crate::Error::downcast) by value.
@@ -65,7 +65,7 @@ struct Log {
 }
 
 impl Recorder {
-    /// Keeps the last 65,536 events.
+    /// Keeps the last 131,072 events.
     ///
     /// # Examples
     ///
@@ -136,7 +136,7 @@ impl Recorder {
     /// A row a group, a task and an attempt, on one time axis: polls are the darker strips, an arrow leads from the
     /// failure to each task that it cancelled, and a dashed line is the deadline. Text can be selected, each element tells
     /// more when it is pointed at, and the colors follow the reader's preference for light or dark. There is no script in
-    /// it. Of more than 200 rows it shows the most telling ones, and says what it left out.
+    /// it. Of more than 100 rows it shows the most telling ones, and says what it left out.
     ///
     /// # Examples
     ///

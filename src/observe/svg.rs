@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! label            axis                                   outcome
-//! dashboard        ────────────────────────╴              canceled after 50.3ms: profile: HTTP 500
+//! dashboard        ────────────────────────╴              cancelled after 50.3ms: profile: HTTP 500
 //!   profile        ▒▓▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▓┐              failed after 50.2ms: profile: HTTP 500
 //!   orders         ▒▓▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▼              cancelled after 50.3ms
 //! ```
@@ -19,19 +19,21 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 /// How many rows are drawn at most.
-const MOST_ROWS: usize = 200;
+const MOST_ROWS: usize = 100;
 /// Polls that lie closer together than this many units are drawn as one strip.
 const LEAST_STRIP: f64 = 1.5;
 
 const WIDTH: f64 = 1120.0;
 const MARGIN: f64 = 20.0;
 /// Where the axis begins and ends. Labels are left of it, outcomes right.
-const AXIS: (f64, f64) = (230.0, 760.0);
+const AXIS: (f64, f64) = (230.0, 736.0);
 const NOTE: f64 = 776.0;
 const ROW: f64 = 24.0;
 const BAR: f64 = 14.0;
 /// From the top to the first row.
 const HEAD: f64 = 84.0;
+/// What the curve of all tasks takes.
+const CROWD: f64 = 56.0;
 const INDENT: f64 = 12.0;
 const MOST_DEPTH: usize = 6;
 /// Some 6.6 units a character.
@@ -50,7 +52,7 @@ text{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-seri
 .mid{text-anchor:middle}.back{fill:var(--back)}.grid{stroke:var(--line)}.span{stroke:var(--soft);stroke-width:2}\
 .finished{fill:var(--finished)}.failed{fill:var(--failed)}.cancelled{fill:var(--cancelled)}.running{fill:var(--running)}\
 .finished.poll{fill:var(--finished-poll)}.failed.poll{fill:var(--failed-poll)}.cancelled.poll{fill:var(--cancelled-poll)}\
-.running.poll{fill:var(--running-poll)}.queue{fill:none;stroke:var(--soft);stroke-dasharray:2 2}\
+.running.poll{fill:var(--running-poll)}.sparse{fill-opacity:.5}.queue{fill:none;stroke:var(--soft);stroke-dasharray:2 2}\
 .deadline{stroke:var(--deadline);stroke-width:1.5;stroke-dasharray:6 4}text.deadline{fill:var(--deadline);stroke:none}\
 .cancel{stroke:var(--cancel);stroke-width:1.5;fill:none}.tip{fill:var(--cancel)}text.failed{fill:var(--failed-poll)}";
 
@@ -113,7 +115,9 @@ impl<'a> Picture<'a> {
     }
 
     fn finish(mut self) -> String {
-        let bottom = HEAD + ROW * self.rows.len() as f64;
+        let rows = HEAD + ROW * self.rows.len() as f64;
+        let is_crowded = !self.left_out.is_nothing();
+        let bottom = if is_crowded { rows + CROWD } else { rows };
         let notes = self.notes();
         let height = bottom + 44.0 + 18.0 * notes.len() as f64;
         let title = escaped(&self.title());
@@ -131,6 +135,9 @@ impl<'a> Picture<'a> {
         self.grid(bottom);
         for (row, place) in self.rows.clone().into_iter().enumerate() {
             self.row(row, place);
+        }
+        if is_crowded {
+            self.crowd(rows);
         }
         self.arrows();
         self.deadlines(bottom);
@@ -161,8 +168,13 @@ impl Picture<'_> {
 
     /// `text` in at most `most` characters; pointed at, all of them.
     fn text(&mut self, x: f64, y: f64, class: &str, text: &str, most: usize) {
+        self.text_about(x, y, class, (text, text), most);
+    }
+
+    /// `text`, and what it says when it is pointed at.
+    fn text_about(&mut self, x: f64, y: f64, class: &str, (text, all): (&str, &str), most: usize) {
         let shown = escaped(&shortened(&printable(text), most));
-        let all = escaped(text);
+        let all = escaped(all);
         let _ = write!(
             self.svg,
             "<text x=\"{x:.1}\" y=\"{y:.1}\" class=\"{class}\">{shown}<title>{all}</title></text>"
@@ -229,7 +241,7 @@ impl Picture<'_> {
         let took = |end: Moment| self.show(end.saturating_sub(group.start()));
         match (&group.canceled, group.closed) {
             (Some(canceled), _) => {
-                format!("canceled after {}: {}", took(canceled.at), canceled.cause)
+                format!("cancelled after {}: {}", took(canceled.at), canceled.cause)
             }
             (None, Some(closed)) => format!("finished after {}", took(closed)),
             (None, None) => format!("still open after {}", took(self.history.end)),
@@ -241,9 +253,8 @@ impl Picture<'_> {
         let Some(end) = &task.end else {
             return format!("still running after {took}");
         };
-        let error = end
-            .error
-            .as_ref()
+        let error = task
+            .error()
             .map_or_else(String::new, |error| format!(": {error}"));
         match end.how {
             Ended::Cancelled if task.polls.is_empty() => {
@@ -273,7 +284,7 @@ impl Picture<'_> {
 impl Picture<'_> {
     fn grid(&mut self, bottom: f64) {
         for at in ticks(self.span) {
-            let (x, text) = (self.x(at), self.show(at));
+            let (x, text) = (self.x(at), self.scale.round(at));
             self.line("grid", (x, HEAD - 8.0), (x, bottom), &text);
             self.text(x, HEAD - 14.0, "soft mid", &text, 20);
         }
@@ -292,11 +303,7 @@ impl Picture<'_> {
     fn group(&mut self, row: usize, group: &GroupPast, (x, chars): (f64, usize)) {
         let title = group.title();
         let (y, base) = (Self::y(row), Self::y(row) + 4.0);
-        let label = match group.name {
-            Some(_) => title.clone(),
-            None => tail(&title, chars),
-        };
-        self.text(x, base, "group", &label, chars);
+        self.text_about(x, base, "group", (&group.label(), &title), chars);
         let outcome = self.outcome(group);
         let (from, to) = (
             self.x(group.start()),
@@ -338,7 +345,10 @@ impl Picture<'_> {
             let polls = format!("{} {}", strip.polls, plural(strip.polls, "poll"));
             let at = self.show(strip.from);
             self.bar(
-                &format!("{class} poll"),
+                &format!(
+                    "{class} poll{}",
+                    if strip.is_sparse() { " sparse" } else { "" }
+                ),
                 row,
                 strip.from,
                 strip.to,
@@ -357,11 +367,13 @@ impl Picture<'_> {
             match strips.last_mut() {
                 Some(last) if self.x(*from) - self.x(last.to) < LEAST_STRIP => {
                     last.to = last.to.max(to);
+                    last.busy += to.saturating_sub(*from);
                     last.polls += 1;
                 }
                 _ => strips.push(Strip {
                     from: *from,
                     to,
+                    busy: to.saturating_sub(*from),
                     polls: 1,
                 }),
             }
@@ -382,26 +394,26 @@ impl Picture<'_> {
             let What::Task(task) = place.what else {
                 continue;
             };
-            if let Some(culprit) = history.culprit_of(&history.tasks[task]) {
-                arrows.extend(row_of(culprit).map(|from| (culprit, from, task, row)));
-            }
+            let culprit = history.culprit_of(&history.tasks[task]);
+            let from = culprit.and_then(|culprit| Some((culprit, row_of(culprit)?)));
+            arrows.extend(from.map(|from| (from, (task, row))));
         }
-        for (culprit, from_row, task, row) in arrows {
+        for ((culprit, from_row), (task, row)) in arrows {
+            let depth = self.rows[from_row].depth;
             let (culprit, task) = (&history.tasks[culprit], &history.tasks[task]);
             let title = format!("the failure of {} cancelled {}", culprit.name, task.name);
             let from = (self.x(culprit.end_or(history.end)), Self::y(from_row));
-            self.arrow(
-                from,
-                (self.x(task.end_or(history.end)), Self::y(row)),
-                &title,
-            );
+            let to = (self.x(task.end_or(history.end)), Self::y(row));
+            // Those of inner groups stand nearer, so that they can be told apart.
+            let reach = 30.0 / (1.0 + depth as f64).min(4.0);
+            self.arrow(from, to, reach, &title);
         }
     }
 
     /// Down or up to the other row, and then from the right to the end of the bar.
-    fn arrow(&mut self, (x1, y1): (f64, f64), (x2, y2): (f64, f64), title: &str) {
+    fn arrow(&mut self, (x1, y1): (f64, f64), (x2, y2): (f64, f64), reach: f64, title: &str) {
         let title = escaped(title);
-        let turn = x1.max(x2) + 9.0;
+        let turn = x1.max(x2) + reach;
         let path = format!(
             "class=\"cancel\" d=\"M{x1:.1} {y1:.1}H{turn:.1}V{y2:.1}H{:.1}\"",
             x2 + 5.0
@@ -409,6 +421,44 @@ impl Picture<'_> {
         self.element("path", &path, &title);
         let tip = format!("class=\"tip\" d=\"M{:.1} {y2:.1}l7 -4v8z\"", x2 + 0.5);
         self.element("path", &tip, &title);
+    }
+
+    /// Where not all tasks have a row: how many there were at each moment.
+    fn crowd(&mut self, bottom: f64) {
+        const HEIGHT: f64 = 36.0;
+        let columns = ((AXIS.1 - AXIS.0) / 3.0) as u32;
+        let alive = |column: u32| {
+            let at = self.span * column / columns;
+            let tasks = self.history.tasks.iter();
+            tasks
+                .filter(|task| {
+                    task.began(self.history.end) <= at && at < task.end_or(self.history.end)
+                })
+                .count()
+        };
+        let counts: Vec<usize> = (0..=columns).map(alive).collect();
+        let most = counts.iter().copied().max().unwrap_or(0).max(1);
+        let base = bottom + HEIGHT + 10.0;
+        let mut path = format!("M{:.1} {base:.1}", AXIS.0);
+        for (column, count) in counts.iter().enumerate() {
+            let y = base - HEIGHT * *count as f64 / most as f64;
+            let _ = write!(
+                path,
+                "V{y:.1}H{:.1}",
+                (AXIS.0 + 3.0 * (column + 1) as f64).min(AXIS.1)
+            );
+        }
+        let about = format!("at most {most} at once");
+        let shape = format!("class=\"running\" d=\"{path}V{base:.1}z\"");
+        self.element("path", &shape, &about);
+        self.text(
+            MARGIN,
+            base - 4.0,
+            "group",
+            "all running tasks",
+            LABEL_CHARS,
+        );
+        self.text(NOTE, base - 4.0, "soft", &about, NOTE_CHARS);
     }
 
     fn deadlines(&mut self, bottom: f64) {
@@ -452,7 +502,7 @@ impl Picture<'_> {
             ("queue", "in the queue", tasks().any(|task| task.queued)),
             (
                 "finished poll",
-                "dark: being polled",
+                "being polled",
                 tasks().any(|task| !task.polls.is_empty()),
             ),
         ];
@@ -477,18 +527,16 @@ impl Picture<'_> {
 struct Strip {
     from: Moment,
     to: Moment,
+    /// How long it was polled in that time.
+    busy: Duration,
     polls: usize,
 }
 
-/// The end of a text that is too long: of a path the end tells most.
-fn tail(text: &str, most: usize) -> String {
-    let count = text.chars().count();
-    if count <= most {
-        return text.to_owned();
+impl Strip {
+    /// Whether it was not being polled for most of the time.
+    fn is_sparse(&self) -> bool {
+        self.polls > 1 && self.busy * 2 < self.to.saturating_sub(self.from)
     }
-    let skipped = count + 1 - most.max(1);
-    let kept = text.chars().skip(skipped);
-    std::iter::once('…').chain(kept).collect()
 }
 
 /// Round moments on the axis, four to ten of them.

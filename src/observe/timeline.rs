@@ -18,7 +18,7 @@ const MOST_DEPTH: usize = 6;
 ///
 /// ```text
 /// timeline   0ms                               50.3ms
-/// dashboard  |--------------------------------------x canceled at 50.3ms: profile: HTTP 500
+/// dashboard  |--------------------------------------x cancelled at 50.3ms: profile: HTTP 500
 /// profile    |======================================! failed at 50.2ms: profile: HTTP 500
 /// orders     |======================================x cancelled at 50.3ms
 /// deadline                                          > 5000.1ms, not reached
@@ -89,11 +89,12 @@ struct Bar {
 
 impl Row {
     fn of_group(group: &GroupPast, history: &History, scale: Scale) -> Self {
-        let end = group.closed.unwrap_or(history.end);
+        let canceled = group.canceled.as_ref().map(|canceled| canceled.at);
+        let to = canceled.or(group.closed).unwrap_or(history.end);
         let (mark, note, detail) = match (&group.canceled, group.closed) {
             (Some(canceled), _) => (
                 'x',
-                format!("canceled at {}", scale.show(canceled.at)),
+                format!("cancelled at {}", scale.show(canceled.at)),
                 format!(": {}", canceled.cause),
             ),
             (None, Some(closed)) => (
@@ -105,11 +106,11 @@ impl Row {
         };
         let from = group.start();
         Self {
-            label: short_title(group),
+            label: group.label(),
             bar: Some(Bar {
                 from,
                 queued: from,
-                to: end,
+                to: to.max(from),
                 line: '-',
                 mark,
             }),
@@ -165,6 +166,14 @@ impl Row {
         }
     }
 
+    fn line(&self, axis: &Axis, label: usize) -> String {
+        let Some(bar) = &self.bar else {
+            return self.detail.clone();
+        };
+        let (name, bar) = (shortened(&self.label, label), axis.draw(bar));
+        format!("{name:label$}  {bar} {}{}", self.note, self.detail)
+    }
+
     fn indented(mut self, depth: usize) -> Self {
         // The tasks of the outermost groups stand flush with them.
         let depth = depth.saturating_sub(1).min(MOST_DEPTH);
@@ -176,17 +185,6 @@ impl Row {
         );
         self.detail = printable(&self.detail);
         self
-    }
-}
-
-/// A group without a name is known by the file and line where it was made.
-fn short_title(group: &GroupPast) -> String {
-    match (&group.name, group.location) {
-        (None, Some(location)) => {
-            let file = location.file().rsplit(['/', '\\']).next();
-            format!("group {}:{}", file.unwrap_or_default(), location.line())
-        }
-        _ => group.title(),
     }
 }
 
@@ -203,12 +201,9 @@ fn end_of(task: &TaskPast, scale: Scale) -> (char, String, String) {
         Ended::Cancelled if task.polls.is_empty() => "never started".to_owned(),
         how => format!("{how} at {}", scale.show(end.at)),
     };
-    let error = end.error.as_ref();
-    (
-        mark,
-        note,
-        error.map_or_else(String::new, |error| format!(": {error}")),
-    )
+    let error = task.error();
+    let detail = error.map_or_else(String::new, |error| format!(": {error}"));
+    (mark, note, detail)
 }
 
 /// From moments to columns.
@@ -308,34 +303,31 @@ impl fmt::Display for Timeline {
         if rows.is_empty() {
             return writeln!(f, "{TITLE}  nothing was recorded");
         }
-        let longest = |of: fn(&Row) -> &str| rows.iter().map(|row| of(row).chars().count()).max();
-        let label = longest(|row| &row.label)
-            .unwrap_or(0)
-            .clamp(TITLE.len(), self.width / 3);
-        let note = longest(|row| &row.note).unwrap_or(0);
+        let bars = || rows.iter().filter(|row| row.bar.is_some());
+        let longest = |of: fn(&Row) -> usize| bars().map(of).max().unwrap_or(0);
+        let label = longest(|row| count(&row.label)).clamp(TITLE.len(), self.width / 3);
+        let note = longest(|row| count(&row.note));
+        // A long text is cut off rather than that the axis has no room.
+        let text = longest(|row| count(&row.note) + count(&row.detail));
+        let text = text.min(note.max(self.width * 2 / 5));
         let axis = Axis {
             span,
             columns: self
                 .width
-                .saturating_sub(label + 2 + 1 + note)
+                .saturating_sub(label + 2 + 1 + text)
                 .max(LEAST_AXIS),
         };
-        let scale = format!(
-            "0ms{:>1$}",
-            scale.show(span),
-            axis.columns.saturating_sub(3)
-        );
-        writeln!(f, "{TITLE:label$}  {scale}")?;
-        for row in rows {
-            let drawn = row
-                .bar
-                .map_or_else(String::new, |bar| axis.draw(&bar) + " ");
-            let name = shortened(&row.label, label);
-            let line = format!("{name:label$}  {drawn}{}{}", row.note, row.detail);
-            writeln!(f, "{}", shortened(line.trim_end(), self.width))?;
+        let last = axis.columns.saturating_sub(3);
+        writeln!(f, "{TITLE:label$}  0ms{:>last$}", scale.show(span))?;
+        for row in &rows {
+            writeln!(f, "{}", shortened(&row.line(&axis, label), self.width))?;
         }
         Ok(())
     }
+}
+
+fn count(text: &str) -> usize {
+    text.chars().count()
 }
 
 impl fmt::Debug for Timeline {

@@ -1,1 +1,11 @@
-//! x
+//! Observers, and what a recorder makes of what they are told.
+
+mod chrome;
+mod hostile;
+mod json;
+mod order;
+mod picture;
+mod recorder;
+mod subscription;
+mod support;
+mod timeline;
