@@ -548,6 +548,17 @@ impl Scale {
         Self { decimals }
     }
 
+    /// A time that lies beyond the axis, to three digits. A deadline is set a moment before the first event, which would
+    /// turn a timeout of 5 s into 4999.98 ms.
+    pub(super) fn about(self, time: Duration) -> String {
+        let nanos = time.as_nanos();
+        let digits = nanos.checked_ilog10().unwrap_or(0);
+        let unit = 10_u128.pow(digits.saturating_sub(2));
+        let about = (nanos + unit / 2) / unit * unit;
+        let about = u64::try_from(about).map_or(time, Duration::from_nanos);
+        self.round(about)
+    }
+
     /// A round time: without decimals that are 0.
     pub(super) fn round(self, time: Duration) -> String {
         let shown = self.show(time);

@@ -324,8 +324,7 @@ impl Picture<'_> {
         let outcome = self.outcome_of(task);
         let end = task.end_or(self.history.end);
         self.text(x, base, "", &task.name, chars);
-        let start = task.polls.first().map_or(end, |(start, _)| *start);
-        let ran_from = if task.queued { start } else { task.start };
+        let start = task.began(self.history.end);
         if task.queued {
             let waited = self.show(start - task.start);
             self.bar(
@@ -338,7 +337,7 @@ impl Picture<'_> {
         }
         if !task.queued || !task.polls.is_empty() {
             let about = format!("{}: {outcome}, spawned at {}", task.name, task.location);
-            self.bar(class, row, ran_from, end, &about);
+            self.bar(class, row, start, end, &about);
         }
         for strip in self.strips(task) {
             let took = self.show(strip.to.saturating_sub(strip.from));
@@ -471,17 +470,12 @@ impl Picture<'_> {
         all.sort_unstable();
         all.dedup();
         for at in all.into_iter().take(3) {
-            let text = format!("deadline {}", self.show(at));
             if at > self.span {
-                self.text(
-                    NOTE,
-                    HEAD - 14.0,
-                    "deadline",
-                    &format!("{text}, not reached"),
-                    40,
-                );
+                let text = format!("deadline {}, not reached", self.scale.about(at));
+                self.text(NOTE, HEAD - 14.0, "deadline", &text, 40);
                 return;
             }
+            let text = format!("deadline {}", self.show(at));
             let x = self.x(at);
             self.line("deadline", (x, HEAD - 30.0), (x, bottom), &text);
             self.text(x + 4.0, HEAD - 28.0, "deadline", &text, 40);

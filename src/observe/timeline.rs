@@ -17,11 +17,11 @@ const MOST_DEPTH: usize = 6;
 /// A drawing of what a [`Recorder`](super::Recorder) has kept: a row a group and a task, on one axis. Displays as text.
 ///
 /// ```text
-/// timeline   0ms                               50.3ms
+///  timeline  0ms                               50.3ms
 /// dashboard  |--------------------------------------x cancelled at 50.3ms: profile: HTTP 500
 /// profile    |======================================! failed at 50.2ms: profile: HTTP 500
 /// orders     |======================================x cancelled at 50.3ms
-/// deadline                                          > 5000.1ms, not reached
+/// deadline                                          > 5000ms, not reached
 /// ```
 ///
 /// Dots are a task's time in the queue of its group's limit. Of more than 50 rows it shows the most telling ones, and
@@ -122,12 +122,11 @@ impl Row {
     fn of_task(task: &TaskPast, history: &History, scale: Scale) -> Self {
         let (mark, note, detail) = end_of(task, scale);
         let to = task.end_or(history.end);
-        let first_poll = task.polls.first().map_or(to, |(start, _)| *start);
         Self {
             label: task.name.to_string(),
             bar: Some(Bar {
                 from: task.start,
-                queued: if task.queued { first_poll } else { task.start },
+                queued: task.began(history.end),
                 to,
                 line: '=',
                 mark,
@@ -139,7 +138,7 @@ impl Row {
 
     fn of_deadline(at: Moment, axis: Moment, scale: Scale) -> Self {
         let (mark, note) = match at > axis {
-            true => ('>', format!("{}, not reached", scale.show(at))),
+            true => ('>', format!("{}, not reached", scale.about(at))),
             false => ('^', scale.show(at)),
         };
         let at = at.min(axis);
@@ -318,7 +317,7 @@ impl fmt::Display for Timeline {
                 .max(LEAST_AXIS),
         };
         let last = axis.columns.saturating_sub(3);
-        writeln!(f, "{TITLE:label$}  0ms{:>last$}", scale.show(span))?;
+        writeln!(f, "{TITLE:>label$}  0ms{:>last$}", scale.show(span))?;
         for row in &rows {
             writeln!(f, "{}", shortened(&row.line(&axis, label), self.width))?;
         }

@@ -43,7 +43,7 @@ fn failure_ends_the_sibling_in_the_same_column() {
         .source("orders", after(5000, None));
     assert!(run(&clock, dashboard.aggregate(&ctx, ())).is_err());
     let expected = "\
-timeline   0ms                           1000ms
+\x20timeline  0ms                           1000ms
 dashboard  |----------------------------------x cancelled at 1000ms: profile: H…
 profile    |==================================! failed at 1000ms: HTTP 500
 orders     |==================================x cancelled at 1000ms
@@ -72,7 +72,7 @@ fn deadline_is_a_mark_where_the_slow_one_was_cancelled() {
         "{drawn}"
     );
     assert!(
-        drawn.starts_with("timeline              0ms          1000ms\ngroup timeline.rs:"),
+        drawn.starts_with("            timeline  0ms          1000ms\ngroup timeline.rs:"),
         "{drawn}"
     );
     assert!(drawn.contains("x cancelled at 1000ms"), "{drawn}");
