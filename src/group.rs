@@ -12,7 +12,7 @@
 //! | `group/in_place.rs` | tasks without an executor |
 //! | `group/wait.rs`, `ready.rs` | waiting for outcomes, and for room |
 //! | `group/shutdown.rs` | grace and stragglers |
-//! | `group/observed.rs` | telling an observer |
+//! | `group/observed.rs`, `spans.rs` | telling an observer; the spans of `tracing` |
 //! | `group/fork.rs`, `each.rs`, `ordered.rs` | results of other types, a task an item, results in order |
 //! | `group/handle.rs`, `snapshot.rs` | spawning from elsewhere, looking in |
 
@@ -35,6 +35,8 @@ mod scope;
 mod shared;
 mod shutdown;
 mod snapshot;
+#[cfg_attr(not(feature = "tracing"), path = "group/no_spans.rs")]
+mod spans;
 mod spawn;
 mod spawns;
 mod state;
@@ -268,7 +270,7 @@ impl<T, M> TaskGroup<T, M> {
         let launch = launcher
             .as_ref()
             .map(|launcher| Arc::downgrade(launcher.launch()));
-        let observed = Observed::below(parent, name);
+        let observed = Observed::below(parent, name, origin);
         let engine = Engine::new(Finished::new::<T>(), launch, parent.clock(), observed);
         let node = Node::new(parent, engine, deadline, origin);
         Self {
@@ -277,6 +279,14 @@ impl<T, M> TaskGroup<T, M> {
             told: false,
             over: false,
             _types: PhantomData,
+        }
+    }
+
+    /// Runs `spawns` within the group's span, if it has one.
+    pub(crate) fn within_span<R>(&self, spawns: impl FnOnce() -> R) -> R {
+        match &self.engine().observed {
+            None => spawns(),
+            Some(observed) => observed.within_span(spawns),
         }
     }
 

@@ -35,6 +35,8 @@ use std::cell::Cell;
 use std::task::Waker;
 
 pub use crate::group::{Snapshot, TaskSnapshot, TaskState};
+#[cfg(feature = "tracing")]
+pub(crate) use event::text_of;
 pub use event::{Ended, Event, EventKind};
 pub use port::{GroupEvent, Observer, Outcome, TaskEvent};
 pub use recorder::Recorder;
@@ -57,6 +59,12 @@ pub use timeline::Timeline;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct LogFields(pub Vec<(Name, String)>);
+
+/// Whether a subscriber of `tracing` is told of what this thread does.
+#[cfg(feature = "tracing")]
+pub(crate) fn has_subscriber() -> bool {
+    tracing::dispatcher::get_default(|dispatch| !dispatch.is::<tracing::subscriber::NoSubscriber>())
+}
 
 thread_local! {
     /// An executor is dropping a task on this thread.

@@ -48,7 +48,9 @@ impl<'a> Report<'a> {
     /// The clock is asked only if there is somebody who might listen.
     #[inline]
     pub(super) fn begin(ctx: &'a Context, options: &'a Options) -> Self {
-        let listens = options.logger.is_some() || log::max_level() > log::LevelFilter::Off;
+        let listens = options.logger.is_some()
+            || log::max_level() > log::LevelFilter::Off
+            || events::are_wanted();
         Self {
             ctx,
             options,
@@ -150,7 +152,11 @@ impl<'a> Report<'a> {
     }
 
     fn say(&self, said: &Said<'_>) {
-        if self.is_enabled(said.level) {
+        if self.options.logger.is_none() && events::are_wanted() {
+            // In place of the record, and not beside it: the subscriber may receive what is logged, too.
+            let elapsed = Elapsed(self.since.zip(now(self.ctx)));
+            events::send(&self.text(said, &elapsed), &elapsed.to_string(), said, self);
+        } else if self.is_enabled(said.level) {
             let elapsed = Elapsed(self.since.zip(now(self.ctx)));
             self.log(said, &self.text(said, &elapsed), &elapsed.to_string());
         }
@@ -178,10 +184,7 @@ impl<'a> Report<'a> {
         ];
         let ours = ours.into_iter().filter(|(_, value)| !value.is_empty());
         let callers = self
-            .ctx
-            .value::<LogFields>()
-            .map_or(&[][..], |fields| &fields.0);
-        let callers = callers
+            .callers()
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_str()));
         let fields: Vec<_> = ours
@@ -193,6 +196,12 @@ impl<'a> Report<'a> {
         record.level(said.level).target(TARGET).key_values(&fields);
         self.logger()
             .log(&record.args(format_args!("{text}")).build());
+    }
+
+    /// The fields that the caller wants in every record of the request.
+    fn callers(&self) -> &[(Name, String)] {
+        let fields = self.ctx.value::<LogFields>();
+        fields.map_or(&[], |fields| &fields.0)
     }
 
     fn is_enabled(&self, level: Level) -> bool {
@@ -207,6 +216,58 @@ impl<'a> Report<'a> {
             .as_deref()
             .unwrap_or_else(|| log::logger())
     }
+}
+
+/// The events of `tracing`, with the feature of that name.
+#[cfg(feature = "tracing")]
+mod events {
+    use super::{Report, Said};
+    use log::Level;
+
+    pub(super) use crate::observe::has_subscriber as are_wanted;
+
+    /// A level of an event is known when it is compiled.
+    macro_rules! event {
+        ($level:ident, $text:ident, $($fields:tt)*) => {
+            tracing::event!(target: "failfast", tracing::Level::$level, $($fields)*, "{}", $text)
+        };
+    }
+
+    pub(super) fn send(text: &str, elapsed: &str, said: &Said<'_>, report: &Report<'_>) {
+        let given = |text| Some(text).filter(|text: &&str| !text.is_empty());
+        let (source, error) = (given(&*said.source), given(&*said.error));
+        let aggregation = report.options.name().as_str();
+        // Their names are known when it runs alone.
+        let callers = report
+            .callers()
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"));
+        let callers = callers.collect::<Vec<_>>().join(" ");
+        let fields = given(&callers);
+        macro_rules! at {
+            ($level:ident) => {
+                event!($level, text, source, error, aggregation, elapsed, fields)
+            };
+        }
+        match said.level {
+            Level::Error => at!(ERROR),
+            Level::Warn => at!(WARN),
+            Level::Info => at!(INFO),
+            Level::Debug => at!(DEBUG),
+            Level::Trace => at!(TRACE),
+        }
+    }
+}
+
+#[cfg(not(feature = "tracing"))]
+mod events {
+    use super::{Report, Said};
+
+    pub(super) fn are_wanted() -> bool {
+        false
+    }
+
+    pub(super) fn send(_: &str, _: &str, _: &Said<'_>, _: &Report<'_>) {}
 }
 
 impl Drop for Report<'_> {

@@ -38,6 +38,7 @@ use super::engine::Engine;
 use super::keep::Keep;
 use super::shared::Shared;
 use super::snapshot::Times;
+use super::spans::Spanned;
 use crate::context::Node;
 use crate::context::shield::{Frame, Lie, Tag};
 use crate::error::{BoxError, Name};
@@ -99,6 +100,8 @@ pub(super) struct Header {
     pub(super) ready_next: AtomicPtr<Header>,
     /// See `snapshot`.
     pub(super) times: Times,
+    /// Nothing without the feature `tracing`.
+    pub(super) span: Spanned,
 }
 
 // SAFETY: one field, and only lists use it.
@@ -173,6 +176,7 @@ where
                 frame: Frame::new(),
                 ready_next: AtomicPtr::default(),
                 times: Times::default(),
+                span: Spanned::default(),
             },
             keep: UnsafeCell::new(MaybeUninit::new(keep)),
             body: UnsafeCell::new(MaybeUninit::new(future)),

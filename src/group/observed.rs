@@ -18,25 +18,29 @@
 use super::cell::{Cell, Header};
 use super::complete::{By, Next, Outcome};
 use super::engine::{Admission, AtLimit, Engine};
-use crate::context::{Context, Marked, Node, NodeRef, shield};
-use crate::error::{Error, Name};
-use crate::observe::port::{GroupEvent, Observer, Observing, TaskEvent};
+use super::spans::{self, Spanned};
+use crate::context::{ClockRef, Context, Marked, Node, NodeRef, shield};
+use crate::error::{Cause, Error, Name};
+use crate::observe::port::{GroupEvent, Observer, ObserverRef, Observing, TaskEvent};
 use crate::observe::{self, Ended};
 use crate::sync::Mutex;
 use crate::unwind;
+use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 
 /// What an engine knows of its observer.
 pub(super) struct Observed {
-    observing: Arc<Observing>,
+    /// `None`: the spans alone are wanted.
+    observing: Option<Arc<Observing>>,
     /// The group's number: never used again.
     number: u64,
     parent: Option<u64>,
     parent_task: Option<u64>,
     name: Option<Name>,
     told: Mutex<Told>,
+    span: Spanned,
 }
 
 /// Which of the group's own events are due, and which have been sent.
@@ -63,7 +67,7 @@ enum Due {
 enum GroupNews {
     Opened,
     Canceled,
-    Closed,
+    Closed { well: bool },
 }
 
 impl Due {
@@ -94,7 +98,8 @@ impl Told {
         if self.cancel.take() {
             return Some(GroupNews::Canceled);
         }
-        (self.announced == 0 && self.close.take()).then_some(GroupNews::Closed)
+        let well = self.cancel == Due::No;
+        (self.announced == 0 && self.close.take()).then_some(GroupNews::Closed { well })
     }
 }
 
@@ -121,28 +126,52 @@ fn current_task_of(group: u64) -> Option<u64> {
 impl Observed {
     /// Of a group that is about to be made.
     #[inline]
-    pub(super) fn below(parent: &Context, name: Option<&Name>) -> Option<Box<Self>> {
-        parent
-            .observer()
-            .map(|observing| Self::new(observing, name))
+    pub(super) fn below(
+        parent: &Context,
+        name: Option<&Name>,
+        location: &'static Location<'static>,
+    ) -> Option<Box<Self>> {
+        let observing = parent.observer();
+        if observing.is_none() && !spans::may_be_wanted() {
+            return None;
+        }
+        Self::new(observing, name, location, &parent.clock())
     }
 
     #[cold]
-    fn new(observing: Arc<Observing>, name: Option<&Name>) -> Box<Self> {
-        let parent = observing.group;
-        Box::new(Self {
-            number: next_number(),
+    fn new(
+        observing: ObserverRef,
+        name: Option<&Name>,
+        location: &'static Location<'static>,
+        clock: &ClockRef,
+    ) -> Option<Box<Self>> {
+        let number = next_number();
+        let span = Spanned::of_group(number, name, location, clock);
+        if observing.is_none() && !span.is_wanted() {
+            return None;
+        }
+        let parent = observing.as_ref().and_then(|observing| observing.group);
+        Some(Box::new(Self {
+            observing,
+            number,
             parent,
             parent_task: parent.and_then(current_task_of),
             name: name.cloned(),
             told: Mutex::default(),
-            observing,
-        })
+            span,
+        }))
     }
 
     fn send(&self, tell: impl FnOnce(&dyn Observer)) {
-        let tell = || self.observing.with(tell);
-        shield::outside(|| unwind::shield("an observer", tell));
+        if let Some(observing) = &self.observing {
+            let tell = || observing.with(tell);
+            shield::outside(|| unwind::shield("an observer", tell));
+        }
+    }
+
+    /// Runs `spawns` within the group's span, which is the parent of theirs.
+    pub(super) fn within_span<R>(&self, spawns: impl FnOnce() -> R) -> R {
+        self.span.enter(spawns)
     }
 }
 
@@ -164,7 +193,7 @@ impl Observed {
     }
 
     fn send_news<K: ?Sized>(&self, node: &Node<K>, engine: &Engine, news: GroupNews) {
-        let event = GroupEvent {
+        let event = || GroupEvent {
             group: self.number,
             parent: self.parent,
             parent_task: self.parent_task,
@@ -174,18 +203,24 @@ impl Observed {
             location: node.origin(),
         };
         match news {
-            GroupNews::Opened => self.send(|observer| observer.group_opened(&event)),
-            GroupNews::Closed => self.send(|observer| observer.group_closed(&event)),
+            GroupNews::Opened => self.send(|observer| observer.group_opened(&event())),
             GroupNews::Canceled => {
-                if let Some(end) = node.end() {
-                    self.send(|observer| observer.canceled(&event, &end.cause()));
+                if let Some(cause) = node.end().map(|end| end.cause()) {
+                    self.send(|observer| observer.canceled(&event(), &cause));
+                    self.span.note("canceled", Some(&cause));
                 }
+            }
+            GroupNews::Closed { well } => {
+                self.send(|observer| observer.group_closed(&event()));
+                if well {
+                    self.span.note(Ended::Succeeded.key(), None::<&Cause>);
+                }
+                self.span.close(&engine.clock);
             }
         }
     }
 
-    /// The group has been made. Below a parent that has ended it is canceled at once.
-    /// Returns its context, which carries the observer to what is made below it.
+    /// The group has been made. Below a parent that has ended it is canceled at once. Returns its context, which carries the observer to what is made below it.
     #[cold]
     pub(super) fn opened(&self, node: &Node<Engine>, context: Context) -> Context {
         let is_ended = node.is_marked();
@@ -195,8 +230,13 @@ impl Observed {
                 told.cancel.want();
             }
         });
-        let observing = self.observing.below(self.number);
-        context.in_observed_group(Some(Arc::new(observing)))
+        match &self.observing {
+            None => context,
+            Some(observing) => {
+                let observing = observing.below(self.number);
+                context.in_observed_group(Some(Arc::new(observing)))
+            }
+        }
     }
 
     /// The group's context has ended.
@@ -228,14 +268,23 @@ fn ended_well<K: ?Sized>(node: &Node<K>, engine: &Engine) -> bool {
 
 /// The events of its tasks.
 impl Observed {
-    fn event(&self, header: &Header, engine: &Engine) -> TaskEvent {
-        TaskEvent {
-            group: self.number,
-            task: header.number,
-            name: header.name.clone(),
-            at: engine.clock.now(),
-            location: header.site,
-        }
+    /// No clock is read for the spans alone.
+    fn send_task(
+        &self,
+        header: &Header,
+        engine: &Engine,
+        tell: impl FnOnce(&dyn Observer, &TaskEvent),
+    ) {
+        self.send(|observer| {
+            let event = TaskEvent {
+                group: self.number,
+                task: header.number,
+                name: header.name.clone(),
+                at: engine.clock.now(),
+                location: header.site,
+            };
+            tell(observer, &event);
+        });
     }
 
     /// [`Engine::admit_unseen`] for a task that is announced first: invariant 2.
@@ -263,18 +312,21 @@ impl Observed {
         if !self.announce() {
             return Admission::Over;
         }
-        let spawned = self.event(header, &node.kind);
-        self.send(|observer| observer.task_spawned(&spawned));
+        header.span = Spanned::of_task(self.number, header, &node.kind.clock);
+        self.send_task(header, &node.kind, |observer, task| {
+            observer.task_spawned(task)
+        });
         // SAFETY: the caller's promise.
         let mut admission = unsafe { Engine::admit_unseen(node, cell, AtLimit::Refuse) };
         if matches!(admission, Admission::Full) && at_limit == AtLimit::Queue {
-            let queued = TaskEvent {
-                at: node.kind.clock.now(),
-                ..spawned.clone()
-            };
-            self.send(|observer| observer.task_queued(&queued));
-            // SAFETY: the caller's promise; it was refused before.
-            admission = unsafe { Engine::admit_unseen(node, cell, at_limit) };
+            // SAFETY: refused, so that nobody else knows it, and it may be admitted again.
+            unsafe {
+                let header = cell.as_ref();
+                self.send_task(header, &node.kind, |observer, task| {
+                    observer.task_queued(task)
+                });
+                admission = Engine::admit_unseen(node, cell, at_limit);
+            }
         }
         if matches!(admission, Admission::Full | Admission::Over) {
             // SAFETY: refused, so that nobody else knows it.
@@ -300,20 +352,20 @@ impl Observed {
         engine: &Engine,
         poll: impl FnOnce() -> Poll<Next>,
     ) -> Poll<Next> {
-        let started = self.event(header, engine);
-        self.send(|observer| observer.poll_started(&started));
-        header.set_polling(true);
-        let polled = poll();
-        if polled.is_pending() {
-            self.poll_ended(header, engine);
-        }
-        polled
+        header.span.enter(|| {
+            self.send_task(header, engine, |observer, task| observer.poll_started(task));
+            header.set_polling(true);
+            let polled = poll();
+            if polled.is_pending() {
+                self.poll_ended(header, engine);
+            }
+            polled
+        })
     }
 
     fn poll_ended(&self, header: &Header, engine: &Engine) {
         header.set_polling(false);
-        let ended = self.event(header, engine);
-        self.send(|observer| observer.poll_ended(&ended));
+        self.send_task(header, engine, |observer, task| observer.poll_ended(task));
     }
 
     /// A task has completed: its outcome is recorded, and the context is canceled if that ends the group.
@@ -341,9 +393,12 @@ impl Observed {
     }
 
     fn task_ended(&self, header: &Header, engine: &Engine, how: Ended, error: Option<&Error>) {
-        let event = self.event(header, engine);
         let outcome = how.with(error);
-        self.send(|observer| observer.task_ended(&event, &outcome));
+        self.send_task(header, engine, |observer, task| {
+            observer.task_ended(task, &outcome)
+        });
+        header.span.note(how.key(), error);
+        header.span.close(&engine.clock);
     }
 }
 
