@@ -7,7 +7,8 @@
 //! The pictures open in any browser, the traces in <https://ui.perfetto.dev>.
 
 use failfast::observe::Recorder;
-use failfast::{Aggregator, BoxError, Context, Group};
+use failfast::policy::{Backoff, Breaker, Hedge, Jitter, Retry};
+use failfast::{Aggregator, BoxError, Context, Group, SourceExt};
 use futures::future::BoxFuture;
 use std::fs::{self, File};
 use std::future::Future;
@@ -28,6 +29,8 @@ fn main() -> Result<(), BoxError> {
         |ctx| async move { deadline(&ctx).await },
     )?;
     draw(folder, "nested", |ctx| async move { nested(&ctx).await })?;
+    draw(folder, "retry", |ctx| async move { retry(&ctx).await })?;
+    draw(folder, "hedge", |ctx| async move { hedge(&ctx).await })?;
     draw(folder, "crowd", |ctx| async move { crowd(&ctx).await })?;
     Ok(())
 }
@@ -112,6 +115,45 @@ async fn nested(ctx: &Context) -> Result<(), BoxError> {
         .source("articles", service(300, None))
         .source("weather", service(25, None));
     page.aggregate(ctx, 7).await?;
+    Ok(())
+}
+
+/// The orders fail twice before they answer, and the breaker around the ads opens.
+async fn retry(ctx: &Context) -> Result<(), BoxError> {
+    let unsteady = |ctx: Context, id: u64| {
+        let error = (ctx.attempt().number() < 3).then_some("connection reset");
+        service(20, error)(ctx, id)
+    };
+    let backoff = Backoff::exponential(Duration::from_millis(15)).with_jitter(Jitter::None);
+    let breaker = Breaker::new("ads-db").with_trip(1.try_into()?, 1.try_into()?);
+    let ads = service(10, Some("out of memory")).breaker(&breaker);
+    let ads = ads.retry(Retry::times(1).with_backoff(Backoff::constant(Duration::from_millis(30))));
+    let dashboard = Aggregator::new(smol::spawn)
+        .with_name("dashboard")
+        .source("profile", service(60, None))
+        .source(
+            "orders",
+            unsteady.retry(Retry::times(3).with_backoff(backoff)),
+        )
+        .source("ads", ads.optional());
+    dashboard.aggregate(ctx, 7).await?;
+    Ok(())
+}
+
+/// The first attempt hangs, and a hedge answers.
+async fn hedge(ctx: &Context) -> Result<(), BoxError> {
+    let hiccup = |ctx: Context, id: u64| {
+        let millis = if ctx.attempt().is_hedge() { 25 } else { 5000 };
+        service(millis, None)(ctx, id)
+    };
+    let dashboard = Aggregator::new(smol::spawn)
+        .with_name("dashboard")
+        .source("profile", service(60, None))
+        .source(
+            "orders",
+            hiccup.hedge(Hedge::after(Duration::from_millis(40))),
+        );
+    dashboard.aggregate(ctx, 7).await?;
     Ok(())
 }
 

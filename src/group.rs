@@ -66,6 +66,7 @@ pub(crate) use executor::Launcher;
 pub use executor::{LocalScoped, LocalTask, Scoped, Task};
 pub use fork::Fork;
 pub use handle::GroupHandle;
+pub(crate) use observed::attempt as observe_attempt;
 pub use snapshot::{Snapshot, TaskSnapshot, TaskState};
 pub use spawn::Spawn;
 

@@ -15,8 +15,9 @@
 // | `port.rs` | the port: `Observer`, and what it is given |
 // | `event.rs` | an event as it is kept |
 // | `recorder.rs`, `subscription.rs` | keeping the events, and handing them on |
-// | `history.rs` | what the events tell, in order |
-// | `timeline.rs`, `svg.rs`, `chrome.rs`, `label.rs` | drawing it |
+// | `history.rs`, `steps.rs` | what the events tell, in order |
+// | `rows.rs`, `scale.rs`, `label.rs` | what drawings have in common |
+// | `timeline.rs`, `svg.rs`, `chrome.rs` | drawing it |
 
 mod chrome;
 mod event;
@@ -24,6 +25,9 @@ mod history;
 mod label;
 pub(crate) mod port;
 mod recorder;
+mod rows;
+mod scale;
+mod steps;
 mod subscription;
 mod svg;
 mod timeline;
@@ -38,7 +42,7 @@ pub use crate::group::{Snapshot, TaskSnapshot, TaskState};
 #[cfg(feature = "tracing")]
 pub(crate) use event::text_of;
 pub use event::{Ended, Event, EventKind};
-pub use port::{GroupEvent, Observer, Outcome, TaskEvent};
+pub use port::{AttemptEvent, AttemptKind, GroupEvent, Observer, Outcome, TaskEvent};
 pub use recorder::Recorder;
 pub use timeline::Timeline;
 

@@ -19,9 +19,12 @@ use super::cell::{Cell, Header};
 use super::complete::{By, Next, Outcome};
 use super::engine::{Admission, AtLimit, Engine};
 use super::spans::{self, Spanned};
+use crate::attempt::Attempt;
 use crate::context::{ClockRef, Context, Marked, Node, NodeRef, shield};
-use crate::error::{Cause, Error, Name};
-use crate::observe::port::{GroupEvent, Observer, ObserverRef, Observing, TaskEvent};
+use crate::error::{Cause, Error, Fault, Name};
+use crate::observe::port::{
+    AttemptEvent, AttemptKind, GroupEvent, Observer, ObserverRef, Observing, TaskEvent,
+};
 use crate::observe::{self, Ended};
 use crate::sync::Mutex;
 use crate::unwind;
@@ -108,8 +111,8 @@ fn next_number() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed) // a number, and nothing else, is passed on
 }
 
-/// The number of the task of `group` that is being polled on this thread.
-fn current_task_of(group: u64) -> Option<u64> {
+/// Looks at the task that is being polled on this thread, if a group is observed whose task it is.
+fn with_current<R>(look: impl FnOnce(&Observed, &Header, &Engine) -> R) -> Option<R> {
     let innermost = shield::find(|_, tag| Some(tag))?;
     if innermost.task.is_null() {
         return None; // a body
@@ -120,7 +123,12 @@ fn current_task_of(group: u64) -> Option<u64> {
         (header, header.node())
     };
     let observed = node.kind.observed.as_deref()?;
-    (observed.number == group).then_some(header.number)
+    Some(look(observed, header, &node.kind))
+}
+
+/// The number of the task of `group` that is being polled on this thread.
+fn current_task_of(group: u64) -> Option<u64> {
+    with_current(|observed, task, _| (observed.number == group).then_some(task.number)).flatten()
 }
 
 impl Observed {
@@ -392,6 +400,24 @@ impl Observed {
         }
     }
 
+    #[cold]
+    fn attempt(
+        &self,
+        header: &Header,
+        engine: &Engine,
+        (attempt, kind, error): (Attempt, AttemptKind, Option<&Fault>),
+    ) {
+        self.send_task(header, engine, |observer, task| {
+            let event = AttemptEvent {
+                attempt,
+                kind,
+                error: error.cloned(),
+                at: task.at,
+            };
+            observer.attempt(task, &event);
+        });
+    }
+
     fn task_ended(&self, header: &Header, engine: &Engine, how: Ended, error: Option<&Error>) {
         let outcome = how.with(error);
         self.send_task(header, engine, |observer, task| {
@@ -400,6 +426,13 @@ impl Observed {
         header.span.note(how.key(), error);
         header.span.close(&engine.clock);
     }
+}
+
+/// A policy of the task that is being polled on this thread tells of an attempt. Outside of a task, and where nobody
+/// observes it, that is a look at a thread-local.
+#[inline]
+pub(crate) fn attempt(attempt: Attempt, kind: AttemptKind, error: Option<&Fault>) {
+    with_current(|observed, task, engine| observed.attempt(task, engine, (attempt, kind, error)));
 }
 
 impl<V> Outcome<V> {

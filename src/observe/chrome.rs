@@ -9,6 +9,7 @@
 //! 4. A thread number belongs to one process. 0 is the idle process of an operating system, so numbers begin at 1.
 
 use super::history::{GroupPast, History, Moment, TaskPast};
+use super::steps::{Step, StepKind};
 use crate::json::Object;
 use std::fmt;
 use std::io::{self, BufWriter, Write};
@@ -20,6 +21,8 @@ pub(super) fn write(history: &History, writer: impl Write) -> io::Result<()> {
         writer: BufWriter::new(writer),
         line: String::new(),
         is_empty: true,
+        named: 0,
+        next_tid: history.groups.len() + history.tasks.len() + 1,
     };
     trace.begin()?;
     for (index, group) in history.groups.iter().enumerate() {
@@ -38,6 +41,10 @@ struct Trace<W: Write> {
     writer: BufWriter<W>,
     line: String,
     is_empty: bool,
+    /// How many threads have their name, which is the order in which a viewer shows them.
+    named: u64,
+    /// Of the next attempt.
+    next_tid: usize,
 }
 
 /// Microseconds, exact to the nanosecond.
@@ -118,6 +125,13 @@ impl<W: Write> Trace<W> {
         })
     }
 
+    fn name_thread(&mut self, track: Track, name: &str) -> io::Result<()> {
+        self.named += 1;
+        let place = Arg::Number(self.named);
+        self.metadata("thread_name", track, Args(&[("name", Arg::Text(name))]))?;
+        self.metadata("thread_sort_index", track, Args(&[("sort_index", place)]))
+    }
+
     fn slice(&mut self, track: Track, slice: &Slice<'_>) -> io::Result<()> {
         self.event('X', track, |event| {
             event
@@ -138,12 +152,7 @@ impl<W: Write> Trace<W> {
             track,
             Args(&[("sort_index", Arg::Number(track.pid as u64))]),
         )?;
-        self.metadata("thread_name", track, Args(&[("name", Arg::Text("group"))]))?;
-        self.metadata(
-            "thread_sort_index",
-            track,
-            Args(&[("sort_index", Arg::Number(track.tid as u64))]),
-        )?;
+        self.name_thread(track, "group")?;
         let location = group.location.map(|location| location.to_string());
         let parent = group.parent.map(|parent| history.groups[parent].number);
         let to = group.closed.unwrap_or(history.end);
@@ -187,16 +196,7 @@ impl<W: Write> Trace<W> {
 
     fn task(&mut self, history: &History, index: usize, task: &TaskPast) -> io::Result<()> {
         let track = Track::of_task(history, index);
-        self.metadata(
-            "thread_name",
-            track,
-            Args(&[("name", Arg::Text(&task.name))]),
-        )?;
-        self.metadata(
-            "thread_sort_index",
-            track,
-            Args(&[("sort_index", Arg::Number(track.tid as u64))]),
-        )?;
+        self.name_thread(track, &task.name)?;
         let outcome = task.end.as_ref().map(|end| end.how.key());
         let location = task.location.to_string();
         self.slice(
@@ -230,7 +230,47 @@ impl<W: Write> Trace<W> {
                 },
             )?;
         }
+        for step in task.steps.shown() {
+            self.step(history, (track, task), step)?;
+        }
         Ok(())
+    }
+
+    /// An attempt has a thread of its own, because attempts may overlap; what is but a moment is an instant of its task.
+    fn step(
+        &mut self,
+        history: &History,
+        (track, task): (Track, &TaskPast),
+        step: &Step,
+    ) -> io::Result<()> {
+        let label = step.label();
+        let StepKind::Attempt(..) = step.what else {
+            let text = step.text.as_deref().unwrap_or_default();
+            return self.instant(track, &format!("{label}: {text}"), step.from);
+        };
+        let tid = self.next_tid;
+        self.next_tid += 1;
+        let track = Track { tid, ..track };
+        self.name_thread(track, &format!("{}: {label}", task.name))?;
+        let mut slice = Slice {
+            name: "waiting for the next attempt",
+            category: "attempt",
+            from: step.since(),
+            to: step.from,
+            args: Args(&[]),
+        };
+        if step.since() < step.from {
+            self.slice(track, &slice)?;
+        }
+        let args = [
+            ("outcome", Arg::Text(step.what.word())),
+            ("error", Arg::maybe(step.text.as_deref())),
+        ];
+        slice.name = &label;
+        slice.from = step.from;
+        slice.to = step.to_or(history.end);
+        slice.args = Args(&args);
+        self.slice(track, &slice)
     }
 
     /// An arrow from the failure that cancelled a task to that task.

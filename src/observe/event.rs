@@ -1,6 +1,7 @@
 //! An event as it is kept: it owns what it tells, and holds no value or error of the user's.
 
-use super::port::{GroupEvent, Outcome, TaskEvent};
+use super::port::{AttemptKind, GroupEvent, Outcome, TaskEvent};
+use crate::attempt::Attempt;
 use crate::clock::Instant;
 use crate::error::{Error, Name};
 use crate::json::Object;
@@ -80,6 +81,9 @@ pub enum EventKind {
     PollEnded,
     /// It has ended: the last of its events. [`Event::text`] is the error, if there is one.
     TaskEnded(Ended),
+    /// A policy around its source has made an attempt, refused one, or changed its state. [`Event::text`] is the error, if
+    /// there is one.
+    Attempt(Attempt, AttemptKind),
     /// So many events came before this one that the reader of a subscription was too slow for.
     Missed(u64),
 }
@@ -167,6 +171,7 @@ impl EventKind {
             Self::PollStarted => "poll_started",
             Self::PollEnded => "poll_ended",
             Self::TaskEnded(_) => "task_ended",
+            Self::Attempt(..) => "attempt",
             Self::Missed(_) => "missed",
         }
     }
@@ -183,6 +188,7 @@ impl fmt::Display for EventKind {
             Self::PollStarted => f.write_str("poll started"),
             Self::PollEnded => f.write_str("poll ended"),
             Self::TaskEnded(ended) => ended.fmt(f),
+            Self::Attempt(attempt, kind) => write!(f, "attempt {} {kind}", attempt.number()),
             Self::Missed(count) => write!(f, "{count} events missed"),
         }
     }
@@ -293,6 +299,10 @@ impl Event {
         };
         let object = match self.kind {
             EventKind::TaskEnded(ended) => object.string("outcome", ended.key()),
+            EventKind::Attempt(attempt, kind) => object
+                .raw("attempt", attempt.number())
+                .raw("hedge", attempt.is_hedge())
+                .string("kind", &kind.to_string()),
             EventKind::Missed(count) => object.raw("count", count),
             _ => object,
         };

@@ -5,6 +5,7 @@
 
 use super::event::{Ended, Event, EventKind, Of};
 use super::port::{GroupEvent, TaskEvent};
+use super::steps::Steps;
 use crate::clock::Instant;
 use crate::error::Name;
 use std::collections::BTreeMap;
@@ -41,6 +42,8 @@ pub(super) struct Place {
 pub(super) enum What {
     Group(usize),
     Task(usize),
+    /// A step of a policy: the task, and which of its steps.
+    Step(usize, usize),
 }
 
 #[derive(Clone)]
@@ -83,6 +86,7 @@ pub(super) struct TaskPast {
     pub(super) queued: bool,
     /// In order. The end of the last is `None` while it runs.
     pub(super) polls: Vec<(Moment, Option<Moment>)>,
+    pub(super) steps: Steps,
     pub(super) end: Option<TaskEnd>,
 }
 
@@ -230,7 +234,10 @@ impl History {
                 What::Task(task) => {
                     let groups = of_tasks.get(&task).into_iter().flatten();
                     open.extend(groups.rev().map(|group| below(What::Group(*group))));
+                    let steps = 0..self.tasks[task].steps.shown().len();
+                    open.extend(steps.rev().map(|step| below(What::Step(task, step))));
                 }
+                What::Step(..) => {}
             }
         }
         order
@@ -305,8 +312,10 @@ impl Reader {
             EventKind::TaskQueued => task.queued = true,
             EventKind::PollStarted => task.polls.push((at, None)),
             EventKind::PollEnded => task.end_poll(at),
+            EventKind::Attempt(attempt, kind) => task.steps.read(attempt, kind, event, at),
             EventKind::TaskEnded(how) => {
                 task.end_poll(at); // its end may have been dropped
+                task.steps.cut(at);
                 let error = event.text.clone();
                 task.end = Some(TaskEnd { at, how, error });
                 if how.is_failure() {
@@ -371,6 +380,7 @@ impl Reader {
             start: at,
             queued: false,
             polls: Vec::new(),
+            steps: Steps::default(),
             end: None,
         });
         let tasks = &mut self.history.groups[group].tasks;
@@ -388,191 +398,5 @@ impl TaskPast {
         if let Some((start, end @ None)) = self.polls.last_mut() {
             *end = Some(at.max(*start));
         }
-    }
-}
-
-/// Which rows are drawn where there are too many.
-pub(super) struct Selection {
-    /// In the order of the drawing.
-    pub(super) rows: Vec<Place>,
-    pub(super) left_out: LeftOut,
-}
-
-/// Rows that share the room in a drawing.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    First,
-    Running,
-    Cancelled,
-    Finished,
-    Group,
-}
-
-/// What is not drawn.
-#[derive(Default)]
-pub(super) struct LeftOut {
-    pub(super) groups: usize,
-    /// How many tasks, by how they ended; `None` for those that had not.
-    pub(super) tasks: BTreeMap<Option<Ended>, usize>,
-    /// The shortest and the longest of those tasks.
-    pub(super) took: Option<(Duration, Duration)>,
-}
-
-impl History {
-    /// The most telling of the rows, at most `most`: the outermost groups and the failures first. Of the others each kind
-    /// has its share: what has not ended, what was cancelled, what has finished, the groups. The longest come first.
-    pub(super) fn select(&self, most: usize) -> Selection {
-        let mut kinds: BTreeMap<Kind, Vec<usize>> = BTreeMap::new();
-        for (row, place) in self.order.iter().enumerate() {
-            kinds.entry(self.kind_of(*place)).or_default().push(row);
-        }
-        let mut ranked = Vec::with_capacity(self.order.len());
-        for (kind, rows) in &mut kinds {
-            rows.sort_by_key(|row| std::cmp::Reverse(self.took(self.order[*row].what)));
-            let turn = |turn| if *kind == Kind::First { 0 } else { turn };
-            ranked.extend(
-                rows.iter()
-                    .enumerate()
-                    .map(|(number, row)| (turn(number + 1), *kind, *row)),
-            );
-        }
-        ranked.sort_unstable();
-        let left_out = ranked.split_off(most.min(ranked.len()));
-        let mut rows: Vec<usize> = ranked.into_iter().map(|(_, _, row)| row).collect();
-        rows.sort_unstable();
-        Selection {
-            rows: rows.into_iter().map(|row| self.order[row]).collect(),
-            left_out: self.left_out(left_out.into_iter().map(|(_, _, row)| self.order[row].what)),
-        }
-    }
-
-    fn kind_of(&self, place: Place) -> Kind {
-        match place.what {
-            _ if place.depth == 0 => Kind::First,
-            What::Group(_) => Kind::Group,
-            What::Task(task) => match self.tasks[task].end.as_ref().map(|end| end.how) {
-                Some(how) if how.is_failure() => Kind::First,
-                None => Kind::Running,
-                Some(Ended::Cancelled) => Kind::Cancelled,
-                Some(_) => Kind::Finished,
-            },
-        }
-    }
-
-    fn took(&self, what: What) -> Duration {
-        match what {
-            What::Group(group) => {
-                let group = &self.groups[group];
-                group
-                    .closed
-                    .unwrap_or(self.end)
-                    .saturating_sub(group.start())
-            }
-            What::Task(task) => self.tasks[task].end_or(self.end) - self.tasks[task].start,
-        }
-    }
-
-    fn left_out(&self, rows: impl Iterator<Item = What>) -> LeftOut {
-        let mut left_out = LeftOut::default();
-        for row in rows {
-            match row {
-                What::Group(_) => left_out.groups += 1,
-                What::Task(task) => left_out.add(&self.tasks[task], self.end),
-            }
-        }
-        left_out
-    }
-}
-
-impl LeftOut {
-    fn add(&mut self, task: &TaskPast, last: Moment) {
-        let how = task.end.as_ref().map(|end| end.how);
-        *self.tasks.entry(how).or_default() += 1;
-        let took = task.end_or(last) - task.start;
-        let (least, most) = self.took.unwrap_or((took, took));
-        self.took = Some((least.min(took), most.max(took)));
-    }
-
-    pub(super) fn is_nothing(&self) -> bool {
-        self.groups == 0 && self.tasks.is_empty()
-    }
-
-    /// `9800 more tasks: 9750 finished, 50 cancelled; they took 0.1ms to 3ms`
-    pub(super) fn text(&self, scale: Scale) -> String {
-        let mut parts = Vec::new();
-        if !self.tasks.is_empty() {
-            let all: usize = self.tasks.values().sum();
-            let each = self.tasks.iter().map(|(how, count)| match how {
-                Some(how) => format!("{count} {how}"),
-                None => format!("{count} not ended"),
-            });
-            let each = each.collect::<Vec<_>>().join(", ");
-            let took = self.took.map_or_else(String::new, |(least, most)| {
-                format!("; they took {} to {}", scale.show(least), scale.show(most))
-            });
-            parts.push(format!("{all} more {}: {each}{took}", plural(all, "task")));
-        }
-        if self.groups > 0 {
-            parts.push(format!(
-                "{} more {}",
-                self.groups,
-                plural(self.groups, "group")
-            ));
-        }
-        parts.join("; ")
-    }
-}
-
-pub(super) fn plural(count: usize, word: &str) -> String {
-    match count {
-        1 => word.to_owned(),
-        _ => format!("{word}s"),
-    }
-}
-
-/// How exactly times are shown: in milliseconds, with as many decimals as the span of the axis asks for.
-#[derive(Clone, Copy)]
-pub(super) struct Scale {
-    decimals: usize,
-}
-
-impl Scale {
-    pub(super) fn of(span: Duration) -> Self {
-        let decimals = match span.as_nanos() {
-            100_000_000.. => 0,
-            10_000_000.. => 1,
-            1_000_000.. => 2,
-            10_000.. => 3,
-            _ => 6,
-        };
-        Self { decimals }
-    }
-
-    /// A time that lies beyond the axis, to three digits. A deadline is set a moment before the first event, which would
-    /// turn a timeout of 5 s into 4999.98 ms.
-    pub(super) fn about(self, time: Duration) -> String {
-        let nanos = time.as_nanos();
-        let digits = nanos.checked_ilog10().unwrap_or(0);
-        let unit = 10_u128.pow(digits.saturating_sub(2));
-        let about = (nanos + unit / 2) / unit * unit;
-        let about = u64::try_from(about).map_or(time, Duration::from_nanos);
-        self.round(about)
-    }
-
-    /// A round time: without decimals that are 0.
-    pub(super) fn round(self, time: Duration) -> String {
-        let shown = self.show(time);
-        let number = shown.trim_end_matches("ms");
-        match number.contains('.') {
-            true => format!("{}ms", number.trim_end_matches('0').trim_end_matches('.')),
-            false => shown,
-        }
-    }
-
-    pub(super) fn show(self, time: Duration) -> String {
-        if time.is_zero() {
-            return "0ms".to_owned();
-        }
-        format!("{:.*}ms", self.decimals, time.as_secs_f64() * 1000.0)
     }
 }

@@ -9,11 +9,14 @@
 //!    canceled and before the slot is released and others are woken.
 //! 4. No observer is called while a lock of the library's is held, and a panic of an observer is contained.
 
+use crate::attempt::{Attempt, BreakerState};
 use crate::clock::Instant;
-use crate::error::{Cause, Error, Name};
+use crate::error::{Cause, Error, Fault, Name};
 use crate::unwind;
+use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Receives what happens in the groups below a context: see [`Context::with_observer`](crate::Context::with_observer).
 ///
@@ -92,6 +95,9 @@ pub trait Observer: Send + Sync {
 
     /// The context of a group has ended before the group's work was done.
     fn canceled(&self, _group: &GroupEvent, _cause: &Cause) {}
+
+    /// A policy around the task's source has made an attempt, refused one, or changed its state.
+    fn attempt(&self, _task: &TaskEvent, _attempt: &AttemptEvent) {}
 }
 
 /// An observer that is shared.
@@ -126,6 +132,10 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
 
     fn canceled(&self, group: &GroupEvent, cause: &Cause) {
         (**self).canceled(group, cause);
+    }
+
+    fn attempt(&self, task: &TaskEvent, attempt: &AttemptEvent) {
+        (**self).attempt(task, attempt);
     }
 }
 
@@ -273,6 +283,99 @@ impl TaskEvent {
     /// Where in the program the task was spawned.
     pub fn location(&self) -> &'static Location<'static> {
         self.location
+    }
+}
+
+/// An event of a policy around a task's source.
+///
+/// Of policies around one another, the one nearest to the source tells of the attempts.
+///
+/// # Examples
+///
+/// ```
+/// use failfast::observe::{AttemptEvent, AttemptKind, Observer, TaskEvent};
+///
+/// struct Print;
+///
+/// impl Observer for Print {
+///     fn attempt(&self, task: &TaskEvent, attempt: &AttemptEvent) {
+///         if let (AttemptKind::Failed, Some(error)) = (attempt.kind(), attempt.error()) {
+///             println!("{}: attempt {} failed: {error}", task.name(), attempt.attempt().number());
+///         }
+///     }
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct AttemptEvent {
+    pub(crate) attempt: Attempt,
+    pub(crate) kind: AttemptKind,
+    pub(crate) error: Option<Fault>,
+    pub(crate) at: Instant,
+}
+
+/// What a policy has done.
+///
+/// # Examples
+///
+/// ```
+/// use failfast::observe::AttemptKind;
+/// use std::time::Duration;
+///
+/// let kind = AttemptKind::Delayed(Duration::from_millis(50));
+/// assert_eq!(kind.to_string(), "waits for 50ms");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AttemptKind {
+    /// The source was called.
+    Started,
+    /// It has answered.
+    Succeeded,
+    /// It has failed: [`AttemptEvent::error`].
+    Failed,
+    /// Another attempt has decided the call, or the context has ended, before it had answered.
+    Cut,
+    /// A retry waits for so long before the next attempt.
+    Delayed(Duration),
+    /// A limit, a rate or a breaker has refused to call it: [`AttemptEvent::error`].
+    Rejected,
+    /// A breaker was in the first state, and is in the second.
+    Transition(BreakerState, BreakerState),
+}
+
+impl AttemptEvent {
+    /// Which attempt.
+    pub fn attempt(&self) -> Attempt {
+        self.attempt
+    }
+
+    /// What has happened to it.
+    pub fn kind(&self) -> &AttemptKind {
+        &self.kind
+    }
+
+    /// Why it failed or was refused.
+    pub fn error(&self) -> Option<&Fault> {
+        self.error.as_ref()
+    }
+
+    /// When it happened, by the clock of the group's context.
+    pub fn at(&self) -> Instant {
+        self.at
+    }
+}
+
+impl fmt::Display for AttemptKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started => f.write_str("started"),
+            Self::Succeeded => f.write_str("succeeded"),
+            Self::Failed => f.write_str("failed"),
+            Self::Cut => f.write_str("cut"),
+            Self::Delayed(delay) => write!(f, "waits for {delay:?}"),
+            Self::Rejected => f.write_str("rejected"),
+            Self::Transition(from, to) => write!(f, "breaker was {from} and is {to}"),
+        }
     }
 }
 

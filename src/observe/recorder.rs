@@ -2,7 +2,7 @@
 
 use super::event::{Ended, Event, EventKind, text_of};
 use super::history::History;
-use super::port::{GroupEvent, Observer, Outcome, TaskEvent};
+use super::port::{AttemptEvent, GroupEvent, Observer, Outcome, TaskEvent};
 use super::subscription::{Subscriber, Subscription, subscription};
 use super::timeline::Timeline;
 use super::{chrome, svg};
@@ -327,6 +327,12 @@ impl Observer for Recorder {
             Outcome::Succeeded | Outcome::Cancelled | Outcome::Lost => None,
         };
         let kind = EventKind::TaskEnded(Ended::from(outcome));
+        self.keep(Event::of_task(kind, task, text));
+    }
+
+    fn attempt(&self, task: &TaskEvent, attempt: &AttemptEvent) {
+        let kind = EventKind::Attempt(attempt.attempt, attempt.kind);
+        let text = attempt.error.as_ref().map(text_of);
         self.keep(Event::of_task(kind, task, text));
     }
 

@@ -11,10 +11,11 @@
 //! sheet, which has them for light and for dark. Nothing of the user's is written without being escaped.
 
 use super::event::Ended;
-use super::history::{
-    GroupPast, History, LeftOut, Moment, Place, Scale, Selection, TaskPast, What, plural,
-};
+use super::history::{GroupPast, History, Moment, Place, TaskPast, What};
 use super::label::{printable, shortened};
+use super::rows::{LeftOut, Selection, plural};
+use super::scale::Scale;
+use super::steps::{Outcome, Step, StepKind};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ const AXIS: (f64, f64) = (230.0, 736.0);
 const NOTE: f64 = 776.0;
 const ROW: f64 = 24.0;
 const BAR: f64 = 14.0;
+/// Of an attempt.
+const THIN: f64 = 8.0;
 /// From the top to the first row.
 const HEAD: f64 = 84.0;
 /// What the curve of all tasks takes.
@@ -52,7 +55,7 @@ text{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-seri
 .mid{text-anchor:middle}.back{fill:var(--back)}.grid{stroke:var(--line)}.span{stroke:var(--soft);stroke-width:2}\
 .finished{fill:var(--finished)}.failed{fill:var(--failed)}.cancelled{fill:var(--cancelled)}.running{fill:var(--running)}\
 .finished.poll{fill:var(--finished-poll)}.failed.poll{fill:var(--failed-poll)}.cancelled.poll{fill:var(--cancelled-poll)}\
-.running.poll{fill:var(--running-poll)}.sparse{fill-opacity:.5}.queue{fill:none;stroke:var(--soft);stroke-dasharray:2 2}\
+.running.poll{fill:var(--running-poll)}.sparse{fill-opacity:.5}.mark{fill:var(--deadline)}.queue{fill:none;stroke:var(--soft);stroke-dasharray:2 2}\
 .deadline{stroke:var(--deadline);stroke-width:1.5;stroke-dasharray:6 4}text.deadline{fill:var(--deadline);stroke:none}\
 .cancel{stroke:var(--cancel);stroke-width:1.5;fill:none}.tip{fill:var(--cancel)}text.failed{fill:var(--failed-poll)}";
 
@@ -92,6 +95,16 @@ fn class_of(how: Option<Ended>) -> &'static str {
         Some(Ended::Succeeded) => "finished",
         Some(Ended::Failed | Ended::Panicked | Ended::Lost) => "failed",
         Some(Ended::Cancelled) => "cancelled",
+    }
+}
+
+fn class_of_step(what: StepKind) -> &'static str {
+    match what {
+        StepKind::Attempt(_, Outcome::Running) => "running",
+        StepKind::Attempt(_, Outcome::Succeeded) => "finished",
+        StepKind::Attempt(_, Outcome::Cut) => "cancelled",
+        StepKind::Attempt(_, Outcome::Failed) => "failed",
+        StepKind::Rejected | StepKind::Transition => "mark",
     }
 }
 
@@ -199,6 +212,15 @@ impl Picture<'_> {
         self.element("rect", &place, &escaped(title));
     }
 
+    fn thin_bar(&mut self, class: &str, row: usize, (from, to): (Moment, Moment), title: &str) {
+        let (x, y) = (self.x(from), Self::y(row) - THIN / 2.0);
+        let width = (self.x(to) - x).max(2.0 * LEAST_STRIP);
+        let place = format!(
+            "class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{THIN}\" rx=\"2\""
+        );
+        self.element("rect", &place, &escaped(title));
+    }
+
     fn x(&self, at: Moment) -> f64 {
         let share = (at.as_secs_f64() / self.span.as_secs_f64()).min(1.0);
         AXIS.0 + share * (AXIS.1 - AXIS.0)
@@ -297,6 +319,9 @@ impl Picture<'_> {
         match place.what {
             What::Group(group) => self.group(row, &history.groups[group], (x, chars)),
             What::Task(task) => self.task(row, &history.tasks[task], (x, chars)),
+            What::Step(task, step) => {
+                self.step(row, &history.tasks[task].steps.shown()[step], (x, chars));
+            }
         }
     }
 
@@ -355,6 +380,35 @@ impl Picture<'_> {
             );
         }
         let class = if task.has_failed() { "failed" } else { "soft" };
+        self.text(NOTE, base, class, &outcome, NOTE_CHARS);
+    }
+
+    /// An attempt, as a bar that is thinner than a task's; what is but a moment, as a mark.
+    fn step(&mut self, row: usize, step: &Step, (x, chars): (f64, usize)) {
+        let (base, last) = (Self::y(row) + 4.0, self.history.end);
+        let (label, to) = (step.label(), step.to_or(last));
+        self.text(x, base, "soft", &label, chars);
+        let text = step
+            .text
+            .as_ref()
+            .map_or_else(String::new, |text| format!(": {text}"));
+        let word = step.what.word();
+        let outcome = match step.what {
+            StepKind::Attempt(..) => format!("{word} after {}{text}", self.show(to - step.from)),
+            StepKind::Rejected => format!("{word} at {}{text}", self.show(step.from)),
+            StepKind::Transition => format!("at {}{text}", self.show(step.from)),
+        };
+        if step.since() < step.from {
+            let waited = self.show(step.from - step.since());
+            let about = format!("{label}: waited for {waited}");
+            self.thin_bar("queue", row, (step.since(), step.from), &about);
+        }
+        let class = class_of_step(step.what);
+        self.thin_bar(class, row, (step.from, to), &format!("{label}: {outcome}"));
+        let class = match step.what {
+            StepKind::Attempt(_, Outcome::Failed) | StepKind::Rejected => "failed",
+            _ => "soft",
+        };
         self.text(NOTE, base, class, &outcome, NOTE_CHARS);
     }
 
@@ -485,15 +539,21 @@ impl Picture<'_> {
     /// What the marks mean that are in use.
     fn legend(&mut self, y: f64) {
         let tasks = || self.history.tasks.iter();
-        let has = |how: Option<Ended>| {
-            tasks().any(|task| class_of(task.end.as_ref().map(|end| end.how)) == class_of(how))
+        let class = |task: &TaskPast| class_of(task.end.as_ref().map(|end| end.how));
+        let has = |wanted: &str| {
+            let mut steps = tasks().flat_map(|task| task.steps.shown());
+            tasks().any(|task| class(task) == wanted)
+                || steps.any(|step| class_of_step(step.what) == wanted)
         };
+        let steps = || tasks().flat_map(|task| task.steps.shown());
+        let waits = tasks().any(|task| task.queued) || steps().any(|step| step.waited.is_some());
         let entries = [
-            ("finished", "finished", has(Some(Ended::Succeeded))),
-            ("failed", "failed", has(Some(Ended::Failed))),
-            ("cancelled", "cancelled", has(Some(Ended::Cancelled))),
-            ("running", "running", has(None)),
-            ("queue", "in the queue", tasks().any(|task| task.queued)),
+            ("finished", "finished", has("finished")),
+            ("failed", "failed", has("failed")),
+            ("cancelled", "cancelled", has("cancelled")),
+            ("running", "running", has("running")),
+            ("mark", "refused, or a breaker's change", has("mark")),
+            ("queue", "waiting for its turn, or to retry", waits),
             (
                 "finished poll",
                 "being polled",

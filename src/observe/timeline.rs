@@ -1,8 +1,11 @@
 //! The events as text, for a person at a terminal.
 
 use super::event::Ended;
-use super::history::{GroupPast, History, Moment, Place, Scale, Selection, TaskPast, What, plural};
+use super::history::{GroupPast, History, Moment, TaskPast, What};
 use super::label::{printable, shortened};
+use super::rows::{Selection, plural};
+use super::scale::Scale;
+use super::steps::{Outcome, Step, StepKind};
 use std::fmt;
 
 /// How many rows are drawn at most: what fits on a screen.
@@ -24,7 +27,8 @@ const MOST_DEPTH: usize = 6;
 /// deadline                                          > 5000ms, not reached
 /// ```
 ///
-/// Dots are a task's time in the queue of its group's limit. Of more than 50 rows it shows the most telling ones, and
+/// Dots are a task's time in the queue of its group's limit, or a retry's wait for its next attempt. Attempts have rows
+/// of their own where there are several. Of more than 50 rows it shows the most telling ones, and
 /// says what it left out. Control characters in names are replaced, so that no name can disturb the terminal.
 ///
 /// # Examples
@@ -133,6 +137,30 @@ impl Row {
             }),
             note,
             detail,
+        }
+    }
+
+    fn of_step(step: &Step, history: &History, scale: Scale) -> Self {
+        let mark = match step.what {
+            StepKind::Attempt(_, Outcome::Succeeded) => 'o',
+            StepKind::Attempt(_, Outcome::Running) => '>',
+            StepKind::Attempt(_, Outcome::Cut) => 'x',
+            StepKind::Attempt(_, Outcome::Failed) | StepKind::Rejected => '!',
+            StepKind::Transition => '*',
+        };
+        let to = step.to_or(history.end);
+        let text = step.text.as_ref();
+        Self {
+            label: step.label(),
+            bar: Some(Bar {
+                from: step.since(),
+                queued: step.from,
+                to,
+                line: '-',
+                mark,
+            }),
+            note: format!("{} at {}", step.what.word(), scale.show(to)),
+            detail: text.map_or_else(String::new, |text| format!(": {text}")),
         }
     }
 
@@ -259,9 +287,12 @@ impl Timeline {
     fn rows(&self, span: Moment, scale: Scale) -> Vec<Row> {
         let history = &self.history;
         let Selection { rows, left_out } = history.select(MOST_ROWS);
-        let row = |place: &Place| match place.what {
+        let row = |place: &super::history::Place| match place.what {
             What::Group(group) => Row::of_group(&history.groups[group], history, scale),
             What::Task(task) => Row::of_task(&history.tasks[task], history, scale),
+            What::Step(task, step) => {
+                Row::of_step(&history.tasks[task].steps.shown()[step], history, scale)
+            }
         };
         let mut rows: Vec<_> = rows
             .iter()

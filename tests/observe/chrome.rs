@@ -322,6 +322,8 @@ mod simulated {
     use super::*;
     use crate::support::at_most;
     use failfast::clock::ManualClock;
+    use failfast::policy::{Backoff, Hedge, Retry};
+    use failfast::{Source as _, SourceExt as _};
     use futures::future::{BoxFuture, FutureExt as _};
 
     /// Names that break what is not escaped.
@@ -371,6 +373,20 @@ mod simulated {
                             std::task::Poll::Ready(())
                         })
                         .await
+                    }
+                    7 => {
+                        let fails = dice.0.bool();
+                        let source = move |ctx: Context, (): ()| async move {
+                            ctx.sleep(ms(u64::from(ctx.attempt().number()) % 3)).await?;
+                            if fails && ctx.attempt().number() < 3 {
+                                return Err::<(), BoxError>("again".into());
+                            }
+                            Ok(())
+                        };
+                        let robust = source
+                            .hedge(Hedge::after(ms(1)))
+                            .retry(Retry::times(1).with_backoff(Backoff::constant(ms(1))));
+                        robust.fetch(ctx.clone(), ()).await?;
                     }
                     _ => {
                         ctx.sleep(std::time::Duration::from_nanos(dice.0.u64(..5_000_000)))

@@ -1,5 +1,6 @@
 //! Observers, and what a recorder makes of what they are told.
 
+mod attempts;
 mod chrome;
 mod hostile;
 mod json;

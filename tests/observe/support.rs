@@ -1,7 +1,7 @@
 //! An observer that writes down what it is told, and groups of every kind to tell it.
 
 use failfast::clock::ManualClock;
-use failfast::observe::{GroupEvent, Observer, Outcome, TaskEvent};
+use failfast::observe::{AttemptEvent, GroupEvent, Observer, Outcome, TaskEvent};
 use failfast::{Cause, Context};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -107,6 +107,24 @@ impl Observer for Log {
         );
     }
 
+    fn attempt(&self, task: &TaskEvent, attempt: &AttemptEvent) {
+        let number = attempt.attempt().number();
+        let hedge = if attempt.attempt().is_hedge() {
+            " hedge"
+        } else {
+            ""
+        };
+        let error = attempt
+            .error()
+            .map_or_else(String::new, |error| format!(": {error}"));
+        let line = format!(
+            "attempt {} {number}{hedge} {}{error}",
+            task.task(),
+            attempt.kind()
+        );
+        self.write(task.group(), line);
+    }
+
     fn canceled(&self, group: &GroupEvent, cause: &Cause) {
         self.write(group.group(), format!("canceled: {cause}"));
     }
@@ -198,6 +216,7 @@ fn check_tasks(lines: &[String]) {
             ("none", "task_spawned") => "spawned",
             ("spawned", "task_queued") => "queued",
             ("spawned" | "queued" | "polled", "poll_started") => "polling",
+            ("polling", "attempt") => "polling",
             ("polling", "poll_ended") => "polled",
             ("spawned" | "queued" | "polled", "task_ended") => "ended",
             _ => panic!("{line} after {before}: {lines:#?}"),
