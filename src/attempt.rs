@@ -1,4 +1,6 @@
-//! What a policy tells the source that it calls: the word that contexts, faults and observers share.
+//! What policies tell of themselves: the words that contexts, faults and observers share.
+
+use std::fmt;
 
 /// Which attempt of a policy a source is called for: [`Context::attempt`](crate::Context::attempt).
 ///
@@ -50,5 +52,37 @@ impl Attempt {
     #[must_use]
     pub fn is_hedge(&self) -> bool {
         self.hedge
+    }
+}
+
+/// The state of a [`Breaker`](crate::policy::Breaker).
+///
+/// # Examples
+///
+/// ```
+/// use failfast::Context;
+/// use failfast::policy::{Breaker, BreakerState};
+///
+/// let breaker = Breaker::new("orders-db");
+/// assert_eq!(breaker.state(&Context::background()), BreakerState::Closed);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BreakerState {
+    /// Calls are let through.
+    Closed,
+    /// Calls are refused.
+    Open,
+    /// Some calls are let through, to see how the service does.
+    HalfOpen,
+}
+
+impl fmt::Display for BreakerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half open",
+        })
     }
 }

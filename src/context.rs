@@ -48,6 +48,7 @@ use crate::attempt::Attempt;
 use crate::clock::Clock;
 use crate::clock::Instant;
 use crate::error::{BoxError, Cause, ContextError, End};
+use crate::observe::port::{Observer, ObserverRef, Observing};
 use crate::sync::atomic::AtomicUsize;
 use std::future::{Future, pending};
 use std::panic::Location;
@@ -299,6 +300,34 @@ impl Context {
         Self {
             node: self.node.clone(),
             values: values::with_clock(&self.values, self.depth() + 1, clock),
+        }
+    }
+
+    /// This context with an observer, which receives the events of all groups below: see [`Observer`].
+    ///
+    /// It travels down like the clock, and the nearest wins. A group looks for it once, when it is made. Groups without
+    /// one pay a branch for each poll, and read no clock for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use failfast::observe::Recorder;
+    /// use failfast::{Context, InPlaceGroup};
+    ///
+    /// let recorder = Recorder::new();
+    /// let group = InPlaceGroup::new(&Context::background().with_observer(recorder.clone()));
+    /// group.spawn_named("orders", async { Ok::<_, &str>(5) });
+    /// futures::executor::block_on(group.wait()).unwrap();
+    /// println!("{}", recorder.timeline());
+    /// # assert!(recorder.timeline().to_string().contains("orders"));
+    /// ```
+    #[must_use]
+    pub fn with_observer(&self, observer: impl Observer + 'static) -> Self {
+        let group = self.observer().and_then(|observing| observing.group);
+        let observing = Some(Arc::new(Observing::new(observer, group)));
+        Self {
+            node: self.node.clone(),
+            values: values::with_observer(&self.values, self.depth() + 1, observing),
         }
     }
 
@@ -770,6 +799,16 @@ impl Context {
 
     pub(crate) fn clock(&self) -> ClockRef {
         values::clock(&self.values)
+    }
+
+    pub(crate) fn observer(&self) -> ObserverRef {
+        values::observer(&self.values)
+    }
+
+    /// The context of a group that is observed: what is made below it is known to be the group's.
+    pub(crate) fn in_observed_group(self, observer: ObserverRef) -> Self {
+        let values = values::in_observed_group(&self.values, self.depth() + 1, observer);
+        Self { values, ..self }
     }
 
     fn depth(&self) -> u32 {

@@ -12,6 +12,7 @@
 //! | `group/in_place.rs` | tasks without an executor |
 //! | `group/wait.rs`, `ready.rs` | waiting for outcomes, and for room |
 //! | `group/shutdown.rs` | grace and stragglers |
+//! | `group/observed.rs`, `spans.rs` | telling an observer; the spans of `tracing` |
 //! | `group/fork.rs`, `each.rs`, `ordered.rs` | results of other types, a task an item, results in order |
 //! | `group/handle.rs`, `snapshot.rs` | spawning from elsewhere, looking in |
 
@@ -25,6 +26,7 @@ mod fork;
 mod handle;
 mod in_place;
 mod keep;
+mod observed;
 
 mod executor;
 mod ordered;
@@ -34,6 +36,8 @@ mod scope;
 mod shared;
 mod shutdown;
 mod snapshot;
+#[cfg_attr(not(feature = "tracing"), path = "group/no_spans.rs")]
+mod spans;
 mod spawn;
 mod spawns;
 mod state;
@@ -46,6 +50,7 @@ use engine::Engine;
 use executor::Launch;
 use finished::{Finished, Wanted};
 use futures::stream::Stream;
+use observed::Observed;
 use ready::Ready;
 use scope::Scope;
 use std::fmt;
@@ -61,6 +66,7 @@ pub(crate) use executor::Launcher;
 pub use executor::{LocalScoped, LocalTask, Scoped, Task};
 pub use fork::Fork;
 pub use handle::GroupHandle;
+pub(crate) use observed::attempt as observe_attempt;
 pub use snapshot::{Snapshot, TaskSnapshot, TaskState};
 pub use spawn::Spawn;
 
@@ -252,8 +258,19 @@ impl<T, M> TaskGroup<T, M> {
         deadline: Option<NewDeadline>,
         origin: &'static Location<'static>,
     ) -> Self {
+        Self::open_named(parent, launcher, (deadline, None), origin)
+    }
+
+    /// [`open`](Self::open) for a group that has a deadline and a name of its own.
+    pub(crate) fn open_named(
+        parent: &Context,
+        launcher: Option<Launcher<M>>,
+        (deadline, name): (Option<NewDeadline>, Option<&Name>),
+        origin: &'static Location<'static>,
+    ) -> Self {
         let in_place = launcher.is_none();
-        let engine = || Engine::new(Finished::new::<T>(), in_place, parent.clock());
+        let observed = Observed::below(parent, name, origin);
+        let engine = || Engine::new(Finished::new::<T>(), in_place, parent.clock(), observed);
         let node = Node::new(parent, engine, deadline, origin);
         Self {
             scope: Scope::new(parent, node),
@@ -261,6 +278,14 @@ impl<T, M> TaskGroup<T, M> {
             told: false,
             over: false,
             _types: PhantomData,
+        }
+    }
+
+    /// Runs `spawns` within the group's span, if it has one.
+    pub(crate) fn within_span<R>(&self, spawns: impl FnOnce() -> R) -> R {
+        match &self.engine().observed {
+            None => spawns(),
+            Some(observed) => observed.within_span(spawns),
         }
     }
 

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod context;
 mod error;
 pub mod group;
+mod json;
 mod list;
 pub mod observe;
 pub mod policy;

@@ -93,8 +93,9 @@ use std::time::Duration;
 use timeout::Late;
 use wrapped::Wrapped;
 
+pub use crate::attempt::BreakerState;
 pub use backoff::{Backoff, Jitter};
-pub use breaker::{Breaker, BreakerState};
+pub use breaker::Breaker;
 pub use budget::Budget;
 pub use hedge::Hedge;
 pub use limit::Limit;

@@ -1,10 +1,6 @@
 //! Runs the demo as a person would: options in; standard output, standard error and the exit status
 //! out.
 
-// Its own unit tests run here too: cargo builds either an example or its tests, and these need it.
-#[path = "../examples/smol_demo/timeline.rs"]
-mod timeline;
-
 use std::env::consts::EXE_SUFFIX;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -239,6 +235,68 @@ fn timeline_keeps_standard_output_clean() {
     let ran = demo(&["--timeline", "--timeout", "2s"]);
     assert_eq!(ran.stdout, "Name: Alice | Order: 5\n");
     ran.says("timeline  0ms");
+}
+
+#[test]
+fn timeline_of_a_deadline_that_was_past_starts_nothing() {
+    let ran = demo(&["--timeline", "--timeout", "0s"]);
+    ran.failed_with(1);
+    ran.says("ms: dashboard's timeout of 0");
+    ran.says("deadline   ^ 0ms");
+    let is_profile = |line: &str| line.starts_with("profile  ");
+    assert!(!ran.stderr.lines().any(is_profile), "{}", ran.stderr);
+}
+
+/// A file of its own for each test.
+fn scratch(name: &str) -> PathBuf {
+    let file = format!("smol_demo-{}-{name}", std::process::id());
+    std::env::temp_dir().join(file)
+}
+
+#[test]
+fn svg_and_trace_are_written_after_a_failure_too() {
+    let (svg, trace) = (scratch("domino.svg"), scratch("domino.json"));
+    let ran = demo(&[
+        "--fail",
+        "profile",
+        "--orders-delay",
+        "10s",
+        "--svg",
+        svg.to_str().unwrap(),
+        "--trace",
+        trace.to_str().unwrap(),
+    ]);
+    ran.failed_with(1);
+    let read = |file: &PathBuf| std::fs::read_to_string(file).expect("the demo has written it");
+    let drawn = read(&svg);
+    assert!(
+        drawn.starts_with("<svg ") && drawn.ends_with("</svg>\n"),
+        "{drawn}"
+    );
+    assert!(
+        drawn.contains("the failure of profile cancelled orders"),
+        "{drawn}"
+    );
+    let traced: serde_json::Value = serde_json::from_str(&read(&trace)).expect("JSON");
+    let events = traced["traceEvents"].as_array().expect("a list");
+    let phases = |phase: &str| events.iter().filter(|event| event["ph"] == phase).count();
+    assert_eq!((phases("s"), phases("f")), (1, 1), "{traced}");
+    std::fs::remove_file(svg).unwrap();
+    std::fs::remove_file(trace).unwrap();
+}
+
+#[test]
+fn file_that_cannot_be_written_is_an_error_that_names_it() {
+    for option in ["--svg", "--trace"] {
+        let ran = demo(&[option, "/nowhere/at/all"]);
+        ran.failed_with(1);
+        assert!(
+            ran.error()
+                .starts_with("error: cannot write /nowhere/at/all: "),
+            "{}",
+            ran.stderr
+        );
+    }
 }
 
 /// What the profile service says to a client that gives it so long, and what it logs.

@@ -1,5 +1,6 @@
 //! What the demo can be told.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
@@ -52,6 +53,14 @@ pub(crate) struct Options {
     /// Draw on standard error who ran when
     #[arg(long)]
     pub(crate) timeline: bool,
+
+    /// Write the same as a picture, for a browser
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+
+    /// Write the same as a trace, for ui.perfetto.dev or chrome://tracing
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
 }
 
 impl Options {

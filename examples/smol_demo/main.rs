@@ -3,7 +3,7 @@
 //! ```text
 //! cargo run --example smol_demo
 //! cargo run --example smol_demo -- --timeout 1s --profile-delay 2s --timeline
-//! cargo run --example smol_demo -- --fail profile --orders-delay 10s --timeline
+//! cargo run --example smol_demo -- --fail profile --orders-delay 10s --svg domino.svg --trace domino.json
 //! cargo run --example smol_demo -- --fail-first 2 --retry 2
 //! cargo run --example smol_demo -- --hiccup 1s --hedge 50ms
 //! cargo run --example smol_demo -- --fail orders --optional orders
@@ -15,18 +15,18 @@
 mod cli;
 mod client;
 mod logger;
-mod recorder;
 mod robust;
 mod services;
-mod timeline;
 
 use std::error::Error;
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
+use failfast::observe::Recorder;
 use failfast::{Aggregator, BoxError, Context};
 use futures::future;
 use smol::Timer;
@@ -35,11 +35,10 @@ use smol::future::FutureExt as _;
 use crate::cli::{Culprit, Options};
 use crate::client::ask;
 use crate::logger::say;
-use crate::recorder::Recorder;
 use crate::robust::robust;
 use crate::services::{Script, Service};
 
-const TIMELINE_WIDTH: usize = 60;
+const TIMELINE_WIDTH: usize = 100;
 /// How long the services may take to see their clients off.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -58,20 +57,30 @@ fn main() -> ExitCode {
 async fn demo(options: &Options) -> Result<(), BoxError> {
     let profile = Service::start(profile(options)).await?;
     let orders = Service::start(orders(options)).await?;
-    let recorder = Recorder::new([profile.name, orders.name]);
-    let line = dashboard(options, &recorder, profile.address, orders.address).await;
+    let recorder = Recorder::new();
+    let ctx = Context::background().with_observer(recorder.clone());
+    let line = dashboard(options, &ctx, profile.address, orders.address).await;
     see_off(profile, orders).await;
-    if options.timeline {
-        let deadline = recorder.deadline().or(options.timeout);
-        say(&timeline::render(
-            &recorder.rows(),
-            deadline,
-            TIMELINE_WIDTH,
-        ));
-    }
+    draw(options, &recorder)?;
     let line = line?;
     writeln!(io::stdout(), "{line}")
         .map_err(|error| format!("cannot write the dashboard: {error}"))?;
+    Ok(())
+}
+
+/// Shows what was recorded, in the ways that were asked for.
+fn draw(options: &Options, recorder: &Recorder) -> Result<(), BoxError> {
+    if options.timeline {
+        say(&recorder.timeline().with_width(TIMELINE_WIDTH).to_string());
+    }
+    if let Some(file) = &options.svg {
+        let written = fs::write(file, recorder.to_svg());
+        written.map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+    }
+    if let Some(file) = &options.trace {
+        let written = File::create(file).and_then(|file| recorder.write_chrome_trace(file));
+        written.map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+    }
     Ok(())
 }
 
@@ -102,16 +111,12 @@ fn orders(options: &Options) -> Script {
 /// Asks both services at once, and joins what they say.
 async fn dashboard(
     options: &Options,
-    recorder: &Recorder,
+    ctx: &Context,
     profile: SocketAddr,
     orders: SocketAddr,
 ) -> Result<String, failfast::Error> {
     let source = |name: &'static str, address: SocketAddr| {
-        let recorder = recorder.clone();
-        move |ctx: Context, id: u64| {
-            let answer = ask(ctx.clone(), address, format!("/{name}/{id}"));
-            recorder.clone().watch(name, ctx, answer)
-        }
+        move |ctx: Context, id: u64| ask(ctx, address, format!("/{name}/{id}"))
     };
     let mut both = Aggregator::new(smol::spawn)
         .with_name("dashboard")
@@ -136,9 +141,7 @@ async fn dashboard(
     if let Some(timeout) = options.timeout {
         both = both.with_timeout(timeout);
     }
-    both.join(" | ")
-        .aggregate(&Context::background(), options.id)
-        .await
+    both.join(" | ").aggregate(ctx, options.id).await
 }
 
 /// Waits, though not for long, until both services have logged how their clients left.

@@ -38,7 +38,6 @@ pub(crate) struct Script {
 
 /// A running service; it ends when this is dropped.
 pub(crate) struct Service {
-    pub(crate) name: &'static str,
     pub(crate) address: SocketAddr,
     open: Sender<Infallible>,
     serving: smol::Task<()>,
@@ -54,7 +53,6 @@ impl Service {
         let (open, closing) = async_channel::bounded(1);
         let serving = smol::spawn(serve(script, listener, closing));
         Ok(Self {
-            name,
             address,
             open,
             serving,

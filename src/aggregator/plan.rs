@@ -153,21 +153,26 @@ impl<R, T, M> Plan<R, T, M> {
     ) -> (TaskGroup<(), M>, Places<M>) {
         let told = self.options.tell_logger(ctx);
         let group = self.open(told.as_ref().unwrap_or(ctx), origin);
+        let places = group.within_span(|| self.ask(&group, request));
+        (group, places)
+    }
+
+    fn ask(&self, group: &TaskGroup<(), M>, request: R) -> Places<M> {
         let mut places = [const { None }; MOST];
         if let Some((last, others)) = self.asks.split_last() {
             for (place, ask) in places.iter_mut().zip(others) {
-                *place = Some(ask.get().ask(&group, Given::Lent(&request)));
+                *place = Some(ask.get().ask(group, Given::Lent(&request)));
             }
-            places[others.len()] = Some(last.get().ask(&group, Given::Whole(request)));
+            places[others.len()] = Some(last.get().ask(group, Given::Whole(request)));
         }
-        (group, places)
+        places
     }
 
     fn open(&self, ctx: &Context, origin: &'static Location<'static>) -> TaskGroup<(), M> {
         let deadline = self.options.deadline(ctx);
-        let group = self
-            .options
-            .apply(TaskGroup::open(ctx, self.launch.clone(), deadline, origin));
+        let own = (deadline, Some(self.options.name()));
+        let group = TaskGroup::open_named(ctx, self.launch.clone(), own, origin);
+        let group = self.options.apply(group);
         if self.settled {
             group.with_ending(Ending::Settle)
         } else {

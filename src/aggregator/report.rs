@@ -8,6 +8,7 @@ use crate::clock::Instant;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Name, walk};
 use crate::observe::LogFields;
+use crate::observe::events::{self, Fields};
 use crate::unwind;
 use log::kv::Value;
 use log::{Level, Log, Metadata, Record};
@@ -48,7 +49,9 @@ impl<'a> Report<'a> {
     /// The clock is asked only if there is somebody who might listen.
     #[inline]
     pub(super) fn begin(ctx: &'a Context, options: &'a Options) -> Self {
-        let listens = options.logger.is_some() || log::max_level() > log::LevelFilter::Off;
+        let listens = options.logger.is_some()
+            || log::max_level() > log::LevelFilter::Off
+            || events::are_wanted();
         Self {
             ctx,
             options,
@@ -150,7 +153,18 @@ impl<'a> Report<'a> {
     }
 
     fn say(&self, said: &Said<'_>) {
-        if self.is_enabled(said.level) {
+        if self.options.logger.is_none() && events::are_wanted() {
+            // In place of the record, and not beside it: the subscriber may receive what is logged, too.
+            let elapsed = Elapsed(self.since.zip(now(self.ctx)));
+            let fields = Fields {
+                source: &said.source,
+                error: &said.error,
+                aggregation: self.options.name(),
+                elapsed: &elapsed.to_string(),
+                callers: self.callers(),
+            };
+            events::send(said.level, &self.text(said, &elapsed), &fields);
+        } else if self.is_enabled(said.level) {
             let elapsed = Elapsed(self.since.zip(now(self.ctx)));
             self.log(said, &self.text(said, &elapsed), &elapsed.to_string());
         }
@@ -178,10 +192,7 @@ impl<'a> Report<'a> {
         ];
         let ours = ours.into_iter().filter(|(_, value)| !value.is_empty());
         let callers = self
-            .ctx
-            .value::<LogFields>()
-            .map_or(&[][..], |fields| &fields.0);
-        let callers = callers
+            .callers()
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_str()));
         let fields: Vec<_> = ours
@@ -193,6 +204,12 @@ impl<'a> Report<'a> {
         record.level(said.level).target(TARGET).key_values(&fields);
         self.logger()
             .log(&record.args(format_args!("{text}")).build());
+    }
+
+    /// The fields that the caller wants in every record of the request.
+    fn callers(&self) -> &[(Name, String)] {
+        let fields = self.ctx.value::<LogFields>();
+        fields.map_or(&[], |fields| &fields.0)
     }
 
     fn is_enabled(&self, level: Level) -> bool {

@@ -62,6 +62,7 @@ fn value_layer(label: Label) -> Option<String> {
         Label::Value(name) => Some(format!("with_value({name})")),
         Label::Clock => Some("with_clock".to_owned()),
         Label::WithoutCancel => Some("without_cancel".to_owned()),
-        Label::Linked => None,
+        Label::Observer => Some("with_observer".to_owned()),
+        Label::Hidden => None,
     }
 }

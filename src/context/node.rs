@@ -55,7 +55,10 @@ pub(crate) trait Kind: Any + Send + Sync {
     /// The node has ended. Called when its whole subtree is marked, and before anything anywhere is woken.
     fn ended(&self, _node: &NodeRef) {}
 
-    /// Called after `ended` of every node that this end reached: whoever waits is woken now.
+    /// Called after `ended` of every node that this end reached, and before anybody is woken: observers are told now.
+    fn report(&self, _node: &NodeRef) {}
+
+    /// Called after that: whoever waits is woken now.
     fn wake(&self, _node: &NodeRef) {}
 
     /// For snapshots: the group.

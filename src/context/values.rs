@@ -1,6 +1,7 @@
 //! What travels with a call besides its lifetime: typed values, the nearest wins.
 
 use super::deadline::ClockRef;
+use crate::observe::port::ObserverRef;
 use crate::unwind;
 use std::any::{Any, type_name};
 use std::collections::BTreeSet;
@@ -11,6 +12,8 @@ pub(super) struct Value<V: ?Sized = dyn Carried> {
     before: Before,
     /// The clock at this layer, so that it need not be looked for.
     clock: ClockRef,
+    /// As the clock.
+    observer: ObserverRef,
     pub(super) depth: u32,
     /// For `Debug`.
     pub(super) label: Label,
@@ -30,9 +33,10 @@ enum Before {
 pub(super) enum Label {
     Value(&'static str),
     Clock,
+    Observer,
     WithoutCancel,
-    /// Not a layer of its own: it shows as the linked lifetime.
-    Linked,
+    /// Not a layer of its own: it shows as the linked lifetime, or as the group.
+    Hidden,
 }
 
 /// A value of the user's, as the list sees it.
@@ -69,15 +73,43 @@ impl Carried for Marker {
 
 pub(super) fn with<T: Send + Sync + 'static>(before: &Values, depth: u32, value: T) -> Values {
     let label = Label::Value(type_name::<T>());
-    push(before, clock(before), depth, label, Contained(Some(value)))
+    let carried = (clock(before), observer(before));
+    push(before, carried, depth, label, Contained(Some(value)))
 }
 
 pub(super) fn with_clock(before: &Values, depth: u32, clock: ClockRef) -> Values {
-    push(before, clock, depth, Label::Clock, Marker)
+    push(
+        before,
+        (clock, observer(before)),
+        depth,
+        Label::Clock,
+        Marker,
+    )
+}
+
+pub(super) fn with_observer(before: &Values, depth: u32, observer: ObserverRef) -> Values {
+    push(
+        before,
+        (clock(before), observer),
+        depth,
+        Label::Observer,
+        Marker,
+    )
+}
+
+pub(super) fn in_observed_group(before: &Values, depth: u32, observer: ObserverRef) -> Values {
+    push(
+        before,
+        (clock(before), observer),
+        depth,
+        Label::Hidden,
+        Marker,
+    )
 }
 
 pub(super) fn without_cancel(before: &Values, depth: u32) -> Values {
-    push(before, clock(before), depth, Label::WithoutCancel, Marker)
+    let carried = (clock(before), observer(before));
+    push(before, carried, depth, Label::WithoutCancel, Marker)
 }
 
 /// All the values of several contexts; the first context that has one wins.
@@ -88,18 +120,20 @@ pub(super) fn merged(mut sources: Vec<Values>, depth: u32) -> Values {
     }
     let clocks = sources.iter().map(clock);
     let clock = clocks.into_iter().find(ClockRef::is_custom);
+    let observer = sources.iter().find_map(observer);
     Some(Arc::new(Value {
         before: Before::Several(sources.into()),
         clock: clock.unwrap_or_default(),
+        observer,
         depth,
-        label: Label::Linked,
+        label: Label::Hidden,
         value: Marker,
     }))
 }
 
 fn push<V: Carried + 'static>(
     before: &Values,
-    clock: ClockRef,
+    (clock, observer): (ClockRef, ObserverRef),
     depth: u32,
     label: Label,
     value: V,
@@ -107,6 +141,7 @@ fn push<V: Carried + 'static>(
     Some(Arc::new(Value {
         before: Before::One(before.clone()),
         clock,
+        observer,
         depth,
         label,
         value,
@@ -123,6 +158,12 @@ pub(super) fn clock(values: &Values) -> ClockRef {
     values
         .as_ref()
         .map_or_else(ClockRef::default, |layer| layer.clock.clone())
+}
+
+/// The nearest observer.
+#[inline]
+pub(super) fn observer(values: &Values) -> ObserverRef {
+    values.as_ref().and_then(|layer| layer.observer.clone())
 }
 
 /// Looks at the nearest clock, and touches no count.

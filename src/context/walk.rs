@@ -3,6 +3,7 @@
 //! ```text
 //! mark     the node, its subtree, linked nodes and theirs: each gets the end, or its own deadline's that came before
 //! ended    every kind is told (a group arms its alarms)
+//! report   every kind tells its observer
 //! wake     every kind wakes (a group its tasks), then wakers, then callbacks
 //! ```
 //!
@@ -47,6 +48,7 @@ pub(super) struct Walk {
     found: Vec<Taken>,
     /// The first node finished by itself, so its kind knows.
     finished: bool,
+    reported: bool,
 }
 
 struct Reached {
@@ -288,7 +290,14 @@ impl Walk {
         }
     }
 
+    fn report(&mut self) {
+        if !mem::replace(&mut self.reported, true) {
+            self.tell_kinds(|node| node.kind.report(node));
+        }
+    }
+
     fn wake(&mut self) {
+        self.report();
         for reached in self.won() {
             reached.node.base().settle(reached.taken);
             reached.node.leave_sources();
@@ -330,6 +339,12 @@ pub(crate) struct Marked {
 }
 
 impl Marked {
+    /// Has observers told of the end, before anybody is woken. Foreign code: call it under no lock. [`wake`](Self::wake)
+    /// does it if nobody has.
+    pub(crate) fn report(&mut self) {
+        self.walk.report();
+    }
+
     /// Wakes everyone whom the end concerns. Foreign code: call it under no lock. Dropping does the same.
     pub(crate) fn wake(self) {}
 }

@@ -19,6 +19,8 @@ type Origin = &'static Location<'static>;
 /// The end of a context, shared by every context that it ended.
 pub(crate) struct End {
     kind: ContextErrorKind,
+    /// The group ended well.
+    is_finish: bool,
     at: Option<Instant>,
     record: Mutex<Arc<Record>>,
 }
@@ -31,8 +33,19 @@ impl End {
         at: Option<Instant>,
         reason: Reason,
     ) -> Arc<Self> {
+        Self::made(kind, origin, at, reason, false)
+    }
+
+    fn made(
+        kind: ContextErrorKind,
+        origin: Origin,
+        at: Option<Instant>,
+        reason: Reason,
+        is_finish: bool,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|home| Self {
             kind,
+            is_finish,
             at,
             record: Mutex::new(Arc::new(Record {
                 kind,
@@ -84,18 +97,19 @@ impl End {
 
     /// The group ended well.
     pub(crate) fn finished(origin: Origin) -> Arc<Self> {
-        Self::of_group(origin, "has finished")
+        Self::of_group(origin, "has finished", true)
     }
 
     /// The group's `stop`.
     pub(crate) fn stopped(origin: Origin) -> Arc<Self> {
-        Self::of_group(origin, "was stopped")
+        Self::of_group(origin, "was stopped", false)
     }
 
-    fn of_group(origin: Origin, what: &str) -> Arc<Self> {
+    fn of_group(origin: Origin, what: &str, is_finish: bool) -> Arc<Self> {
         let (file, line) = (origin.file(), origin.line());
         let text = Text::placed(format!("the group made at {file}:{line} {what}"));
-        Self::canceled_because(Reason::Text(text), origin)
+        let kind = ContextErrorKind::Canceled;
+        Self::made(kind, origin, None, Reason::Text(text), is_finish)
     }
 }
 
@@ -103,6 +117,11 @@ impl End {
     #[inline]
     pub(crate) fn kind(&self) -> ContextErrorKind {
         self.kind
+    }
+
+    /// Whether it is the end of a group that ended well.
+    pub(crate) fn is_finish(&self) -> bool {
+        self.is_finish
     }
 
     /// The deadline that passed. `None` for a cancellation.

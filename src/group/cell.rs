@@ -39,6 +39,7 @@ use super::keep::Keep;
 use super::pool;
 use super::shared::Shared;
 use super::snapshot::Times;
+use super::spans::Spanned;
 use crate::context::Node;
 use crate::context::shield::{Frame, Lie, Tag};
 use crate::error::{BoxError, Name};
@@ -72,6 +73,8 @@ const STARTED: u8 = 1;
 const WARNED: u8 = 1 << 1;
 /// A waker has been parked, at some time.
 const PARKED: u8 = 1 << 2;
+/// An observer has been told that a poll started, and not yet that it ended.
+const POLLING: u8 = 1 << 3;
 
 /// The address of a task's record.
 pub(super) type Cell = NonNull<Header>;
@@ -98,6 +101,8 @@ pub(super) struct Header {
     pub(super) ready_next: AtomicPtr<Header>,
     /// See `snapshot`.
     pub(super) times: Times,
+    /// Nothing without the feature `tracing`.
+    pub(super) span: Spanned,
 }
 
 // SAFETY: one field, and only lists use it.
@@ -175,6 +180,7 @@ where
                 frame: Frame::new(),
                 ready_next: AtomicPtr::default(),
                 times: Times::default(),
+                span: Spanned::default(),
             });
             (&raw mut (*cell).keep).write(UnsafeCell::new(MaybeUninit::new(keep)));
             (&raw mut (*cell).body).write(UnsafeCell::new(MaybeUninit::new(future)));
@@ -374,6 +380,16 @@ impl Header {
     fn note(&self, bit: u8) {
         let notes = self.notes.load(Ordering::Relaxed);
         self.notes.store(notes | bit, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_polling(&self) -> bool {
+        self.notes.load(Ordering::Relaxed) & POLLING != 0
+    }
+
+    pub(super) fn set_polling(&self, polling: bool) {
+        let others = self.notes.load(Ordering::Relaxed) & !POLLING;
+        let bit = if polling { POLLING } else { 0 };
+        self.notes.store(others | bit, Ordering::Relaxed);
     }
 
     pub(super) fn polls(&self) -> u32 {

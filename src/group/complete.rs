@@ -7,6 +7,7 @@ use super::state::State;
 use crate::clock;
 use crate::context::{Marked, Node, NodeRef, shield};
 use crate::error::{self, BoxError, End, Error, Name};
+use crate::observe;
 use crate::unwind::{self, Payload};
 use std::sync::Arc;
 use std::task::Waker;
@@ -68,6 +69,8 @@ pub(super) unsafe fn complete<K: Keep>(
     // SAFETY: the cell is alive, and a member until the release below (invariant 2 of `cell`).
     let (header, node) = unsafe { (cell.as_ref(), cell.as_ref().node()) };
     let outcome = without_echo(node, outcome);
+    let observed = node.kind.observed.as_deref();
+    let seen = observed.map(|observed| (observed, outcome.seen()));
     let mut state = node.kind.lock();
 
     // 1. Record the outcome.
@@ -83,11 +86,19 @@ pub(super) unsafe fn complete<K: Keep>(
         error,
     } = recorded;
     let (mut marked, mut waiter) = (None, None);
-    if ends.is_some() || extra.is_some() || delivery.is_due() {
+    if ends.is_some() || extra.is_some() || delivery.is_due() || seen.is_some() {
         drop(state);
         // SAFETY: still a member.
         marked =
             ends.map(|ends| unsafe { header.shared().with(|node| Box::new(cancel(node, &ends))) });
+        if let Some((observed, how)) = seen {
+            observed.completed(
+                header,
+                &node.kind,
+                (how, error.as_ref()),
+                (marked.as_deref_mut(), by),
+            );
+        }
         waiter = delivery.deliver();
         unwind::discard(extra);
         state = node.kind.lock();
@@ -246,8 +257,8 @@ impl Engine {
 pub(super) struct Released {
     owner: Option<Waker>,
     ready: Option<Waker>,
-    /// Nobody is left: the engine's reference to itself.
-    anchor: Option<Arc<Node<Engine>>>,
+    /// Nobody is left: the engine's reference to itself, and whether the owner has gone before.
+    anchor: Option<(Arc<Node<Engine>>, bool)>,
     /// Nobody is left: the timers are not needed any more.
     unwatches: bool,
 }
@@ -322,7 +333,11 @@ impl State {
             } else {
                 state.limit.call_first()
             },
-            anchor: if empty { state.anchor.take() } else { None },
+            anchor: if empty {
+                state.anchor.take().map(|anchor| (anchor, state.abandoned))
+            } else {
+                None
+            },
             unwatches: empty && std::mem::take(&mut state.watching),
         };
         (
@@ -366,8 +381,14 @@ impl Released {
             .into_iter()
             .chain(self.ready)
             .for_each(unwind::wake);
-        if let Some(anchor) = self.anchor.filter(|_| self.unwatches) {
+        let Some((anchor, closes)) = self.anchor else {
+            return;
+        };
+        if self.unwatches {
             anchor.unwatch();
+        }
+        if let Some(observed) = anchor.kind.observed.as_deref().filter(|_| closes) {
+            observe::in_a_drop(|| observed.closed(&anchor)); // whose thread this is, is not known here
         }
     }
 }

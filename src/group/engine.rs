@@ -17,8 +17,10 @@ use super::executor::Launch;
 use super::finished::Finished;
 use super::in_place::Ready;
 use super::keep::Keep;
+use super::observed::Observed;
 use super::scope::Scope;
 use super::shutdown::{Ladder, Phase};
+use super::snapshot::Maker;
 use super::state::State;
 use crate::clock::Instant;
 use crate::context::{ClockRef, Kind, Marked, Node, NodeRef};
@@ -41,6 +43,10 @@ pub(crate) struct Engine {
     pub(super) clock: ClockRef,
     /// Since when times are taken: the first snapshot.
     pub(super) timing: OnceLock<Instant>,
+    /// `None`: nobody observes the group.
+    pub(super) observed: Option<Box<Observed>>,
+    /// For snapshots.
+    pub(super) maker: Option<Maker>,
 }
 
 // SAFETY: the launcher is `Send + Sync` for `Group`; that of a `LocalGroup` is upgraded by the group, its handles
@@ -83,7 +89,12 @@ const STARTS_A_READING: u64 = 64;
 
 impl Engine {
     #[inline]
-    pub(super) fn new(finished: Finished, in_place: bool, clock: ClockRef) -> Self {
+    pub(super) fn new(
+        finished: Finished,
+        in_place: bool,
+        clock: ClockRef,
+        observed: Option<Box<Observed>>,
+    ) -> Self {
         Self {
             state: Mutex::new(State::new(finished)),
             ladder: Ladder::default(),
@@ -92,6 +103,8 @@ impl Engine {
             ready: Ready::new(),
             clock,
             timing: OnceLock::new(),
+            observed,
+            maker: Maker::current(),
         }
     }
 
@@ -107,6 +120,10 @@ impl Engine {
     /// Lets handles and forks start tasks.
     pub(super) fn lend_launcher(&self, launcher: &Arc<dyn Launch>) {
         self.launch.get_or_init(|| Arc::downgrade(launcher));
+    }
+
+    pub(super) fn observed_name(&self) -> Option<Name> {
+        self.observed.as_ref()?.name()
     }
 
     /// The launcher, if the group is still there.
@@ -225,6 +242,27 @@ impl Engine {
         cell: Cell,
         at_limit: AtLimit,
     ) -> Admission {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match &node.kind.observed {
+                None => Self::admit_unseen::<true>(node, cell, at_limit),
+                Some(observed) => observed.admit(node, cell, at_limit),
+            }
+        }
+    }
+
+    /// [`admit`](Self::admit), of which no observer is told. `NUMBERS`: the cell is given its number, which it has
+    /// already in a group that is observed.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    #[inline]
+    pub(super) unsafe fn admit_unseen<const NUMBERS: bool>(
+        node: &Arc<Node<Engine>>,
+        cell: Cell,
+        at_limit: AtLimit,
+    ) -> Admission {
         // SAFETY: the cell is new.
         unsafe { node.kind.note_spawn(cell.as_ref()) };
         let mut state = node.kind.lock();
@@ -236,7 +274,7 @@ impl Engine {
             state = node.kind.lock();
         }
         // SAFETY: the caller's promise.
-        let (admission, wakes_driver) = unsafe { state.admit(node, cell, at_limit) };
+        let (admission, wakes_driver) = unsafe { state.admit::<NUMBERS>(node, cell, at_limit) };
         let needless = watched && (state.watching || !admission.is_started());
         state.watching |= watched && !needless;
         drop(state);
@@ -360,8 +398,14 @@ impl Engine {
             header.count_poll();
             engine.note_poll(header);
             // SAFETY: the caller's promise.
-            let run = || unsafe { cell::run_body(cell, cx, by) };
-            if let Poll::Ready(next) = header.frame.enter(header.tag(), header.lie(), run) {
+            let polled = match &engine.observed {
+                None => unsafe { Self::poll_body(cell, cx, by) },
+                // SAFETY: the caller's promise.
+                Some(observed) => {
+                    observed.poll(header, engine, || unsafe { Self::poll_body(cell, cx, by) })
+                }
+            };
+            if let Poll::Ready(next) = polled {
                 return Poll::Ready(next);
             }
             if phase != Phase::Run {
@@ -379,6 +423,23 @@ impl Engine {
                 return Poll::Pending;
             }
         }
+    }
+}
+
+impl Engine {
+    /// Polls the body as the task that is current.
+    ///
+    /// # Safety
+    ///
+    /// As [`poll`](Self::poll).
+    #[allow(unsafe_code, reason = "see `cell`")]
+    #[inline(always)]
+    unsafe fn poll_body(cell: Cell, cx: &mut task::Context<'_>, by: By) -> Poll<Next> {
+        // SAFETY: the cell is alive until its task completes.
+        let header = unsafe { cell.as_ref() };
+        // SAFETY: the caller's promise.
+        let run = || unsafe { cell::run_body(cell, cx, by) };
+        header.frame.enter(header.tag(), header.lie(), run)
     }
 }
 
@@ -446,6 +507,12 @@ impl Kind for Engine {
         self.arm_shutdown(node);
     }
 
+    fn report(&self, node: &NodeRef) {
+        if let Some(observed) = &self.observed {
+            observed.canceled(node, self);
+        }
+    }
+
     fn wake(&self, _: &NodeRef) {
         self.wake_members();
         self.wake_waiters();
@@ -492,6 +559,29 @@ pub(super) fn with_others(error: Error, state: &State) -> Error {
 }
 
 impl State {
+    #[inline]
+    fn next_number(&mut self) -> u64 {
+        let number = self.members.next;
+        self.members.next += 1;
+        number
+    }
+
+    /// The number of a task that is to be admitted next, if it can be.
+    pub(super) fn number_for(
+        &mut self,
+        node: &Node<Engine>,
+        background: bool,
+        at_limit: AtLimit,
+    ) -> Result<u64, Admission> {
+        if self.closed || node.is_marked() {
+            return Err(Admission::Over);
+        }
+        if !background && self.limit.is_full() && at_limit == AtLimit::Refuse {
+            return Err(Admission::Full);
+        }
+        Ok(self.next_number())
+    }
+
     /// Whether the task starts, and whether a driver has to be woken for that.
     ///
     /// # Safety
@@ -499,7 +589,7 @@ impl State {
     /// The cell is new, and belongs to this group.
     #[allow(unsafe_code, reason = "see `cell`")]
     #[inline]
-    unsafe fn admit(
+    unsafe fn admit<const NUMBERS: bool>(
         &mut self,
         node: &Arc<Node<Engine>>,
         mut cell: Cell,
@@ -515,17 +605,19 @@ impl State {
         if full && at_limit == AtLimit::Refuse {
             return (Admission::Full, false);
         }
-        let number = self.members.next;
-        self.members.next += 1;
         // SAFETY: the cell is new, and alive until it completes (invariant 3 of `cell`).
-        unsafe {
-            cell.as_mut().number = number;
+        let number = unsafe {
+            if NUMBERS {
+                cell.as_mut().number = self.next_number();
+            }
+            let number = cell.as_ref().number;
             if full {
                 self.limit.queue.push_back(cell);
                 return (Admission::Queued(number), false);
             }
             self.members.join(cell);
-        }
+            number
+        };
         self.limit.running += usize::from(!background);
         if self.anchor.is_none() {
             self.anchor = Some(node.clone());

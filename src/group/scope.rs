@@ -31,9 +31,16 @@ impl Clone for Scope {
 
 impl Scope {
     pub(super) fn new(parent: &Context, node: Arc<Node<Engine>>) -> Self {
-        Self {
+        let scope = Self {
             node: Shared::of(&node),
             context: Context::of(node, parent),
+        };
+        match &scope.engine().observed {
+            None => scope,
+            Some(observed) => Self {
+                context: observed.opened(scope.node(), scope.context.clone()),
+                node: scope.node,
+            },
         }
     }
 

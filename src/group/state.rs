@@ -26,6 +26,8 @@ pub(super) struct State {
     pub(super) watching: bool,
     /// Nobody joins any more.
     pub(super) closed: bool,
+    /// The group was dropped before its last task had ended, so nobody waits for that.
+    pub(super) abandoned: bool,
     /// How many successes are wanted; 0: all.
     pub(super) needed: usize,
     pub(super) succeeded: usize,
@@ -127,6 +129,7 @@ impl State {
             anchor: None,
             watching: false,
             closed: false,
+            abandoned: false,
             needed: 0,
             succeeded: 0,
             flawed: false,

@@ -140,6 +140,9 @@ impl<T, M> TaskGroup<T, M> {
         Node::finish(self.scope.node_ref());
         left.into_iter().for_each(Left::settle);
         unwanted.into_iter().for_each(Taken::discard);
+        if let Some(observed) = &self.engine().observed {
+            observed.closed(self.node());
+        }
         taken
     }
 
@@ -285,6 +288,7 @@ impl<T, M> TaskGroup<T, M> {
             let mut state = engine.lock();
             state.closed = true;
             state.by_us |= state.is_empty() && !node.is_marked();
+            state.abandoned = !state.is_empty();
             (state.leave(), state.is_empty())
         };
         if empty {
@@ -303,6 +307,9 @@ impl<T, M> TaskGroup<T, M> {
         left.into_iter().for_each(Left::settle);
         engine.stop_alarms();
         self.take_all().into_iter().for_each(Taken::discard);
+        if let Some(observed) = self.engine().observed.as_ref().filter(|_| empty) {
+            observed.closed(self.node());
+        }
     }
 
     /// The next outcome: its task's number, its given name, and what came of it.

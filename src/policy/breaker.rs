@@ -10,12 +10,16 @@ mod circuit;
 mod guard;
 mod window;
 
+use super::BreakerState;
 use super::call::Call;
 use super::record;
+use super::trail::observe_refusal;
 use super::watch::ended_before;
 use super::wrapped::{Asked, POLLED_AGAIN, policy};
 use crate::context::Context;
 use crate::error::{Fault, FaultKind, Name, walk};
+use crate::group::observe_attempt;
+use crate::observe::AttemptKind;
 use crate::source::Source;
 use crate::sync::Mutex;
 use circuit::{Admission, Circuit, Terms, Transition};
@@ -92,38 +96,6 @@ struct Settings {
 
 /// Whether a fault counts. `None`: it is not of the type that the rule is about.
 type Rule = Arc<dyn Fn(&Fault) -> Option<bool> + Send + Sync>;
-
-/// The state of a [`Breaker`].
-///
-/// # Examples
-///
-/// ```
-/// use failfast::Context;
-/// use failfast::policy::{Breaker, BreakerState};
-///
-/// let breaker = Breaker::new("orders-db");
-/// assert_eq!(breaker.state(&Context::background()), BreakerState::Closed);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BreakerState {
-    /// Calls are let through.
-    Closed,
-    /// Calls are refused.
-    Open,
-    /// Some calls are let through, to see how the service does.
-    HalfOpen,
-}
-
-impl fmt::Display for BreakerState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half open",
-        })
-    }
-}
 
 /// Making one. Each `with_` and `counting` is for this value and the clones that are made of it from now on. It still
 /// shares its state with the clones made before.
@@ -323,6 +295,7 @@ impl Breaker {
         record::write(ctx, source.or(Some(name)), Level::Debug, || {
             format!("breaker {name} was {from} and is {to}")
         });
+        observe_attempt(ctx.attempt(), AttemptKind::Transition(from, to), None);
     }
 }
 
@@ -379,7 +352,8 @@ impl<A: Source<R>, R> GuardedOf<A, R> {
 #[cold]
 fn refused<A, R>(asked: &Asked<A, Breaker, R>, retry_after: Duration) -> Fault {
     let name = || asked.policy().0.name.clone();
-    ended_before(&asked.ctx).unwrap_or_else(|| Fault::breaker_open(name(), retry_after))
+    let open = || Fault::breaker_open(name(), retry_after);
+    observe_refusal(&asked.ctx, ended_before(&asked.ctx).unwrap_or_else(open))
 }
 
 impl<A: Source<R>, R> Future for GuardedOf<A, R> {

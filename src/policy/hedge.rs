@@ -17,13 +17,14 @@
 use super::budget::Budget;
 use super::call::Call;
 use super::retry::Advice;
-use super::trail::{Begun, Trail, record};
+use super::trail::{Begun, Trail, observe, observe_failure, record};
 use super::when::When;
 use super::wrapped::{Asked, policy};
 use crate::attempt::Attempt;
 use crate::clock::Sleep;
 use crate::context::{Canceller, Context};
 use crate::error::{Fault, Stop};
+use crate::observe::AttemptKind;
 use crate::source::{Nature, Source};
 use pin_project_lite::pin_project;
 use std::error::Error as StdError;
@@ -319,6 +320,7 @@ impl<F> Attempts<F> {
                 note(asked, *live.begun, |took| {
                     format!("succeeded after {took:?}")
                 });
+                tell(asked, *live.begun, AttemptKind::Succeeded);
                 Some(Ok(answer))
             }
             Poll::Ready(Err(fault)) => {
@@ -353,6 +355,7 @@ impl<F> Attempts<F> {
                 note(asked, *live.begun, |took| {
                     format!("cut after {took:?}: {BEATEN}")
                 });
+                tell(asked, *live.begun, AttemptKind::Cut);
                 progress.trail.cut(*live.begun, asked.ctx.now());
             }
         }
@@ -376,6 +379,13 @@ fn note<A: Source<R>, R>(
     }
 }
 
+/// The observer's event of an attempt, if the hedge may make several.
+fn tell<A: Source<R>, R>(asked: &Asked<A, Hedge, R>, begun: Begun, kind: AttemptKind) {
+    if asked.policy().times > 0 {
+        observe(asked, begun.attempt, kind, None);
+    }
+}
+
 impl Progress {
     /// Begins an attempt, if the caller's context has not ended.
     fn begin<A, R>(&mut self, asked: &Asked<A, Hedge, R>) -> Result<Live<A::Future>, Fault>
@@ -390,6 +400,7 @@ impl Progress {
             asked.pay_in(asked.policy().budget.as_ref());
         }
         self.made += 1;
+        tell(asked, begun, AttemptKind::Started);
         Ok(Live {
             call,
             begun,
@@ -475,6 +486,9 @@ impl Progress {
         note(asked, begun, |took| {
             format!("failed after {took:?}: {fault}")
         });
+        if asked.policy().times > 0 {
+            observe_failure(asked, begun, &fault);
+        }
         let stop = self.judge(asked, &fault);
         if begun.attempt == Attempt::FIRST || matches!(stop, Some(Stop::Advised)) {
             self.primary = fault.end().is_none().then(|| fault.clone());

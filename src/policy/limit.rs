@@ -8,6 +8,7 @@
 mod permits;
 
 use super::call::Call;
+use super::trail::observe_refusal;
 use super::waits;
 use super::watch::{Watch, ended_before};
 use super::wrapped::{Asked, POLLED_AGAIN, policy};
@@ -195,7 +196,8 @@ impl<A: Source<R>, R> Waiting<A, R> {
 #[cold]
 fn refused<A, R>(asked: &Asked<A, Limit, R>) -> Fault {
     let limit = asked.policy().permits.limit();
-    ended_before(&asked.ctx).unwrap_or_else(|| Fault::limit_full(limit))
+    let fault = ended_before(&asked.ctx).unwrap_or_else(|| Fault::limit_full(limit));
+    observe_refusal(&asked.ctx, fault)
 }
 
 impl<A: Source<R>, R> Future for LimitedOf<A, R> {

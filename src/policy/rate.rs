@@ -10,6 +10,7 @@ mod bucket;
 mod tokens;
 
 use super::call::Call;
+use super::trail::observe_refusal;
 use super::waits;
 use super::watch::{Watch, ended_before};
 use super::wrapped::{Asked, POLLED_AGAIN, policy};
@@ -187,7 +188,10 @@ impl<A: Source<R>, R> Waiting<A, R> {
         let take = self.take.get_or_insert_with(new);
         match take.poll(&rate.terms, &asked.ctx, cx) {
             Poll::Ready(Ok(())) => Poll::Ready(self.call()),
-            Poll::Ready(Err(why)) => Poll::Ready(Err(refused(why, &rate.terms))),
+            Poll::Ready(Err(why)) => {
+                let fault = refused(why, &rate.terms);
+                Poll::Ready(Err(observe_refusal(&asked.ctx, fault)))
+            }
             Poll::Pending => {
                 waits::note_wait();
                 match self.watch.poll(&asked.ctx, cx) {

@@ -19,13 +19,14 @@
 use super::backoff::{Backoff, Delays};
 use super::budget::{Budget, Token};
 use super::call::Call;
-use super::trail::{Begun, Trail, record};
+use super::trail::{Begun, Trail, observe, observe_failure, record};
 use super::when::When;
 use super::wrapped::{Asked, policy};
 use crate::attempt::Attempt;
 use crate::clock::Sleep;
 use crate::context::PinnedDone;
 use crate::error::{Fault, Stop};
+use crate::observe::AttemptKind;
 use crate::source::{Nature, Source};
 use pin_project_lite::pin_project;
 use std::error::Error as StdError;
@@ -383,6 +384,7 @@ impl<A: Source<R>, R: Clone> Retrying<A, A::Future, R> {
                 }
                 Poll::Ready(Ok(answer)) => {
                     record(asked, *begun, |took| format!("succeeded after {took:?}"));
+                    observe(asked, begun.attempt, AttemptKind::Succeeded, None);
                     Step::Through(Ok(answer))
                 }
                 Poll::Ready(Err(fault)) => progress.failed(asked, *begun, fault),
@@ -430,6 +432,7 @@ impl Progress {
             Ok(call) => {
                 token.spend();
                 self.made = attempt.number();
+                observe(asked, attempt, AttemptKind::Started, None);
                 Step::To(Stage::Calling { call, begun })
             }
             Err(_) => self.stop(Stop::Ended),
@@ -446,6 +449,7 @@ impl Progress {
             Ok(call) => {
                 asked.pay_in(asked.policy().budget.as_ref());
                 self.made = 1;
+                observe(asked, Attempt::FIRST, AttemptKind::Started, None);
                 Step::To(Stage::Calling {
                     call,
                     begun: Begun::first(),
@@ -468,11 +472,15 @@ impl Progress {
     {
         let next = self.next(asked, &fault);
         record(asked, begun, |took| failure(took, &fault, &next));
+        observe_failure(asked, begun, &fault);
         self.trail.failed(begun, fault, asked.ctx.now());
         match next {
             Err(stop) => self.stop(stop),
             Ok((delay, token)) if delay.is_zero() => Step::To(Stage::Next { token: Some(token) }),
-            Ok((delay, token)) => self.wait(asked, delay, token),
+            Ok((delay, token)) => {
+                observe(asked, begun.attempt, AttemptKind::Delayed(delay), None);
+                self.wait(asked, delay, token)
+            }
         }
     }
 

@@ -6,6 +6,8 @@ use crate::attempt::Attempt;
 use crate::clock::Instant;
 use crate::context::Context;
 use crate::error::{Fault, FaultKind, Stop, Tried};
+use crate::group::observe_attempt;
+use crate::observe::AttemptKind;
 use log::Level;
 use std::fmt;
 use std::time::Duration;
@@ -144,6 +146,41 @@ impl Trail {
 /// Whether the source itself failed, or was too late.
 fn is_real(fault: &Fault) -> bool {
     matches!(fault.kind(), FaultKind::Failed | FaultKind::TimedOut { .. })
+}
+
+/// Tells the observer of an attempt, unless the source makes attempts of its own, and tells of them.
+#[inline]
+pub(super) fn observe<A, P, R>(
+    asked: &Asked<A, P, R>,
+    attempt: Attempt,
+    kind: AttemptKind,
+    fault: Option<&Fault>,
+) where
+    A: crate::source::Source<R>,
+{
+    if !asked.source().nature().makes_attempts {
+        observe_attempt(attempt, kind, fault);
+    }
+}
+
+/// [`observe`] for an attempt that has failed, or was cut short by its caller's end.
+pub(super) fn observe_failure<A, P, R>(asked: &Asked<A, P, R>, begun: Begun, fault: &Fault)
+where
+    A: crate::source::Source<R>,
+{
+    match fault.end() {
+        None => observe(asked, begun.attempt, AttemptKind::Failed, Some(fault)),
+        Some(_) => observe(asked, begun.attempt, AttemptKind::Cut, None),
+    }
+}
+
+/// Tells the observer that a call was refused, and passes the fault on.
+#[cold]
+pub(super) fn observe_refusal(ctx: &Context, fault: Fault) -> Fault {
+    if let FaultKind::Rejected(_) = fault.kind() {
+        observe_attempt(ctx.attempt(), AttemptKind::Rejected, Some(&fault));
+    }
+    fault
 }
 
 /// The one record of an attempt. None where the source makes attempts of its own, which have theirs.

@@ -1,0 +1,13 @@
+//! Observers, and what a recorder makes of what they are told.
+
+mod attempts;
+mod chrome;
+mod hostile;
+mod json;
+mod order;
+mod picture;
+mod recorder;
+mod snapshot;
+mod subscription;
+mod support;
+mod timeline;
