@@ -359,6 +359,10 @@ macro_rules! flavors {
 
         /// An aggregator nests: it answers what its sources answer, and fails with their [`Error`], through which
         /// `downcast` finds what it finds without the nesting.
+        ///
+        /// Nothing of it outlives the aggregation around it. Where that one ends first, it waits until the tasks of this
+        /// one have gone, because the call is [shielded](Context::shield): `with_straggler_limit` bounds that. A policy
+        /// around it, or a `select!`, drops it at once, and its tasks go soon after.
         impl<R: Clone $(+ $send)? + 'static, T: $($send +)? 'static> Source<R>
             for TaskAggregator<R, T, $task>
         {
@@ -368,7 +372,11 @@ macro_rules! flavors {
 
             fn fetch(&self, ctx: Context, request: R) -> Self::Future {
                 let plan = self.0.clone();
-                Box::pin(async move { plan.aggregate(ctx, request, plan.origin).await })
+                let outer = ctx.clone();
+                Box::pin(async move {
+                    let aggregation = plan.aggregate(ctx, request, plan.origin);
+                    outer.shield(aggregation).await
+                })
             }
         }
     };

@@ -25,8 +25,8 @@ use std::time::Duration;
 /// How often a thread looks, twice as long after each time, before it lets others run. In all some 100 ns.
 const SPINS: u32 = 6;
 
-/// How often it lets others run before it sleeps.
-const YIELDS: u32 = 32;
+/// After how many looks it sleeps; until then it lets others run.
+const SLEEPS: u32 = SPINS + 32;
 
 /// How long it sleeps first, and at most.
 const NAPS: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(1));
@@ -86,7 +86,7 @@ impl<T> Lock<T> {
     fn wait(&self) -> Guard<'_, T> {
         let mut tries = 0;
         loop {
-            pause(tries);
+            Pause::after(tries).run();
             tries = tries.saturating_add(1);
             // A look first: a swap would take the cache line from the holder.
             if !self.held.load(Ordering::Relaxed) {
@@ -103,14 +103,32 @@ impl<T> Lock<T> {
     }
 }
 
-fn pause(tries: u32) {
-    if tries < SPINS {
-        (0..1 << tries).for_each(|_| spin_loop());
-    } else if tries < SPINS + YIELDS {
-        thread::yield_now();
-    } else {
-        let doubled = 1 << (tries - SPINS - YIELDS).min(16);
-        thread::sleep(NAPS.0.saturating_mul(doubled).min(NAPS.1));
+/// What a thread does before it looks again.
+#[derive(Debug, PartialEq)]
+enum Pause {
+    Spin(u32),
+    Yield,
+    Sleep(Duration),
+}
+
+impl Pause {
+    fn after(tries: u32) -> Self {
+        match tries {
+            0..SPINS => Self::Spin(1 << tries),
+            SPINS..SLEEPS => Self::Yield,
+            SLEEPS.. => {
+                let doubled = 1 << (tries - SLEEPS).min(16);
+                Self::Sleep(NAPS.0.saturating_mul(doubled).min(NAPS.1))
+            }
+        }
+    }
+
+    fn run(self) {
+        match self {
+            Self::Spin(times) => (0..times).for_each(|_| spin_loop()),
+            Self::Yield => thread::yield_now(),
+            Self::Sleep(time) => thread::sleep(time),
+        }
     }
 }
 
@@ -223,9 +241,20 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_stay_bounded() {
-        (0..SPINS).for_each(pause);
-        let before = std::time::Instant::now();
-        pause(u32::MAX);
-        assert!(before.elapsed() >= NAPS.1);
+        let all: Vec<_> = [0, 5, 6, 37, 38, 39, 100, u32::MAX]
+            .map(Pause::after)
+            .into();
+        let sleep = |micros| Pause::Sleep(Duration::from_micros(micros));
+        let expected = [
+            Pause::Spin(1),
+            Pause::Spin(32),
+            Pause::Yield,
+            Pause::Yield,
+            sleep(50),
+            sleep(100),
+            sleep(1_000),
+            sleep(1_000),
+        ];
+        assert_eq!(all, expected);
     }
 }
