@@ -21,6 +21,7 @@ mod hosts;
 mod in_place;
 mod instructions;
 mod linear;
+mod policies;
 mod report;
 mod requests;
 mod valgrind;
@@ -82,6 +83,7 @@ fn races() -> impl Iterator<Item = Race> {
         dashboard::races,
         in_place::races,
         requests::races,
+        policies::races,
     ];
     topics.into_iter().flat_map(|races| races())
 }
