@@ -5,7 +5,7 @@
 //! that can be cloned into a retry) stands in no race against it.
 
 use std::convert::Infallible;
-use std::future::{self, Future, Ready};
+use std::future::{self, Ready};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
@@ -196,15 +196,9 @@ fn lane<T: 'static>(name: &str, mut target: T, call: impl AsyncFn(&mut T, u32) +
     })
 }
 
-fn calls<T>(
-    calls: usize,
-    target: &mut T,
-    call: &impl AsyncFn(&mut T, u32),
-) -> impl Future<Output = ()> {
-    async move {
-        for _ in 0..calls {
-            call(target, black_box(7)).await;
-        }
+async fn calls<T>(calls: usize, target: &mut T, call: &impl AsyncFn(&mut T, u32)) {
+    for _ in 0..calls {
+        call(target, black_box(7)).await;
     }
 }
 

@@ -149,7 +149,9 @@ fn push<V: Carried + 'static>(
 }
 
 /// The nearest value of type `T`.
+#[inline]
 pub(super) fn find<T: 'static>(values: &Values) -> Option<&T> {
+    values.as_ref()?; // most contexts have none, and need no walk
     layers(values).find_map(|layer| layer.value.as_any().downcast_ref())
 }
 

@@ -32,6 +32,8 @@ pin_project! {
 pub(super) struct Given {
     /// How long it has.
     pub(super) after: Duration,
+    /// Whether nothing but this deadline can have passed, which was set a moment ago and lies ahead.
+    pub(super) is_fresh: bool,
     /// Dropped last: see invariant 3.
     pub(super) _lease: Lease,
 }
@@ -65,7 +67,7 @@ impl<F> Call<F> {
             given,
             watches: !source.nature().ends_with_context,
         };
-        if until.watches && ctx.is_done() {
+        if until.watches && until.has_ended(&ctx) {
             return Err(until.ended().not_begun());
         }
         let answer = match name {
@@ -96,6 +98,15 @@ where
 }
 
 impl Until {
+    /// Whether the end came before the call. Reads the clock if a deadline may have passed.
+    #[inline]
+    fn has_ended(&self, ctx: &Context) -> bool {
+        match &self.given {
+            Some(given) if given.is_fresh => self.end.noticed().is_some(),
+            _ => ctx.is_done(),
+        }
+    }
+
     /// Whether the end has come.
     #[inline]
     fn wait(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> bool {

@@ -313,7 +313,8 @@ impl<F> Attempts<F> {
         let live = self.as_mut().get(index)?.project();
         match live.call.poll(cx) {
             Poll::Pending => {
-                live.begun.is_pending(&asked.ctx, &mut progress.trail);
+                live.begun.is_pending(&asked.ctx);
+                progress.trail.begin(*live.begun);
                 None
             }
             Poll::Ready(Ok(answer)) => {

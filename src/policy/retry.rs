@@ -296,10 +296,11 @@ pin_project! {
     /// # States
     ///
     /// ```text
-    /// Next ──▶ Calling ──▶ Over
-    ///  ▲ ▲        │
-    ///  │ └────────┤    no delay
-    ///  └─ Waiting ◀┘
+    /// First ──▶ Calling ──▶ Over
+    ///           ▲    │
+    ///         Next ◀─┤    no delay
+    ///           ▲    │
+    ///        Waiting ◀
     /// ```
     #[must_use = "a future does nothing until it is awaited"]
     pub struct Retrying<A, F, R> {
@@ -313,7 +314,8 @@ pin_project! {
 pin_project! {
     #[project = StageState]
     enum Stage<F> {
-        /// An attempt begins, with its token.
+        First,
+        /// A further attempt begins, with its token.
         Next { token: Option<Token> },
         Calling { #[pin] call: Call<F>, begun: Begun },
         Waiting { delay: Duration, sleep: Sleep, #[pin] end: PinnedDone, token: Option<Token> },
@@ -326,8 +328,14 @@ pin_project! {
 struct Progress {
     /// How many attempts have begun.
     made: u32,
+    /// Made by the first failure, so that the way of a first success neither makes nor moves nor drops it.
+    failed: Option<Box<Failed>>,
+}
+
+/// What has failed so far, and how to go on.
+#[derive(Default)]
+struct Failed {
     trail: Trail,
-    /// Made by the first failure.
     waits: Option<Left>,
 }
 
@@ -345,7 +353,7 @@ impl<A: Source<R>, R> Retrying<A, A::Future, R> {
     #[inline]
     pub(super) fn new(asked: Asked<A, Retry, R>) -> Self {
         Self {
-            stage: Stage::Next { token: None },
+            stage: Stage::First,
             asked,
             progress: Progress::default(),
         }
@@ -357,6 +365,12 @@ impl<A: Source<R>, R: Clone> Future for Retrying<A, A::Future, R> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        if self.progress.made == 0 {
+            if let Err(fault) = self.as_mut().begin() {
+                self.project().stage.set(Stage::Over);
+                return Poll::Ready(Err(fault));
+            }
+        }
         for _ in 0..2 * AT_ONCE {
             match ready!(self.as_mut().step(cx)) {
                 Step::To(stage) => self.as_mut().project().stage.set(stage),
@@ -372,14 +386,33 @@ impl<A: Source<R>, R: Clone> Future for Retrying<A, A::Future, R> {
 }
 
 impl<A: Source<R>, R: Clone> Retrying<A, A::Future, R> {
+    /// Begins the first attempt, where it stays.
+    #[inline]
+    fn begin(self: Pin<&mut Self>) -> Result<(), Fault> {
+        let mut this = self.project();
+        let (call, begun) = (
+            this.asked.call_again(this.asked.first_attempt())?,
+            Begun::first(),
+        );
+        this.asked.pay_in(this.asked.policy().budget.as_ref());
+        this.progress.made = 1;
+        observe(this.asked, Attempt::FIRST, AttemptKind::Started, None);
+        this.stage.set(Stage::Calling { call, begun });
+        Ok(())
+    }
+
     fn step(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Step<A::Future, A::Output>> {
         let this = self.project();
         let (asked, progress) = (this.asked, this.progress);
         Poll::Ready(match this.stage.project() {
-            StageState::Next { token } => progress.begin(asked, token.take()),
+            StageState::First => unreachable!("the first attempt has begun"),
+            StageState::Next { token } => {
+                let token = token.take().expect("an attempt begins once");
+                progress.begin(asked, token)
+            }
             StageState::Calling { call, begun } => match call.poll(cx) {
                 Poll::Pending => {
-                    begun.is_pending(&asked.ctx, &mut progress.trail);
+                    begun.is_pending(&asked.ctx);
                     return Poll::Pending;
                 }
                 Poll::Ready(Ok(answer)) => {
@@ -411,18 +444,11 @@ impl<A: Source<R>, R: Clone> Retrying<A, A::Future, R> {
 }
 
 impl Progress {
-    fn begin<A, R, T>(
-        &mut self,
-        asked: &Asked<A, Retry, R>,
-        token: Option<Token>,
-    ) -> Step<A::Future, T>
+    fn begin<A, R, T>(&mut self, asked: &Asked<A, Retry, R>, token: Token) -> Step<A::Future, T>
     where
         A: Source<R>,
         R: Clone,
     {
-        let Some(token) = token else {
-            return self.begin_first(asked);
-        };
         if asked.ctx.is_done() {
             return self.stop(Stop::Ended);
         }
@@ -436,26 +462,6 @@ impl Progress {
                 Step::To(Stage::Calling { call, begun })
             }
             Err(_) => self.stop(Stop::Ended),
-        }
-    }
-
-    #[inline]
-    fn begin_first<A, R, T>(&mut self, asked: &Asked<A, Retry, R>) -> Step<A::Future, T>
-    where
-        A: Source<R>,
-        R: Clone,
-    {
-        match asked.call_again(asked.first_attempt()) {
-            Ok(call) => {
-                asked.pay_in(asked.policy().budget.as_ref());
-                self.made = 1;
-                observe(asked, Attempt::FIRST, AttemptKind::Started, None);
-                Step::To(Stage::Calling {
-                    call,
-                    begun: Begun::first(),
-                })
-            }
-            Err(fault) => Step::Through(Err(fault)),
         }
     }
 
@@ -473,7 +479,8 @@ impl Progress {
         let next = self.next(asked, &fault);
         record(asked, begun, |took| failure(took, &fault, &next));
         observe_failure(asked, begun, &fault);
-        self.trail.failed(begun, fault, asked.ctx.now());
+        let trail = &mut self.so_far().trail;
+        trail.failed(begun, fault, asked.ctx.now());
         match next {
             Err(stop) => self.stop(stop),
             Ok((delay, token)) if delay.is_zero() => Step::To(Stage::Next { token: Some(token) }),
@@ -501,12 +508,13 @@ impl Progress {
         if advice == Advice::No {
             return Err(Stop::Advised);
         }
-        let waits = self.waits.get_or_insert_with(|| policy.waits());
+        let failed = self.so_far();
+        let waits = failed.waits.get_or_insert_with(|| policy.waits());
         let Some(usual) = waits.next() else {
             return Err(Stop::Exhausted);
         };
         let needed = match advice {
-            Advice::After(after) => self.trail.advised(after),
+            Advice::After(after) => failed.trail.advised(after),
             _ => usual,
         };
         match asked.ctx.remaining() {
@@ -543,8 +551,13 @@ impl Progress {
         })
     }
 
+    fn so_far(&mut self) -> &mut Failed {
+        self.failed.get_or_insert_default()
+    }
+
     fn stop<F, T>(&mut self, stop: Stop) -> Step<F, T> {
-        Step::Through(Err(std::mem::take(&mut self.trail).end(stop)))
+        let trail = std::mem::take(&mut self.so_far().trail);
+        Step::Through(Err(trail.end(stop)))
     }
 }
 

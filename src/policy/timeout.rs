@@ -38,6 +38,7 @@ impl Late {
             ctx,
             Given {
                 after,
+                is_fresh: caller.deadline().is_none() && !after.is_zero(),
                 _lease: lease,
             },
         ))

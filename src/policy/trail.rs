@@ -13,11 +13,9 @@ use std::fmt;
 use std::time::Duration;
 
 /// The attempts that failed, and the last real error.
-///
-/// The way of a first success touches none of it, and reads no clock.
 #[derive(Default)]
 pub(super) struct Trail {
-    /// When the first attempt began. `None` until it is known not to end in its first poll.
+    /// When the first attempt began.
     began: Option<Instant>,
     attempts: u32,
     /// With the number of the attempt, which tells the order of their begin.
@@ -56,12 +54,9 @@ impl Begun {
 
     /// Its first poll is over.
     #[inline]
-    pub(super) fn is_pending(&mut self, ctx: &Context, trail: &mut Trail) {
+    pub(super) fn is_pending(&mut self, ctx: &Context) {
         if self.at.is_none() {
             self.at = Some(ctx.now());
-        }
-        if trail.began.is_none() {
-            trail.began = self.at;
         }
     }
 
@@ -72,6 +67,11 @@ impl Begun {
 }
 
 impl Trail {
+    /// The first attempt goes on beside others, which may fail before it does.
+    pub(super) fn begin(&mut self, first: Begun) {
+        self.began = self.began.or(first.at);
+    }
+
     /// An attempt failed, or was cut short by an end.
     pub(super) fn failed(&mut self, begun: Begun, fault: Fault, now: Instant) {
         let cut = fault.end().is_some();

@@ -154,6 +154,37 @@ fn rule_15_the_budget_is_asked_before_the_wait_and_retries_that_wait_count() {
 }
 
 #[test]
+fn rule_05_no_token_is_lost_among_100_000_cancellations_on_threads() {
+    const THREADS: u64 = 4;
+    let budget = Budget::new()
+        .with_reserve(3.try_into().unwrap())
+        .with_ratio_permille(0);
+    let full = format!("{budget:?}");
+    let hour = Backoff::constant(Duration::from_secs(3_600));
+    let retry = Retry::times(1).with_backoff(hour).with_budget(&budget);
+    let source = |_: failfast::Context, _: ()| async { Err::<u32, _>("refused") };
+    let source = source.retry(retry);
+    std::thread::scope(|scope| {
+        for seed in 0..THREADS {
+            let (source, mut dice) = (source.clone(), fastrand::Rng::with_seed(seed));
+            scope.spawn(move || {
+                let mut waiting = Vec::new();
+                for _ in 0..100_000 / THREADS {
+                    let mut call = Hand::new(source.fetch(failfast::Context::background(), ()));
+                    if call.poll().is_pending() {
+                        waiting.push(call); // it has a token
+                    }
+                    if dice.bool() {
+                        waiting.clear();
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(format!("{budget:?}"), full);
+}
+
+#[test]
 fn rule_17_a_denied_retry_returns_the_original_error() {
     let budget = Budget::new()
         .with_reserve(NonZeroU32::MIN)
