@@ -7,6 +7,7 @@ use super::state::State;
 use crate::clock;
 use crate::context::{Marked, Node, NodeRef, shield};
 use crate::error::{self, BoxError, End, Error, Name};
+use crate::observe;
 use crate::unwind::{self, Payload};
 use std::sync::Arc;
 use std::task::Waker;
@@ -265,12 +266,10 @@ impl Engine {
 pub(super) struct Released {
     owner: Option<Waker>,
     ready: Option<Waker>,
-    /// Nobody is left: the engine's reference to itself.
-    anchor: Option<Arc<Node<Engine>>>,
+    /// Nobody is left: the engine's reference to itself, and whether the owner has gone before.
+    anchor: Option<(Arc<Node<Engine>>, bool)>,
     /// Nobody is left: the timers are not needed any more.
     unwatches: bool,
-    /// Nobody is left, and the owner has gone before.
-    closes: bool,
 }
 
 /// Takes a task out of its group, and finds who comes in its place.
@@ -315,9 +314,12 @@ unsafe fn release(state: &mut State, node: &Node<Engine>, cell: Cell, by: By) ->
         } else {
             state.limit.call_first()
         },
-        anchor: if empty { state.anchor.take() } else { None },
+        anchor: if empty {
+            state.anchor.take().map(|anchor| (anchor, state.abandoned))
+        } else {
+            None
+        },
         unwatches: empty && std::mem::take(&mut state.watching),
-        closes: empty && state.abandoned,
     };
     (released, next)
 }
@@ -352,12 +354,14 @@ impl Released {
             .into_iter()
             .chain(self.ready)
             .for_each(unwind::wake);
-        let Some(anchor) = self.anchor else { return };
+        let Some((anchor, closes)) = self.anchor else {
+            return;
+        };
         if self.unwatches {
             anchor.unwatch();
         }
-        if let Some(observed) = anchor.kind.observed.as_deref().filter(|_| self.closes) {
-            observed.closed(&anchor);
+        if let Some(observed) = anchor.kind.observed.as_deref().filter(|_| closes) {
+            observe::in_a_drop(|| observed.closed(&anchor)); // whose thread this is, is not known here
         }
     }
 }
@@ -383,7 +387,6 @@ impl Wakes {
             owner,
             ready,
             unwatches,
-            closes,
             ..
         } = &self.released;
         self.marked.is_none()
@@ -391,7 +394,6 @@ impl Wakes {
             && owner.is_none()
             && ready.is_none()
             && !unwatches
-            && !closes
     }
 
     fn run(self) {

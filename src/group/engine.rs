@@ -231,19 +231,20 @@ impl Engine {
         // SAFETY: the caller's promise.
         unsafe {
             match &node.kind.observed {
-                None => Self::admit_unseen(node, cell, at_limit),
+                None => Self::admit_unseen::<true>(node, cell, at_limit),
                 Some(observed) => observed.admit(node, cell, at_limit),
             }
         }
     }
 
-    /// [`admit`](Self::admit), of which no observer is told. In a group that is observed, the cell has its number.
+    /// [`admit`](Self::admit), of which no observer is told. `NUMBERS`: the cell is given its number, which it has
+    /// already in a group that is observed.
     ///
     /// # Safety
     ///
     /// As there.
     #[inline]
-    pub(super) unsafe fn admit_unseen(
+    pub(super) unsafe fn admit_unseen<const NUMBERS: bool>(
         node: &Arc<Node<Engine>>,
         cell: Cell,
         at_limit: AtLimit,
@@ -259,7 +260,7 @@ impl Engine {
             state = node.kind.lock();
         }
         // SAFETY: the caller's promise.
-        let (admission, wakes_driver) = unsafe { state.admit(node, cell, at_limit) };
+        let (admission, wakes_driver) = unsafe { state.admit::<NUMBERS>(node, cell, at_limit) };
         let needless = watched && (state.watching || !admission.is_started());
         state.watching |= watched && !needless;
         drop(state);
@@ -383,11 +384,12 @@ impl Engine {
             header.count_poll();
             engine.note_poll(header);
             // SAFETY: the caller's promise.
-            let run = || unsafe { cell::run_body(cell, cx, by) };
-            let run = || header.frame.enter(header.tag(), header.lie(), run);
             let polled = match &engine.observed {
-                None => run(),
-                Some(observed) => observed.poll(header, engine, run),
+                None => unsafe { Self::poll_body(cell, cx, by) },
+                // SAFETY: the caller's promise.
+                Some(observed) => {
+                    observed.poll(header, engine, || unsafe { Self::poll_body(cell, cx, by) })
+                }
             };
             if let Poll::Ready(next) = polled {
                 return Poll::Ready(next);
@@ -407,6 +409,23 @@ impl Engine {
                 return Poll::Pending;
             }
         }
+    }
+}
+
+impl Engine {
+    /// Polls the body as the task that is current.
+    ///
+    /// # Safety
+    ///
+    /// As [`poll`](Self::poll).
+    #[allow(unsafe_code, reason = "see `cell`")]
+    #[inline(always)]
+    unsafe fn poll_body(cell: Cell, cx: &mut task::Context<'_>, by: By) -> Poll<Next> {
+        // SAFETY: the cell is alive until its task completes.
+        let header = unsafe { cell.as_ref() };
+        // SAFETY: the caller's promise.
+        let run = || unsafe { cell::run_body(cell, cx, by) };
+        header.frame.enter(header.tag(), header.lie(), run)
     }
 }
 
@@ -526,6 +545,7 @@ pub(super) fn with_others(error: Error, state: &State) -> Error {
 }
 
 impl State {
+    #[inline]
     fn next_number(&mut self) -> u64 {
         let number = self.members.next;
         self.members.next += 1;
@@ -554,7 +574,7 @@ impl State {
     ///
     /// The cell is new, and belongs to this group.
     #[allow(unsafe_code, reason = "see `cell`")]
-    unsafe fn admit(
+    unsafe fn admit<const NUMBERS: bool>(
         &mut self,
         node: &Arc<Node<Engine>>,
         mut cell: Cell,
@@ -571,8 +591,8 @@ impl State {
             return (Admission::Full, false);
         }
         // SAFETY: the cell is new, and alive until it completes (invariant 3 of `cell`).
-        unsafe {
-            if node.kind.observed.is_none() {
+        let number = unsafe {
+            if NUMBERS {
                 cell.as_mut().number = self.next_number();
             }
             let number = cell.as_ref().number;
@@ -581,9 +601,8 @@ impl State {
                 return (Admission::Queued(number), false);
             }
             self.members.join(cell);
-        }
-        // SAFETY: as above.
-        let number = unsafe { cell.as_ref().number };
+            number
+        };
         self.limit.running += usize::from(!background);
         if self.anchor.is_none() {
             self.anchor = Some(node.clone());

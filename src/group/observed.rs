@@ -325,7 +325,7 @@ impl Observed {
             observer.task_spawned(task)
         });
         // SAFETY: the caller's promise.
-        let mut admission = unsafe { Engine::admit_unseen(node, cell, AtLimit::Refuse) };
+        let mut admission = unsafe { Engine::admit_unseen::<false>(node, cell, AtLimit::Refuse) };
         if matches!(admission, Admission::Full) && at_limit == AtLimit::Queue {
             // SAFETY: refused, so that nobody else knows it, and it may be admitted again.
             unsafe {
@@ -333,7 +333,7 @@ impl Observed {
                 self.send_task(header, &node.kind, |observer, task| {
                     observer.task_queued(task)
                 });
-                admission = Engine::admit_unseen(node, cell, at_limit);
+                admission = Engine::admit_unseen::<false>(node, cell, at_limit);
             }
         }
         if matches!(admission, Admission::Full | Admission::Over) {
