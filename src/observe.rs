@@ -39,7 +39,6 @@ use std::cell::Cell;
 use std::task::Waker;
 
 pub use crate::group::{Snapshot, TaskSnapshot, TaskState};
-#[cfg(feature = "tracing")]
 pub(crate) use event::text_of;
 pub use event::{Ended, Event, EventKind};
 pub use port::{AttemptEvent, AttemptKind, GroupEvent, Observer, Outcome, TaskEvent};

@@ -20,10 +20,11 @@ use super::keep::Keep;
 use super::observed::Observed;
 use super::scope::Scope;
 use super::shutdown::{Ladder, Phase};
+use super::snapshot::Maker;
 use super::state::State;
 use crate::clock::Instant;
 use crate::context::{ClockRef, Kind, Marked, Node, NodeRef};
-use crate::error::{BoxError, End, Error};
+use crate::error::{BoxError, End, Error, Name};
 use crate::sync::{Mutex, MutexGuard};
 use crate::unwind;
 use std::any::Any;
@@ -43,6 +44,8 @@ pub(crate) struct Engine {
     pub(super) timing: OnceLock<Instant>,
     /// `None`: nobody observes the group.
     pub(super) observed: Option<Box<Observed>>,
+    /// For snapshots.
+    pub(super) maker: Option<Maker>,
 }
 
 // SAFETY: the launcher is `Send + Sync` for `Group`; that of a `LocalGroup` is upgraded by the group, its handles
@@ -98,6 +101,7 @@ impl Engine {
             clock,
             timing: OnceLock::new(),
             observed,
+            maker: Maker::current(),
         }
     }
 
@@ -108,6 +112,10 @@ impl Engine {
 
     pub(super) fn is_in_place(&self) -> bool {
         self.launch.is_none()
+    }
+
+    pub(super) fn observed_name(&self) -> Option<Name> {
+        self.observed.as_ref()?.name()
     }
 
     /// The launcher, if the group is still there.

@@ -111,19 +111,25 @@ fn next_number() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed) // a number, and nothing else, is passed on
 }
 
-/// Looks at the task that is being polled on this thread, if a group is observed whose task it is.
-fn with_current<R>(look: impl FnOnce(&Observed, &Header, &Engine) -> R) -> Option<R> {
-    let innermost = shield::find(|_, tag| Some(tag))?;
-    if innermost.task.is_null() {
-        return None; // a body
-    }
+/// Looks at the task that is being polled on this thread: the innermost, and not a body.
+#[inline]
+pub(super) fn with_current_task<R>(look: impl FnOnce(&Header, &Node<Engine>) -> R) -> Option<R> {
+    let innermost = shield::find(|_, tag| Some(tag)).filter(|tag| !tag.task.is_null())?;
     // SAFETY: a group's tags hold the addresses of cells. This one is being polled, so it is a member, and alive.
-    let (header, node) = unsafe {
+    unsafe {
         let header = &*innermost.task.cast::<Header>();
-        (header, header.node())
-    };
-    let observed = node.kind.observed.as_deref()?;
-    Some(look(observed, header, &node.kind))
+        Some(look(header, header.node()))
+    }
+}
+
+/// The same, if its group is observed.
+#[inline]
+fn with_current<R>(look: impl FnOnce(&Observed, &Header, &Engine) -> R) -> Option<R> {
+    with_current_task(|header, node| {
+        let observed = node.kind.observed.as_deref()?;
+        Some(look(observed, header, &node.kind))
+    })
+    .flatten()
 }
 
 /// The number of the task of `group` that is being polled on this thread.
@@ -168,6 +174,10 @@ impl Observed {
             told: Mutex::default(),
             span,
         }))
+    }
+
+    pub(super) fn name(&self) -> Option<Name> {
+        self.name.clone()
     }
 
     fn send(&self, tell: impl FnOnce(&dyn Observer)) {
@@ -231,6 +241,9 @@ impl Observed {
     /// The group has been made. Below a parent that has ended it is canceled at once. Returns its context, which carries the observer to what is made below it.
     #[cold]
     pub(super) fn opened(&self, node: &Node<Engine>, context: Context) -> Context {
+        if self.observing.is_some() {
+            node.kind.start_timing(node.kind.clock.now());
+        }
         let is_ended = node.is_marked();
         self.tell(node, &node.kind, |told| {
             told.open.want();

@@ -2,9 +2,12 @@
 
 use super::cell::Header;
 use super::engine::Engine;
+use super::observed::with_current_task;
 use crate::clock::Instant;
 use crate::context::NodeRef;
-use crate::error::Name;
+use crate::error::{Cause, Name};
+use crate::json::Object;
+use crate::observe::text_of;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use std::fmt;
 use std::panic::Location;
@@ -38,11 +41,46 @@ pub struct Snapshot {
 
 struct Group {
     location: &'static Location<'static>,
+    /// The aggregator's, where the group is observed.
+    name: Option<Name>,
+    /// The task of the group above that made it.
+    made_by: Option<Name>,
+    ends: Ends,
+    /// How many run, and how many may.
+    limit: Option<(usize, usize)>,
     tasks: Vec<TaskSnapshot>,
     /// How many groups it is below the first.
     depth: usize,
     /// Where the groups below it end.
     end: usize,
+}
+
+/// What ends the tasks of a group, if they do not end by themselves.
+#[derive(Default)]
+struct Ends {
+    /// How long it is until the deadline of the group's context.
+    deadline_in: Option<Duration>,
+    /// Why the context has ended.
+    cause: Option<Cause>,
+}
+
+/// The task in which a group was made.
+#[derive(Clone, Copy)]
+pub(super) struct Maker {
+    /// The address of its group. While the group that it made lives below that one, no other group's.
+    group: usize,
+    number: u64,
+}
+
+impl Maker {
+    /// The task that is being polled on this thread.
+    #[inline]
+    pub(super) fn current() -> Option<Self> {
+        with_current_task(|header, _| Self {
+            group: header.shared().address() as usize,
+            number: header.number,
+        })
+    }
 }
 
 /// One task of a [`Snapshot`].
@@ -61,13 +99,16 @@ struct Group {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TaskSnapshot {
+    /// Its number, counted from 0 in the order of spawning.
+    pub number: u64,
     /// Its name, or `task 3`.
     pub name: Name,
     /// What it is doing.
     pub state: TaskState,
     /// How often it has been polled.
     pub polls: u32,
-    /// How long ago it was spawned, to a tenth of a millisecond; `None` if no times were taken then.
+    /// How long ago it was spawned, to a tenth of a millisecond; `None` if no times were taken then: they are from the
+    /// first snapshot on, and from the start in a group that is observed.
     pub age: Option<Duration>,
     /// How long ago its last poll began; `None` if there was none, or no times were taken then.
     pub since_last_poll: Option<Duration>,
@@ -104,27 +145,60 @@ pub enum TaskState {
 /// Takes a snapshot of a group and of those below it.
 pub(super) fn of(node: &NodeRef) -> Snapshot {
     let mut all: Vec<Group> = Vec::new();
-    let mut open = vec![(node.clone(), 0)];
-    while let Some((node, depth)) = open.pop() {
-        let engine = node
-            .kind
-            .as_any()
-            .and_then(|any| any.downcast_ref::<Engine>());
-        let tasks = engine.map_or_else(Vec::new, |engine| engine.snapshot_tasks(&node));
-        all.push(Group {
-            location: node.origin(),
-            tasks,
-            depth,
-            end: 0,
+    let mut open = vec![(node.clone(), 0, None)];
+    while let Some((node, depth, parent)) = open.pop() {
+        let mut group = Group::of(&node);
+        group.depth = depth;
+        group.made_by = parent.and_then(|(address, index): (usize, usize)| {
+            let maker = engine_of(&node)?
+                .maker
+                .filter(|maker| maker.group == address)?;
+            let tasks = &all[index].tasks;
+            let found = tasks
+                .binary_search_by_key(&maker.number, |task| task.number)
+                .ok()?;
+            Some(tasks[found].name.clone())
         });
         // Taken from the end of the stack, so the first comes last.
         let below = node.groups_below().into_iter().rev();
-        open.extend(below.map(|node| (node, depth + 1)));
+        let parent = Some((
+            std::sync::Arc::as_ptr(&node).cast::<()>() as usize,
+            all.len(),
+        ));
+        open.extend(below.map(|node| (node, depth + 1, parent)));
+        all.push(group);
     }
     close(&mut all);
     Snapshot {
         all: all.into(),
         index: 0,
+    }
+}
+
+fn engine_of(node: &NodeRef) -> Option<&Engine> {
+    node.kind.as_any()?.downcast_ref()
+}
+
+impl Group {
+    fn of(node: &NodeRef) -> Self {
+        let engine = engine_of(node);
+        let now = engine.map(|engine| engine.clock.now()); // foreign: before the lock
+        let until = |at: Instant| Some(at.saturating_duration_since(now?));
+        Self {
+            location: node.origin(),
+            name: engine.and_then(Engine::observed_name),
+            made_by: None,
+            ends: Ends {
+                deadline_in: node.deadline().and_then(until),
+                cause: node.end().map(|end| end.cause()),
+            },
+            limit: engine.and_then(Engine::limit),
+            tasks: engine
+                .zip(now)
+                .map_or_else(Vec::new, |(engine, now)| engine.snapshot_tasks(node, now)),
+            depth: 0,
+            end: 0,
+        }
     }
 }
 
@@ -149,7 +223,7 @@ fn close(all: &mut [Group]) {
 /// Times.
 impl Engine {
     /// Has times taken from now on.
-    fn start_timing(&self, now: Instant) -> Instant {
+    pub(super) fn start_timing(&self, now: Instant) -> Instant {
         *self.timing.get_or_init(|| now)
     }
 
@@ -202,8 +276,7 @@ impl Times {
 
 impl Engine {
     #[allow(unsafe_code, reason = "see `list`")]
-    fn snapshot_tasks(&self, node: &NodeRef) -> Vec<TaskSnapshot> {
-        let now = self.clock.now(); // foreign: before the lock
+    fn snapshot_tasks(&self, node: &NodeRef, now: Instant) -> Vec<TaskSnapshot> {
         let since = self.start_timing(now);
         let running = match node.is_marked() {
             true => TaskState::Cancelling,
@@ -219,12 +292,19 @@ impl Engine {
         let task = |(cell, state): (super::cell::Cell, TaskState)| {
             // SAFETY: members, and those in the queue, are alive while the state is locked.
             let header = unsafe { cell.as_ref() };
-            (header.number, header.snapshot(state, since, now))
+            header.snapshot(state, since, now)
         };
         let mut tasks: Vec<_> = members.chain(queued).map(task).collect();
         drop(state);
-        tasks.sort_by_key(|(number, _)| *number);
-        tasks.into_iter().map(|(_, task)| task).collect()
+        tasks.sort_by_key(|task| task.number);
+        tasks
+    }
+
+    /// How many run, and how many may.
+    fn limit(&self) -> Option<(usize, usize)> {
+        let state = self.lock();
+        let (running, most) = (state.limit.running, state.limit.most);
+        (most < usize::MAX).then_some((running, most))
     }
 }
 
@@ -232,6 +312,7 @@ impl Header {
     fn snapshot(&self, state: TaskState, since: Instant, now: Instant) -> TaskSnapshot {
         let since = now.saturating_duration_since(since);
         TaskSnapshot {
+            number: self.number,
             name: self.name(),
             state,
             polls: self.polls(),
@@ -258,6 +339,71 @@ impl Snapshot {
     /// ```
     pub fn location(&self) -> &'static Location<'static> {
         self.group().location
+    }
+
+    /// The name of the aggregator whose group it is; `None` also if the group is not
+    /// [observed](crate::Context::with_observer).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, InPlaceGroup};
+    /// let group = InPlaceGroup::<()>::new(&Context::background());
+    /// assert_eq!(group.snapshot().name(), None);
+    /// ```
+    pub fn name(&self) -> Option<&Name> {
+        self.group().name.as_ref()
+    }
+
+    /// The task in which the group was made, if that is a task of the group above it and lives.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, InPlaceGroup};
+    /// # futures::executor::block_on(async {
+    /// let outer = InPlaceGroup::new(&Context::background());
+    /// let handle = outer.handle();
+    /// outer.spawn_named("page", async move {
+    ///     let inner = InPlaceGroup::<()>::new(handle.context());
+    ///     let snapshot = handle.snapshot().groups().next();
+    ///     assert_eq!(snapshot.unwrap().made_by().unwrap(), "page");
+    ///     Ok::<_, &str>(drop(inner))
+    /// });
+    /// outer.wait().await.unwrap();
+    /// # });
+    /// ```
+    pub fn made_by(&self) -> Option<&Name> {
+        self.group().made_by.as_ref()
+    }
+
+    /// How long it was until the deadline of the group's context, which ends its tasks; `None` if there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, InPlaceGroup};
+    /// # use std::time::Duration;
+    /// let ctx = Context::background().with_timeout(Duration::from_secs(60));
+    /// let group = InPlaceGroup::<()>::new(&ctx);
+    /// assert!(group.snapshot().deadline_in().unwrap() <= Duration::from_secs(60));
+    /// ```
+    pub fn deadline_in(&self) -> Option<Duration> {
+        self.group().ends.deadline_in
+    }
+
+    /// Why the group's context had ended; `None` if it had not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use failfast::{Context, InPlaceGroup};
+    /// let group = InPlaceGroup::<()>::new(&Context::background());
+    /// group.cancel_with("shutting down");
+    /// assert_eq!(group.snapshot().cause().unwrap().to_string(), "shutting down");
+    /// ```
+    pub fn cause(&self) -> Option<&Cause> {
+        self.group().ends.cause.as_ref()
     }
 
     /// Its live tasks, in the order of spawning.
@@ -297,7 +443,8 @@ impl Snapshot {
         })
     }
 
-    /// The tree as JSON: `{"location":…,"tasks":[…],"groups":[…]}`. Durations are in nanoseconds; what is not known is
+    /// The tree as JSON: `{"location":…,"name":…,"made_by":…,"deadline_in_ns":…,"cause":…,"running":…,"limit":…,"tasks":[…],
+    /// "groups":[…]}`. Durations are in nanoseconds; what is not known is
     /// `null`.
     ///
     /// # Examples
@@ -334,53 +481,68 @@ impl Snapshot {
 impl Group {
     /// Leaves the list of groups below open.
     fn write_json(&self, json: &mut String) {
-        json.push_str("{\"location\":");
-        write_string(json, &self.location.to_string());
-        json.push_str(",\"tasks\":[");
-        for (position, task) in self.tasks.iter().enumerate() {
-            if position > 0 {
-                json.push(',');
-            }
-            task.write_json(json);
-        }
-        json.push_str("],\"groups\":[");
+        let cause = self.ends.cause.as_ref().map(text_of);
+        let (running, most) = self.limit.unzip();
+        Object::begin(json)
+            .string("location", &self.location.to_string())
+            .maybe_string("name", self.name.as_deref())
+            .maybe_string("made_by", self.made_by.as_deref())
+            .or_null(
+                "deadline_in_ns",
+                self.ends.deadline_in.map(|left| left.as_nanos()),
+            )
+            .maybe_string("cause", cause.as_deref())
+            .maybe_raw("running", running)
+            .maybe_raw("limit", most)
+            .nested("tasks", |json| {
+                json.push('[');
+                for (position, task) in self.tasks.iter().enumerate() {
+                    if position > 0 {
+                        json.push(',');
+                    }
+                    task.write_json(json);
+                }
+                json.push(']');
+            })
+            .nested("groups", |json| json.push('['));
     }
 }
 
 impl TaskSnapshot {
     fn write_json(&self, json: &mut String) {
-        let nanos = |time: Option<Duration>| {
-            time.map_or_else(|| "null".to_owned(), |time| time.as_nanos().to_string())
-        };
-        json.push_str("{\"name\":");
-        write_string(json, &self.name);
-        json.push_str(&format!(
-            ",\"state\":\"{}\",\"polls\":{},\"age_ns\":{},\"since_last_poll_ns\":{},\"location\":",
-            self.state,
-            self.polls,
-            nanos(self.age),
-            nanos(self.since_last_poll),
-        ));
-        write_string(json, &self.location.to_string());
-        json.push('}');
+        let nanos = |time: Option<Duration>| time.map(|time| time.as_nanos());
+        Object::begin(json)
+            .raw("number", self.number)
+            .string("name", &self.name)
+            .string("state", &self.state.to_string())
+            .raw("polls", self.polls)
+            .or_null("age_ns", nanos(self.age))
+            .or_null("since_last_poll_ns", nanos(self.since_last_poll))
+            .string("location", &self.location.to_string())
+            .end();
     }
 }
 
-/// Writes a JSON string, after RFC 8259, section 7.
-fn write_string(json: &mut String, text: &str) {
-    json.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => json.push_str("\\\""),
-            '\\' => json.push_str("\\\\"),
-            '\n' => json.push_str("\\n"),
-            '\r' => json.push_str("\\r"),
-            '\t' => json.push_str("\\t"),
-            control if control < ' ' => json.push_str(&format!("\\u{:04x}", u32::from(control))),
-            other => json.push(other),
+/// `group at src/main.rs:12 (dashboard), made by page, ends in 4.2s, 2 of at most 4 running`
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "group at {}", self.location)?;
+        if let Some(name) = &self.name {
+            write!(f, " ({name})")?;
+        }
+        if let Some(maker) = &self.made_by {
+            write!(f, ", made by {maker}")?;
+        }
+        match (&self.ends.cause, self.ends.deadline_in) {
+            (Some(cause), _) => write!(f, ", ended: {}", text_of(cause))?,
+            (None, Some(left)) => write!(f, ", ends in {left:.1?}")?,
+            (None, None) => f.write_str(", no deadline")?,
+        }
+        match self.limit {
+            Some((running, most)) => write!(f, ", {running} of at most {most} running"),
+            None => Ok(()),
         }
     }
-    json.push('"');
 }
 
 impl fmt::Display for Snapshot {
@@ -401,7 +563,7 @@ impl fmt::Display for Snapshot {
                 f.write_str(branch(!more))?;
                 levels.push(more);
             }
-            writeln!(f, "group at {}", group.location)?;
+            writeln!(f, "{group}")?;
             let below = self.index + position + 1 < group.end;
             for (number, task) in group.tasks.iter().enumerate() {
                 write_indent(f, &levels)?;

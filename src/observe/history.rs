@@ -88,6 +88,8 @@ pub(super) struct TaskPast {
     pub(super) polls: Vec<(Moment, Option<Moment>)>,
     pub(super) steps: Steps,
     pub(super) end: Option<TaskEnd>,
+    /// Its latest event.
+    latest: Moment,
 }
 
 #[derive(Clone)]
@@ -298,6 +300,7 @@ impl Reader {
                     })
                 };
                 let culprit = group.last_failed.filter(failed);
+                let at = at.max(group.start());
                 group.canceled = Some(Canceled { at, cause, culprit });
             }
             _ => {}
@@ -307,7 +310,8 @@ impl Reader {
     fn read_task(&mut self, event: &Event, facts: &TaskEvent, at: Moment) {
         let index = self.task(facts, at);
         let task = &mut self.history.tasks[index];
-        let at = at.max(task.start);
+        let at = at.max(task.latest); // a clock of the user's may run backwards
+        task.latest = at;
         match event.kind {
             EventKind::TaskQueued => task.queued = true,
             EventKind::PollStarted => task.polls.push((at, None)),
@@ -382,6 +386,7 @@ impl Reader {
             polls: Vec::new(),
             steps: Steps::default(),
             end: None,
+            latest: at,
         });
         let tasks = &mut self.history.groups[group].tasks;
         let history = &self.history.tasks;

@@ -7,6 +7,7 @@ mod json;
 mod order;
 mod picture;
 mod recorder;
+mod snapshot;
 mod subscription;
 mod support;
 mod timeline;
