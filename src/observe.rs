@@ -15,12 +15,14 @@
 // | `port.rs` | the port: `Observer`, and what it is given |
 // | `event.rs` | an event as it is kept |
 // | `recorder.rs`, `subscription.rs` | keeping the events, and handing them on |
+// | `events.rs` | the events of `tracing` |
 // | `history.rs`, `steps.rs` | what the events tell, in order |
 // | `rows.rs`, `scale.rs`, `label.rs` | what drawings have in common |
 // | `timeline.rs`, `svg.rs`, `chrome.rs` | drawing it |
 
 mod chrome;
 mod event;
+pub(crate) mod events;
 mod history;
 mod label;
 pub(crate) mod port;
@@ -62,12 +64,6 @@ pub use timeline::Timeline;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct LogFields(pub Vec<(Name, String)>);
-
-/// Whether a subscriber of `tracing` is told of what this thread does.
-#[cfg(feature = "tracing")]
-pub(crate) fn has_subscriber() -> bool {
-    tracing::dispatcher::get_default(|dispatch| !dispatch.is::<tracing::subscriber::NoSubscriber>())
-}
 
 thread_local! {
     /// An executor is dropping a task on this thread.

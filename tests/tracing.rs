@@ -2,7 +2,8 @@
 
 use failfast::clock::ManualClock;
 use failfast::observe::LogFields;
-use failfast::{Aggregator, BoxError, Context, Group, InPlaceGroup, Task};
+use failfast::policy::{Backoff, Retry};
+use failfast::{Aggregator, BoxError, Context, Group, InPlaceGroup, SourceExt as _, Task};
 use futures::executor::block_on;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -345,6 +346,24 @@ fn events_are_at_the_levels_of_the_log_records_with_their_fields() {
             "nothing: WARN page failed after 0ns: context canceled: client went away (waiting for a) aggregation=page \
              elapsed=0ns error=client went away fields=request=af31 user=7 source=a",
         ]
+    );
+    notes.check_closed();
+}
+
+#[test]
+fn records_of_policies_are_events_inside_the_span_of_their_task() {
+    let (notes, ()) = Notes::during(|| {
+        let ctx = Context::background().with_clock(ManualClock::new());
+        let retried = source.retry(Retry::times(1).with_backoff(Backoff::constant(Duration::ZERO)));
+        let page = Aggregator::in_place().source("a", retried);
+        assert!(block_on(page.aggregate(&ctx, 0)).is_err());
+    });
+    let lines = notes.lines();
+    let first = "task: DEBUG a: attempt 1 failed after 0ns: refused; the next in 0ns source=a";
+    assert_eq!(lines[0], first, "{lines:#?}");
+    assert!(
+        lines[1].starts_with("task: DEBUG a: attempt 2 failed after 0ns: refused;"),
+        "{lines:#?}"
     );
     notes.check_closed();
 }

@@ -8,6 +8,7 @@ use crate::clock::Instant;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Name, walk};
 use crate::observe::LogFields;
+use crate::observe::events::{self, Fields};
 use crate::unwind;
 use log::kv::Value;
 use log::{Level, Log, Metadata, Record};
@@ -155,7 +156,14 @@ impl<'a> Report<'a> {
         if self.options.logger.is_none() && events::are_wanted() {
             // In place of the record, and not beside it: the subscriber may receive what is logged, too.
             let elapsed = Elapsed(self.since.zip(now(self.ctx)));
-            events::send(&self.text(said, &elapsed), &elapsed.to_string(), said, self);
+            let fields = Fields {
+                source: &said.source,
+                error: &said.error,
+                aggregation: self.options.name(),
+                elapsed: &elapsed.to_string(),
+                callers: self.callers(),
+            };
+            events::send(said.level, &self.text(said, &elapsed), &fields);
         } else if self.is_enabled(said.level) {
             let elapsed = Elapsed(self.since.zip(now(self.ctx)));
             self.log(said, &self.text(said, &elapsed), &elapsed.to_string());
@@ -216,58 +224,6 @@ impl<'a> Report<'a> {
             .as_deref()
             .unwrap_or_else(|| log::logger())
     }
-}
-
-/// The events of `tracing`, with the feature of that name.
-#[cfg(feature = "tracing")]
-mod events {
-    use super::{Report, Said};
-    use log::Level;
-
-    pub(super) use crate::observe::has_subscriber as are_wanted;
-
-    /// A level of an event is known when it is compiled.
-    macro_rules! event {
-        ($level:ident, $text:ident, $($fields:tt)*) => {
-            tracing::event!(target: "failfast", tracing::Level::$level, $($fields)*, "{}", $text)
-        };
-    }
-
-    pub(super) fn send(text: &str, elapsed: &str, said: &Said<'_>, report: &Report<'_>) {
-        let given = |text| Some(text).filter(|text: &&str| !text.is_empty());
-        let (source, error) = (given(&*said.source), given(&*said.error));
-        let aggregation = report.options.name().as_str();
-        // Their names are known when it runs alone.
-        let callers = report
-            .callers()
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"));
-        let callers = callers.collect::<Vec<_>>().join(" ");
-        let fields = given(&callers);
-        macro_rules! at {
-            ($level:ident) => {
-                event!($level, text, source, error, aggregation, elapsed, fields)
-            };
-        }
-        match said.level {
-            Level::Error => at!(ERROR),
-            Level::Warn => at!(WARN),
-            Level::Info => at!(INFO),
-            Level::Debug => at!(DEBUG),
-            Level::Trace => at!(TRACE),
-        }
-    }
-}
-
-#[cfg(not(feature = "tracing"))]
-mod events {
-    use super::{Report, Said};
-
-    pub(super) fn are_wanted() -> bool {
-        false
-    }
-
-    pub(super) fn send(_: &str, _: &str, _: &Said<'_>, _: &Report<'_>) {}
 }
 
 impl Drop for Report<'_> {

@@ -7,7 +7,7 @@ use super::cell::Header;
 use crate::clock::Instant;
 use crate::context::ClockRef;
 use crate::error::Name;
-use crate::observe::{has_subscriber, text_of};
+use crate::observe::{events, text_of};
 use crate::sync::Mutex;
 use crate::unwind;
 use std::fmt::Display;
@@ -22,7 +22,7 @@ const TARGET: &str = "failfast";
 
 /// Whether there is a subscriber. Where there was none at any time, that is a load.
 pub(super) fn may_be_wanted() -> bool {
-    LevelFilter::current() >= Level::INFO && has_subscriber()
+    LevelFilter::current() >= Level::INFO && events::are_wanted()
 }
 
 /// The span of a group or of a task, until it ends. `None` if no subscriber wants it.

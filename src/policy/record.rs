@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::error::Name;
 use crate::observe::LogFields;
+use crate::observe::events::{self, Fields};
 use crate::unwind;
 use log::kv::Value;
 use log::{Level, Log, Metadata, Record};
@@ -25,6 +26,9 @@ pub(super) fn write<T: fmt::Display>(
     said: impl FnOnce() -> T,
 ) {
     let own = own_logger(ctx);
+    if own.is_none() && events::are_wanted() {
+        return unwind::shield("a tracing subscriber", || tell(ctx, level, name, said()));
+    }
     if own.is_none() && level > log::max_level() {
         return;
     }
@@ -37,6 +41,18 @@ pub(super) fn write<T: fmt::Display>(
             log_to(logger, ctx, level, name, &format!("{name}: {said}"));
         }
     });
+}
+
+/// The record as an event of `tracing`.
+fn tell(ctx: &Context, level: Level, name: Option<&Name>, said: impl fmt::Display) {
+    let name = name.map_or("source", Name::as_str);
+    let callers = ctx.value::<LogFields>();
+    let fields = Fields {
+        source: name,
+        callers: callers.map_or(&[], |fields| &fields.0),
+        ..Fields::default()
+    };
+    events::send(level, &format!("{name}: {said}"), &fields);
 }
 
 fn own_logger(ctx: &Context) -> Option<&dyn Log> {
