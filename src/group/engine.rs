@@ -399,10 +399,12 @@ impl Engine {
             engine.note_poll(header);
             // SAFETY: the caller's promise.
             let polled = match &engine.observed {
-                None => unsafe { Self::poll_body(cell, cx, by) },
                 // SAFETY: the caller's promise.
+                None => unsafe { Self::poll_body(cell, cx, by) },
                 Some(observed) => {
-                    observed.poll(header, engine, || unsafe { Self::poll_body(cell, cx, by) })
+                    // SAFETY: as above.
+                    let poll = || unsafe { Self::poll_body(cell, cx, by) };
+                    observed.poll(header, engine, poll)
                 }
             };
             if let Poll::Ready(next) = polled {
