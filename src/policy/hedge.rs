@@ -357,7 +357,9 @@ impl<F> Attempts<F> {
                     format!("cut after {took:?}: {BEATEN}")
                 });
                 tell(asked, *live.begun, AttemptKind::Cut);
-                progress.trail.cut(*live.begun, asked.ctx.now());
+                if winner.is_none() {
+                    progress.trail.cut(*live.begun, asked.ctx.now());
+                }
             }
         }
         for index in 0..self.len() {
