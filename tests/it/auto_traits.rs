@@ -109,7 +109,21 @@ is! {
     TaskAggregator<u64, u32, Task>: { Clone + Debug + Send + Sync + Unpin + 'static };
     LogFields: { Clone + Default + Debug + Send + Sync + Unpin + 'static };
 
+    // Observation: recorders travel with contexts, and events to wherever they are read.
+    Recorder: { Observer + Clone + Default + Debug + Send + Sync + Unpin + 'static };
+    Timeline: { Clone + Display + Debug + Send + Sync + Unpin + 'static };
+    Event: { Clone + Display + Debug + Send + Sync + Unpin + 'static };
+    EventKind: { Copy + Eq + Display + Debug + Send + Sync + Unpin + 'static };
+    Ended: { Copy + Ord + Display + Debug + Send + Sync + Unpin + 'static };
+    GroupEvent: { Clone + Debug + Send + Sync + Unpin + 'static };
+    TaskEvent: { Clone + Debug + Send + Sync + Unpin + 'static };
+    AttemptEvent: { Clone + Debug + Send + Sync + Unpin + 'static };
+    AttemptKind: { Copy + Eq + Display + Debug + Send + Sync + Unpin + 'static };
+    Outcome<'static>: { Copy + Debug + Send + Sync + Unpin + 'static };
+
     // Object safety.
+    dyn Observer: { Observer };
+    Arc<dyn Observer>: { Observer + Send + Sync };
     dyn Clock: { Clock };
     Arc<dyn Clock>: { Clock + Send + Sync };
     dyn Spawn<Task, Handle = ()>: { Spawn };

@@ -138,6 +138,13 @@ async fn the_rest(ctx: &Context) -> Result<(), BoxError> {
     let fault: Fault = orders.leaving(Duration::from_millis(50)).retry(retry).fetch(ctx.clone(), 7).await.unwrap_err();
     if let FaultKind::Rejected(Rejection::BreakerOpen { retry_after, .. }) = fault.kind() { println!("{} {retry_after:?}", fault.attempts()); }
     let (a, b): (Result<String, Error>, Result<u32, Error>) = Aggregator::new(smol::spawn).source("a", robust).source("b", orders).settled().aggregate(&ctx, 7).await?;
+    // observation
+    let recorder = Recorder::new();
+    let seen = ctx.with_observer(recorder.clone());
+    Aggregator::new(smol::spawn).source("a", profile).aggregate(&seen, 7).await?;
+    println!("{}", recorder.timeline().with_width(60));
+    std::fs::write("run.svg", recorder.to_svg())?;
+    recorder.write_chrome_trace(std::fs::File::create("run.json")?)?;
     Ok(())
 }
 fn the_rest_is_send() { let ctx = Context::background(); is_send(the_rest(&ctx)); fn unpin<T: Unpin + Send + Sync + 'static>() {} unpin::<Task>(); }
