@@ -1,6 +1,7 @@
 //! futures' `LocalPool`.
 
-use super::{LocalExecutor, Runtime};
+use conformance::{LocalExecutor, Runtime};
+use failfast::clock::Clock;
 use futures::executor::LocalPool;
 use futures::task::LocalSpawnExt as _;
 use std::time::Duration;
@@ -8,9 +9,15 @@ use std::time::Duration;
 pub(super) struct FuturesLocalPool;
 
 impl Runtime for FuturesLocalPool {
-    type Place = LocalExecutor<()>;
+    const NAME: &'static str = "futures, LocalPool";
 
-    fn run<T>(scenario: impl AsyncFnOnce(Self::Place) -> T) -> T {
+    type Place = LocalExecutor<()>;
+    type Sleep = futures_timer::Delay;
+
+    fn run<S>(scenario: impl FnOnce(Self::Place) -> S + Send + 'static)
+    where
+        S: Future<Output = ()> + 'static,
+    {
         let mut pool = LocalPool::new();
         let spawner = pool.spawner();
         let place = LocalExecutor::new(move |task| {
@@ -20,9 +27,11 @@ impl Runtime for FuturesLocalPool {
         pool.run_until(scenario(place))
     }
 
-    fn sleep(time: Duration) -> impl Future<Output = ()> + Send + 'static {
+    fn sleep(time: Duration) -> Self::Sleep {
         futures_timer::Delay::new(time)
     }
-}
 
-cases!(FuturesLocalPool, local);
+    fn clock() -> impl Clock {
+        futures_timer::Delay::new
+    }
+}

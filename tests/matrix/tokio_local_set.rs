@@ -1,15 +1,22 @@
 //! A tokio `LocalSet`.
 
-use super::{LocalExecutor, Runtime};
+use conformance::{LocalExecutor, Runtime};
+use failfast::clock::Clock;
 use std::time::Duration;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
 pub(super) struct TokioLocalSet;
 
 impl Runtime for TokioLocalSet {
-    type Place = LocalExecutor<JoinHandle<()>>;
+    const NAME: &'static str = "tokio, LocalSet";
 
-    fn run<T>(scenario: impl AsyncFnOnce(Self::Place) -> T) -> T {
+    type Place = LocalExecutor<JoinHandle<()>>;
+    type Sleep = tokio::time::Sleep;
+
+    fn run<S>(scenario: impl FnOnce(Self::Place) -> S + Send + 'static)
+    where
+        S: Future<Output = ()> + 'static,
+    {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
@@ -17,9 +24,14 @@ impl Runtime for TokioLocalSet {
         LocalSet::new().block_on(&runtime, scenario(LocalExecutor::new(spawn_local)))
     }
 
-    fn sleep(time: Duration) -> impl Future<Output = ()> + Send + 'static {
+    fn sleep(time: Duration) -> Self::Sleep {
         tokio::time::sleep(time)
     }
-}
 
-cases!(TokioLocalSet, local);
+    fn clock() -> impl Clock {
+        (
+            || tokio::time::Instant::now().into_std(),
+            tokio::time::sleep,
+        )
+    }
+}

@@ -4,27 +4,30 @@
     reason = "the same text over another kind of group is the point"
 )]
 
-use super::{Place, play, tools};
+use crate::{Place, tools};
 use failfast::LocalTask;
 
 /// A runtime whose tasks stay on their thread.
-pub(super) trait Runtime: super::Runtime<Place = Self::Somewhere> {
+pub trait Runtime: crate::Runtime<Place = Self::Somewhere, Sleep = Self::Timer> {
     type Somewhere: Place<Member = LocalTask, Flavor = LocalTask>;
+    type Timer: Future + 'static;
 }
 
-impl<R, P> Runtime for R
+impl<R, P, S> Runtime for R
 where
-    R: super::Runtime<Place = P>,
+    R: crate::Runtime<Place = P, Sleep = S>,
     P: Place<Member = LocalTask, Flavor = LocalTask>,
+    S: Future + 'static,
 {
     type Somewhere = P;
+    type Timer = S;
 }
 
 #[path = "cases/aggregator.rs"]
-pub(super) mod aggregator;
+pub mod aggregator;
 #[path = "cases/context.rs"]
-pub(super) mod context;
+pub mod context;
 #[path = "cases/group.rs"]
-pub(super) mod group;
+pub mod group;
 #[path = "cases/kata.rs"]
-pub(super) mod kata;
+pub mod kata;

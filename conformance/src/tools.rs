@@ -1,21 +1,23 @@
 //! What the cases need to see what happens, and to decide when.
 
+use crate::time::Instant;
 use failfast::context::ContextErrorKind;
 use failfast::{Context, Error};
 use log::kv::{Key, Value, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::future::poll_fn;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, LazyLock, Mutex, Once};
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Closed until it is opened; any number may wait.
 #[derive(Clone, Default)]
-pub(super) struct Gate(Arc<Mutex<(bool, Vec<Waker>)>>);
+pub struct Gate(Arc<Mutex<(bool, Vec<Waker>)>>);
 
 impl Gate {
-    pub(super) fn open(&self) {
+    pub fn open(&self) {
         let wakers = {
             let mut gate = self.0.lock().unwrap();
             gate.0 = true;
@@ -24,11 +26,11 @@ impl Gate {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.0.lock().unwrap().0
     }
 
-    pub(super) fn wait(&self) -> impl Future<Output = ()> + Send + use<> {
+    pub fn wait(&self) -> impl Future<Output = ()> + Send + use<> {
         let gate = self.clone();
         poll_fn(move |cx| {
             let mut gate = gate.0.lock().unwrap();
@@ -43,7 +45,7 @@ impl Gate {
 
 /// Counts who lives, by guards.
 #[derive(Clone, Default)]
-pub(super) struct Census(Arc<Counts>);
+pub struct Census(Arc<Counts>);
 
 #[derive(Default)]
 struct Counts {
@@ -54,30 +56,30 @@ struct Counts {
 }
 
 /// One who lives until it is dropped.
-pub(super) struct Citizen(Census);
+pub struct Citizen(Census);
 
 impl Census {
-    pub(super) fn citizen(&self) -> Citizen {
+    pub fn citizen(&self) -> Citizen {
         self.0.born.fetch_add(1, SeqCst);
         let live = self.0.live.fetch_add(1, SeqCst) + 1;
         self.0.peak.fetch_max(live, SeqCst);
         Citizen(self.clone())
     }
 
-    pub(super) fn born(&self) -> usize {
+    pub fn born(&self) -> usize {
         self.0.born.load(SeqCst)
     }
 
-    pub(super) fn live(&self) -> usize {
+    pub fn live(&self) -> usize {
         self.0.live.load(SeqCst)
     }
 
-    pub(super) fn peak(&self) -> usize {
+    pub fn peak(&self) -> usize {
         self.0.peak.load(SeqCst)
     }
 
     /// Completes once somebody was the last to go.
-    pub(super) async fn extinct(&self) {
+    pub async fn extinct(&self) {
         self.0.gone.wait().await;
     }
 }
@@ -91,18 +93,24 @@ impl Drop for Citizen {
 }
 
 /// Whether `attempt` can be quick: up to three tries, for a busy machine is not the subject.
-pub(super) fn quick(bound: Duration, attempt: impl Fn()) {
-    let quick = (0..3).any(|_| {
+pub async fn quick(bound: Duration, attempt: impl AsyncFn()) {
+    for _ in 0..3 {
         let start = Instant::now();
-        attempt();
-        start.elapsed() < bound
-    });
-    assert!(quick, "three times in a row it took {bound:?} or longer");
+        attempt().await;
+        if start.elapsed() < bound {
+            return;
+        }
+    }
+    panic!("three times in a row it took {bound:?} or longer");
+}
+
+pub const fn at_most(limit: usize) -> NonZeroUsize {
+    NonZeroUsize::new(limit).unwrap()
 }
 
 /// The text of a context's end as an error tells it: what ended it, and who had not finished then.
 #[track_caller]
-pub(super) fn assert_ended(error: &Error, text: &str) {
+pub fn assert_ended(error: &Error, text: &str) {
     let pending: Vec<_> = error.pending().iter().map(|name| &**name).collect();
     let waiting = match &pending[..] {
         [] => String::new(),
@@ -112,25 +120,25 @@ pub(super) fn assert_ended(error: &Error, text: &str) {
 }
 
 /// How a context ended, if it did.
-pub(super) fn kind(ctx: &Context) -> Option<ContextErrorKind> {
+pub fn kind(ctx: &Context) -> Option<ContextErrorKind> {
     ctx.err().map(|error| error.kind())
 }
 
 /// What ended a context, in words.
-pub(super) fn why(ctx: &Context) -> String {
+pub fn why(ctx: &Context) -> String {
     ctx.cause().expect("the context has ended").to_string()
 }
 
 /// One log record, in words.
 #[derive(Clone, Debug)]
-pub(super) struct Line {
-    pub(super) level: Level,
-    pub(super) message: String,
+pub struct Line {
+    pub level: Level,
+    pub message: String,
     fields: Vec<(String, String)>,
 }
 
 impl Line {
-    pub(super) fn field(&self, key: &str) -> Option<&str> {
+    pub fn field(&self, key: &str) -> Option<&str> {
         let mut fields = self.fields.iter();
         fields.find(|(k, _)| k == key).map(|(_, v)| v.as_str())
     }
@@ -138,15 +146,15 @@ impl Line {
 
 /// A logger that remembers.
 #[derive(Clone, Default)]
-pub(super) struct Memory(Arc<Mutex<Vec<Line>>>);
+pub struct Memory(Arc<Mutex<Vec<Line>>>);
 
 impl Memory {
-    pub(super) fn lines(&self) -> Vec<Line> {
+    pub fn lines(&self) -> Vec<Line> {
         self.0.lock().unwrap().clone()
     }
 
     /// The program's global logger.
-    pub(super) fn global() -> &'static Memory {
+    pub fn global() -> &'static Memory {
         static GLOBAL: LazyLock<Memory> = LazyLock::new(Memory::default);
         static SET: Once = Once::new();
         SET.call_once(|| {

@@ -1,15 +1,22 @@
 //! tokio on several threads, through a `Handle`.
 
-use super::{Executor, Runtime};
+use conformance::{Executor, Runtime};
+use failfast::clock::Clock;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
 pub(super) struct TokioMultiThread;
 
 impl Runtime for TokioMultiThread {
-    type Place = Executor<JoinHandle<()>>;
+    const NAME: &'static str = "tokio, several threads";
 
-    fn run<T>(scenario: impl AsyncFnOnce(Self::Place) -> T) -> T {
+    type Place = Executor<JoinHandle<()>>;
+    type Sleep = tokio::time::Sleep;
+
+    fn run<S>(scenario: impl FnOnce(Self::Place) -> S + Send + 'static)
+    where
+        S: Future<Output = ()> + 'static,
+    {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_time()
@@ -20,9 +27,14 @@ impl Runtime for TokioMultiThread {
         runtime.block_on(scenario(place))
     }
 
-    fn sleep(time: Duration) -> impl Future<Output = ()> + Send + 'static {
+    fn sleep(time: Duration) -> Self::Sleep {
         tokio::time::sleep(time)
     }
-}
 
-cases!(TokioMultiThread, send);
+    fn clock() -> impl Clock {
+        (
+            || tokio::time::Instant::now().into_std(),
+            tokio::time::sleep,
+        )
+    }
+}

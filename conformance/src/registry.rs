@@ -1,0 +1,25 @@
+//! Every runtime that passes the suite, and the package that runs it.
+//!
+//! Each package's test checks that it runs these and no others; `tests/documents.rs` checks that the tables of the
+//! README and of `docs/RUNTIMES.md` have a row for each.
+
+/// The name of a runtime, and of the package that runs it.
+pub const RUNTIMES: &[(&str, &str)] = &[
+    ("smol::spawn", "failfast"),
+    ("smol::Executor", "failfast"),
+    ("smol::LocalExecutor", "failfast"),
+    ("tokio, several threads", "failfast"),
+    ("tokio, current thread", "failfast"),
+    ("tokio, LocalSet", "failfast"),
+    ("async-std", "failfast"),
+    ("futures, ThreadPool", "failfast"),
+    ("futures, LocalPool", "failfast"),
+    ("in place", "failfast"),
+    ("in place, on one thread", "failfast"),
+];
+
+/// The runtimes that a package runs, in this order.
+pub fn of_package(package: &str) -> impl Iterator<Item = &'static str> + '_ {
+    let own = RUNTIMES.iter().filter(move |(_, of)| *of == package);
+    own.map(|(name, _)| *name)
+}
