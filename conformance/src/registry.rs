@@ -3,7 +3,7 @@
 //! Each package's test checks that it runs these and no others; `tests/documents.rs` checks that the tables of the
 //! README and of `docs/RUNTIMES.md` have a row for each.
 
-/// The name of a runtime, and of the package that runs it.
+/// The name of a runtime, and of the package that runs it: what `cargo test -p` is given.
 pub const RUNTIMES: &[(&str, &str)] = &[
     ("smol::spawn", "failfast"),
     ("smol::Executor", "failfast"),
@@ -16,6 +16,19 @@ pub const RUNTIMES: &[(&str, &str)] = &[
     ("futures, LocalPool", "failfast"),
     ("in place", "failfast"),
     ("in place, on one thread", "failfast"),
+    ("async-global-executor", "runtime-light"),
+    ("async-global-executor, local", "runtime-light"),
+    ("actix-rt", "runtime-light"),
+    ("pollster, in place", "runtime-light"),
+    ("a bare block_on, in place", "runtime-light"),
+    ("a foreground executor, as gpui's", "runtime-light"),
+    ("bevy_tasks, single-threaded", "runtime-bevy"),
+    (
+        "bevy_tasks, multi_threaded",
+        "runtime-bevy --features multi_threaded",
+    ),
+    ("glib, MainContext::spawn", "runtime-glib"),
+    ("glib, MainContext::spawn_local", "runtime-glib"),
 ];
 
 /// The runtimes that a package runs, in this order.
