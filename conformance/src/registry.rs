@@ -29,6 +29,8 @@ pub const RUNTIMES: &[(&str, &str)] = &[
     ),
     ("glib, MainContext::spawn", "runtime-glib"),
     ("glib, MainContext::spawn_local", "runtime-glib"),
+    ("compio", "runtime-compio"),
+    ("compio, by its own clock", "runtime-compio"),
 ];
 
 /// The runtimes that a package runs, in this order.

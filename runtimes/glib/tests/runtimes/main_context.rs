@@ -19,6 +19,9 @@ impl Runtime for Spawn {
         S: Future<Output = ()> + 'static,
     {
         let main = MainContext::new();
+        // Kept for ever, as a program's is: GLib (2.74) uses freed memory if another thread drops a waker, which is a
+        // `GSource`, while the context is freed.
+        std::mem::forget(main.clone());
         let spawner = main.clone();
         let place = Executor::new(move |task| spawner.spawn(task));
         let run = || main.block_on(scenario(place));
