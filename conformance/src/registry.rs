@@ -31,6 +31,8 @@ pub const RUNTIMES: &[(&str, &str)] = &[
     ("glib, MainContext::spawn_local", "runtime-glib"),
     ("compio", "runtime-compio"),
     ("compio, by its own clock", "runtime-compio"),
+    ("monoio", "runtime-monoio"),
+    ("monoio, sync", "runtime-monoio --features sync"),
 ];
 
 /// The runtimes that a package runs, in this order.

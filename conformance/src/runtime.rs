@@ -34,6 +34,12 @@ pub trait Runtime: 'static {
     /// A clock that is made of it.
     fn clock() -> impl Clock;
 
+    /// Lets others run, for a scenario that looks again and again whether something has happened. On most runtimes a
+    /// future that wakes itself stands behind all others; on some, before them.
+    async fn others_run() {
+        futures_lite::future::yield_now().await;
+    }
+
     /// A background context whose time is this runtime's default: the system's, or, where no other works, its own.
     fn background() -> failfast::Context {
         failfast::Context::background()
@@ -43,9 +49,9 @@ pub trait Runtime: 'static {
 /// Far longer than any case takes.
 const HANGS: Duration = Duration::from_secs(60);
 
-/// A scenario that fails if it hangs, as far as its thread is free.
-pub async fn watched(scenario: impl Future<Output = ()>) {
-    let hangs = futures_timer::Delay::new(HANGS);
+/// A scenario that fails if it hangs, as far as its thread is free and the runtime's own timers work.
+pub async fn watched<R: Runtime>(scenario: impl Future<Output = ()>) {
+    let hangs = pin!(R::sleep(HANGS));
     if let Either::Right(_) = select(pin!(scenario), hangs).await {
         panic!("hangs: {HANGS:?} have passed");
     }

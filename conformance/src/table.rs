@@ -121,7 +121,7 @@ macro_rules! suite {
             ::std::stringify!($module),
             &[$((::std::stringify!($case), || {
                 <$module::$runtime as $crate::Runtime>::run(|place| {
-                    $crate::watched($crate::$flavor::$file::$case::<$module::$runtime>(place))
+                    $crate::watched::<$module::$runtime>($crate::$flavor::$file::$case::<$module::$runtime>(place))
                 })
             })),*],
         )

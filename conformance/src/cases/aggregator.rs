@@ -25,9 +25,9 @@ fn stopped() -> (ManualClock, Context) {
 }
 
 /// Moves the clock to its next alarm, once there is one.
-async fn advance_when_armed(clock: &ManualClock) {
+async fn advance_when_armed<R: Runtime>(clock: &ManualClock) {
     while !clock.advance_to_next() {
-        yield_now().await;
+        R::others_run().await;
     }
 }
 
@@ -100,7 +100,7 @@ pub async fn many_sources_and_a_deadline<R: Runtime>(place: R::Place) {
             (number.to_string(), shard)
         });
         let all = place.aggregator().with_timeout(SECOND).sources(shards);
-        let (outcome, ()) = join(all.aggregate(&ctx, 7), advance_when_armed(&clock)).await;
+        let (outcome, ()) = join(all.aggregate(&ctx, 7), advance_when_armed::<R>(&clock)).await;
         let error = outcome.unwrap_err();
         assert!(error.is_deadline_exceeded());
         assert!(
@@ -280,9 +280,9 @@ pub async fn nested_aggregators_and_the_outer_timeout<R: Runtime>(place: R::Plac
         .source("inner", inner);
     let advance = async {
         while census.born() == 0 {
-            yield_now().await; // the timers are armed before the sources start
+            R::others_run().await; // the timers are armed before the sources start
         }
-        advance_when_armed(&clock).await;
+        advance_when_armed::<R>(&clock).await;
     };
     let (outcome, ()) = join(outer.aggregate(&ctx, 7), advance).await;
     assert_eq!(

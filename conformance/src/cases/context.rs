@@ -134,7 +134,7 @@ pub async fn deadline_in_virtual_time<R: Runtime>(place: R::Place) {
     let start = clock.now();
     let advance = async {
         while !clock.advance_to_next() {
-            yield_now().await;
+            R::others_run().await;
         }
     };
     let (outcome, ()) = join(group.wait(), advance).await;

@@ -42,9 +42,9 @@ fn stopped() -> (ManualClock, Context) {
 }
 
 /// Moves the clock to its next alarm, once there is one.
-async fn advance_when_armed(clock: &ManualClock) {
+async fn advance_when_armed<R: Runtime>(clock: &ManualClock) {
     while !clock.advance_to_next() {
-        yield_now().await;
+        R::others_run().await;
     }
 }
 
@@ -226,7 +226,11 @@ async fn lives<R: Runtime>(
         .source("profile", never)
         .source("orders", never);
     let (start, ctx) = (clock.now(), ctx.with_timeout(callers));
-    let (outcome, ()) = join(dashboard.aggregate(&ctx, 1), advance_when_armed(&clock)).await;
+    let (outcome, ()) = join(
+        dashboard.aggregate(&ctx, 1),
+        advance_when_armed::<R>(&clock),
+    )
+    .await;
     let error = outcome.unwrap_err();
     assert!(error.is_deadline_exceeded());
     (clock.now() - start, error.to_string())
@@ -348,11 +352,11 @@ pub async fn deadline_between_fast_and_slow<R: Runtime>(place: R::Place) {
     let advance = async {
         // Both sleeps and the deadline: else the one could be armed after the clock has passed it.
         while clock.armed() < 3 {
-            yield_now().await;
+            R::others_run().await;
         }
         clock.advance(SECOND);
         while answered.load(SeqCst) < 1 {
-            yield_now().await;
+            R::others_run().await;
         }
         clock.advance(SECOND);
     };
@@ -472,7 +476,7 @@ pub async fn log_levels_of_an_end<R: Runtime>(place: R::Place) {
             .source("profile", |_: Context, _: u64| pending::<Answer>());
         let ctx = ctx.with_timeout(callers * SECOND);
         let aggregation = dashboard.aggregate(&ctx, 1);
-        let (outcome, ()) = join(aggregation, advance_when_armed(&clock)).await;
+        let (outcome, ()) = join(aggregation, advance_when_armed::<R>(&clock)).await;
         assert!(outcome.unwrap_err().is_deadline_exceeded());
         let lines = memory.lines();
         let [line] = &lines[..] else {
