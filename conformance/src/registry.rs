@@ -33,6 +33,8 @@ pub const RUNTIMES: &[(&str, &str)] = &[
     ("compio, by its own clock", "runtime-compio"),
     ("monoio", "runtime-monoio"),
     ("monoio, sync", "runtime-monoio --features sync"),
+    ("embassy, Spawner", "runtime-embassy"),
+    ("embassy, SendSpawner", "runtime-embassy"),
 ];
 
 /// The runtimes that a package runs, in this order.
