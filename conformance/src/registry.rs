@@ -35,6 +35,8 @@ pub const RUNTIMES: &[(&str, &str)] = &[
     ("monoio, sync", "runtime-monoio --features sync"),
     ("embassy, Spawner", "runtime-embassy"),
     ("embassy, SendSpawner", "runtime-embassy"),
+    ("glommio", "runtime-glommio"),
+    ("glommio, by its own clock", "runtime-glommio"),
 ];
 
 /// The runtimes that a package runs, in this order.
