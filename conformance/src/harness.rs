@@ -100,7 +100,11 @@ impl Suite {
         for reason in reasons {
             let of_that = self.exceptions.iter().filter(|(_, why)| *why == reason);
             let names: Vec<_> = of_that.map(|(name, _)| *name).collect();
-            println!("    not applicable: {}: {reason}", names.join(", "));
+            let names = match self.tests.is_empty() {
+                true => "every case".to_owned(),
+                false => names.join(", "),
+            };
+            println!("    not applicable: {names}: {reason}");
         }
     }
 }

@@ -37,6 +37,8 @@ pub const RUNTIMES: &[(&str, &str)] = &[
     ("embassy, SendSpawner", "runtime-embassy"),
     ("glommio", "runtime-glommio"),
     ("glommio, by its own clock", "runtime-glommio"),
+    ("a browser, spawn_local", "runtime-browser"),
+    ("a browser, in place", "runtime-browser"),
 ];
 
 /// The runtimes that a package runs, in this order.
