@@ -61,6 +61,7 @@ pub use system::SystemClock;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 pub use web::SystemClock;
 
+pub(crate) use confined::in_wake;
 pub(crate) use nudge::nudge;
 pub(crate) use time::Instant;
 

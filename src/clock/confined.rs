@@ -18,9 +18,13 @@
 //!    that this is that thread.
 //! 3. A [`Parcel`] is opened only by the thread of the mailbox that it lies in. Elsewhere its drop does nothing.
 //! 4. No value is dropped under a mailbox's lock, because its destructor is foreign code.
+//! 5. No value is dropped inside of [`in_wake`], because some runtimes (compio) wake under the lock that their timers'
+//!    destructors take. It is put [`ASIDE`], and dropped with the next mail. If the thread ends first, it is leaked: its
+//!    runtime may be gone by then.
 
 use crate::unwind;
 use std::any::Any;
+use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -69,7 +73,7 @@ impl<T> Drop for Confined<T> {
     fn drop(&mut self) {
         if self.is_here() {
             // SAFETY: the value is there until here, and this is its thread (invariant 2).
-            unwind::discard(unsafe { ManuallyDrop::take(&mut self.value) });
+            drop_at_home(unsafe { ManuallyDrop::take(&mut self.value) });
             self.home.open();
         } else {
             // SAFETY: the value is there until here. It is only moved.
@@ -119,8 +123,12 @@ impl Mailbox {
         }
     }
 
-    /// Drops what has arrived. Called on the mailbox's own thread.
+    /// Drops what has arrived, and what was put aside. Called on the mailbox's own thread.
     fn open(&self) {
+        if is_waking() {
+            return; // invariant 5
+        }
+        drop_all(ASIDE.try_with(RefCell::take).unwrap_or_default());
         let parcels = match &mut *self.lock() {
             Mail::Open(parcels) => std::mem::take(parcels),
             Mail::Closed => return,
@@ -154,7 +162,40 @@ impl Drop for Home {
 }
 
 thread_local! {
+    /// Whether [`in_wake`] is running.
+    static WAKING: Cell<bool> = const { Cell::new(false) };
+    /// What invariant 5 keeps from being dropped. Its own destructor leaks it (invariant 3).
+    static ASIDE: RefCell<Vec<Parcel>> = const { RefCell::new(Vec::new()) };
     static HOME: Home = Home(Arc::default());
+}
+
+/// Runs what the wake-up of a timer leads to (invariant 5).
+pub(crate) fn in_wake<R>(work: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let _ = WAKING.try_with(|waking| waking.set(self.0));
+        }
+    }
+
+    let before = WAKING.try_with(|waking| waking.replace(true));
+    let _restore = before.ok().map(Restore);
+    work()
+}
+
+fn is_waking() -> bool {
+    WAKING.try_with(Cell::get).unwrap_or(false)
+}
+
+/// Called on the thread that the value belongs to.
+fn drop_at_home<T: 'static>(value: T) {
+    if !is_waking() {
+        return unwind::discard(value);
+    }
+    let parcel = Parcel::new(value);
+    // While the thread ends, the parcel is leaked.
+    let _ = ASIDE.try_with(|aside| aside.borrow_mut().push(parcel));
 }
 
 /// This thread's mailbox, unless the thread is ending.
@@ -297,6 +338,31 @@ mod tests {
         .join()
         .expect("no panic");
         assert!(refused.load(SeqCst) <= 1);
+    }
+
+    #[test]
+    fn dropped_inside_of_a_wake_up_it_is_dropped_on_the_next_use_after_it() {
+        let drops = Arc::default();
+        let (value, other) = (confined(&drops), confined(&drops));
+        elsewhere(move || drop(other)); // mail
+        in_wake(|| {
+            in_wake(|| ());
+            drop(value);
+            drop(confined(&drops));
+            assert_eq!(drops.load(SeqCst), 0);
+        });
+        assert_eq!(drops.load(SeqCst), 0);
+        drop(confined(&drops));
+        assert_eq!(drops.load(SeqCst), 4);
+    }
+
+    #[test]
+    fn dropped_inside_of_a_wake_up_it_is_leaked_if_its_thread_ends() {
+        let drops: Arc<AtomicUsize> = Arc::default();
+        let count = drops.clone();
+        let thread = thread::spawn(move || in_wake(|| drop(confined(&count))));
+        thread.join().expect("no panic");
+        assert_eq!((drops.load(SeqCst), Arc::strong_count(&drops)), (0, 2));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::due::Flag;
 use super::let_go::let_go;
 use super::node::{Base, NodeRef};
 use super::turn::{Held, Turn};
-use crate::clock::{Clock, Sleep, SystemClock, nudge};
+use crate::clock::{Clock, Sleep, SystemClock, in_wake, nudge};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::unwind;
 use std::future::Future;
@@ -245,7 +245,7 @@ impl Base {
             return timer.woke_itself.store(true, Ordering::Relaxed); // invariant 3
         }
         if let Some(turn) = timer.turn.claim() {
-            self.drive(turn, None);
+            in_wake(|| self.drive(turn, None));
         }
     }
 

@@ -44,7 +44,6 @@ mod group_stop;
 mod grpc_timeout;
 mod hazards;
 mod hostile;
-mod matrix;
 mod model;
 mod readme;
 mod regressions;

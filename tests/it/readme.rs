@@ -31,6 +31,9 @@ fn tests_that_the_guarantees_name_exist() {
         let mut source = None;
         for name in quoted(cell) {
             let path = root.join("tests").join(name);
+            if name.starts_with("../conformance") && !root.join("conformance").exists() {
+                break; // the published package does not have the suite
+            }
             if name.contains(['.', '/']) {
                 assert!(path.exists(), "no tests/{name}");
                 source = fs::read_to_string(path).ok();

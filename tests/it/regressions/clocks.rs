@@ -5,8 +5,10 @@ use crate::faults::tools::apart;
 use crate::support::{Count, GENEROUS, eventually};
 use failfast::clock::{Clock, LocalClock, Sleep, SystemClock};
 use failfast::{BoxError, Context, LocalGroup};
+use std::cell::RefCell;
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Barrier, OnceLock};
 use std::task::{self, Poll};
@@ -180,4 +182,54 @@ fn broken_clock_is_logged_once() {
             assert_eq!(count.get(), round);
         }
     });
+}
+
+/// The timers of a runtime that wakes them under the lock that their destructors take, as compio does.
+#[derive(Clone, Default)]
+struct Wheel(Rc<RefCell<Vec<task::Waker>>>);
+
+impl Wheel {
+    fn turn(&self) {
+        let mut wheel = self.0.borrow_mut();
+        wheel.drain(..).for_each(task::Waker::wake);
+    }
+}
+
+struct OnWheel(Wheel, Count);
+
+impl Future for OnWheel {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+        self.0.0.borrow_mut().push(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for OnWheel {
+    fn drop(&mut self) {
+        if self.0.0.try_borrow_mut().is_ok() {
+            self.1.add();
+        } else {
+            panic!("dropped inside of its own wake-up");
+        }
+    }
+}
+
+/// A deadline came by a timer that was dropped inside its own wake-up: its runtime panicked.
+#[test]
+fn timer_that_ends_a_context_is_dropped_after_its_wake_up() {
+    let (wheel, drops) = (Wheel::default(), Count::default());
+    let (timers, dropped) = (wheel.clone(), drops.clone());
+    let clock = LocalClock::new(move |_| OnWheel(timers.clone(), dropped.clone()));
+    let ctx = Context::background()
+        .with_clock(clock.clone())
+        .with_timeout(SHORT);
+    let ended = Count::default();
+    let _callback = ctx.on_done(ended.adder());
+    thread::sleep(SHORT); // by which the deadline is past when the wheel turns
+    wheel.turn();
+    assert_eq!((ended.get(), drops.get()), (1, 0));
+    drop(LocalClock::new(|_| pending::<()>()));
+    assert_eq!(drops.get(), 1);
 }

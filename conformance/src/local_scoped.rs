@@ -1,0 +1,34 @@
+//! The cases over `LocalInPlaceGroup` and a `LocalAggregator` in place.
+#![allow(
+    clippy::duplicate_mod,
+    reason = "the same text over another kind of group is the point"
+)]
+
+use crate::{Place, tools};
+use failfast::LocalTask;
+use failfast::group::LocalScoped;
+
+/// A runtime whose tasks stay on their thread.
+pub trait Runtime: crate::Runtime<Place = Self::Somewhere, Sleep = Self::Timer> {
+    type Somewhere: Place<Member = LocalScoped<'static>, Flavor = LocalTask>;
+    type Timer: Future + 'static;
+}
+
+impl<R, P, S> Runtime for R
+where
+    R: crate::Runtime<Place = P, Sleep = S>,
+    P: Place<Member = LocalScoped<'static>, Flavor = LocalTask>,
+    S: Future + 'static,
+{
+    type Somewhere = P;
+    type Timer = S;
+}
+
+#[path = "cases/aggregator.rs"]
+pub mod aggregator;
+#[path = "cases/context.rs"]
+pub mod context;
+#[path = "cases/group.rs"]
+pub mod group;
+#[path = "cases/kata.rs"]
+pub mod kata;

@@ -1,0 +1,34 @@
+//! The cases over `InPlaceGroup` and an `Aggregator` in place.
+#![allow(
+    clippy::duplicate_mod,
+    reason = "the same text over another kind of group is the point"
+)]
+
+use crate::{Place, tools};
+use failfast::Task;
+use failfast::group::Scoped;
+
+/// A runtime whose tasks may move between threads; so may groups and handles.
+pub trait Runtime: crate::Runtime<Place = Self::Somewhere, Sleep = Self::Timer> {
+    type Somewhere: Place<Member = Scoped<'static>, Flavor = Task> + Send + Sync;
+    type Timer: Future + Send + 'static;
+}
+
+impl<R, P, S> Runtime for R
+where
+    R: crate::Runtime<Place = P, Sleep = S>,
+    P: Place<Member = Scoped<'static>, Flavor = Task> + Send + Sync,
+    S: Future + Send + 'static,
+{
+    type Somewhere = P;
+    type Timer = S;
+}
+
+#[path = "cases/aggregator.rs"]
+pub mod aggregator;
+#[path = "cases/context.rs"]
+pub mod context;
+#[path = "cases/group.rs"]
+pub mod group;
+#[path = "cases/kata.rs"]
+pub mod kata;

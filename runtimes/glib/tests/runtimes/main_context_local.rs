@@ -1,0 +1,39 @@
+//! glib's main context, on its own thread: for tasks that touch widgets.
+
+use conformance::{LocalExecutor, Runtime};
+use failfast::clock::Clock;
+use glib::{JoinHandle, MainContext, timeout_future};
+use std::pin::Pin;
+use std::time::Duration;
+
+pub(crate) struct SpawnLocal;
+
+impl Runtime for SpawnLocal {
+    const NAME: &'static str = "glib, MainContext::spawn_local";
+
+    type Place = LocalExecutor<JoinHandle<()>>;
+    type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    fn run<S>(scenario: impl FnOnce(Self::Place) -> S + Send + 'static)
+    where
+        S: Future<Output = ()> + 'static,
+    {
+        let main = MainContext::new();
+        // Kept for ever, as a program's is: GLib (2.74) uses freed memory if another thread drops a waker, which is a
+        // `GSource`, while the context is freed.
+        std::mem::forget(main.clone());
+        let spawner = main.clone();
+        let place = LocalExecutor::new(move |task| spawner.spawn_local(task));
+        let run = || main.block_on(scenario(place));
+        main.with_thread_default(run)
+            .expect("a main context that no other thread has");
+    }
+
+    fn sleep(time: Duration) -> Self::Sleep {
+        timeout_future(time)
+    }
+
+    fn clock() -> impl Clock {
+        timeout_future
+    }
+}

@@ -1,0 +1,35 @@
+//! glommio, all contexts by its own timers.
+
+use super::glommio::Glommio;
+use conformance::Runtime;
+use failfast::Context;
+use failfast::clock::Clock;
+use std::time::Duration;
+
+pub(crate) struct OwnClock;
+
+impl Runtime for OwnClock {
+    const NAME: &'static str = "glommio, by its own clock";
+
+    type Place = <Glommio as Runtime>::Place;
+    type Sleep = <Glommio as Runtime>::Sleep;
+
+    fn run<S>(scenario: impl FnOnce(Self::Place) -> S + Send + 'static)
+    where
+        S: Future<Output = ()> + 'static,
+    {
+        Glommio::run(scenario);
+    }
+
+    fn sleep(time: Duration) -> Self::Sleep {
+        Glommio::sleep(time)
+    }
+
+    fn clock() -> impl Clock {
+        Glommio::clock()
+    }
+
+    fn background() -> Context {
+        Context::background().with_clock(Self::clock())
+    }
+}

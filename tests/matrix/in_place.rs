@@ -1,0 +1,29 @@
+//! No executor: whoever waits polls the tasks.
+
+use conformance::{Nowhere, Runtime};
+use failfast::clock::Clock;
+use std::time::Duration;
+
+pub(super) struct InPlace;
+
+impl Runtime for InPlace {
+    const NAME: &'static str = "in place";
+
+    type Place = Nowhere;
+    type Sleep = futures_timer::Delay;
+
+    fn run<S>(scenario: impl FnOnce(Self::Place) -> S + Send + 'static)
+    where
+        S: Future<Output = ()> + 'static,
+    {
+        futures::executor::block_on(scenario(Nowhere))
+    }
+
+    fn sleep(time: Duration) -> Self::Sleep {
+        futures_timer::Delay::new(time)
+    }
+
+    fn clock() -> impl Clock {
+        futures_timer::Delay::new
+    }
+}
