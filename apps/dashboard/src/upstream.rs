@@ -1,0 +1,182 @@
+//! The services behind the page: each a server of its own on a loopback port, as real as the front.
+
+mod ads;
+mod behavior;
+mod counts;
+mod each;
+mod inventory;
+mod ledger;
+mod orders;
+mod prices;
+mod profile;
+mod recommendations;
+mod service;
+
+pub use ads::Ad;
+pub use behavior::{Behavior, Dial};
+pub use counts::{Counted, Counts};
+pub use each::Each;
+pub use inventory::Stock;
+pub use ledger::{Account, Ledger, Waste};
+pub use orders::Order;
+pub use prices::Price;
+pub use profile::Profile;
+pub use recommendations::Recommendation;
+pub use service::Refusal;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use failfast::BoxError;
+use futures::future::join_all;
+
+use crate::http::{Client, Endpoint, Limits, Server};
+use service::{Desk, Work};
+
+/// All services, running.
+pub struct Upstreams {
+    servers: Each<Server>,
+    panel: Panel,
+    /// The orders service's own.
+    client: Arc<Client>,
+}
+
+/// How the services are started.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Where the profiles are kept: seeded if it is new. In memory if there is none.
+    pub database: Option<PathBuf>,
+    /// What each may cost.
+    pub limits: Limits,
+}
+
+impl Upstreams {
+    /// Starts all of them, each on a port of the system's choice.
+    ///
+    /// # Errors
+    ///
+    /// The database's, or the system's.
+    pub async fn start(options: Options) -> Result<Self, BoxError> {
+        let profiles = profile::Profiles::open(options.database.as_deref()).await?;
+        let starting = Starting {
+            limits: options.limits,
+            panel: Panel::new(),
+        };
+        let client = Arc::new(Client::default());
+        let inventory = starting.start("inventory", inventory::Inventory);
+        let inventory = inventory.await?;
+        let prices = starting.start("prices", prices::Prices);
+        let prices = prices.await?;
+        let desk = orders::Desk::new(&client, endpoint(&inventory), endpoint(&prices));
+        let servers = Each {
+            profile: starting.start("profile", profiles).await?,
+            orders: starting.start("orders", desk).await?,
+            inventory,
+            prices,
+            recommendations: starting
+                .start("recommendations", recommendations::Desk)
+                .await?,
+            ads: starting.start("ads", ads::Desk).await?,
+        };
+        Ok(Self {
+            servers,
+            panel: starting.panel,
+            client,
+        })
+    }
+
+    /// Where each listens.
+    pub fn endpoints(&self) -> Each<Endpoint> {
+        self.servers.as_ref().map(endpoint)
+    }
+
+    /// What they can be set and read by.
+    pub fn panel(&self) -> &Panel {
+        &self.panel
+    }
+
+    /// How many connections they hold open.
+    pub fn open_connections(&self) -> usize {
+        let each = self.servers.as_ref().map(Server::open_connections);
+        each.into_iter().map(|(_, open)| open).sum()
+    }
+
+    /// Shuts all of them down at once.
+    pub async fn shutdown(self, bound: Duration) {
+        self.client.close_idle();
+        join_all(
+            self.servers
+                .into_iter()
+                .map(|(_, server)| server.shutdown(bound)),
+        )
+        .await;
+    }
+}
+
+fn endpoint(server: &Server) -> Endpoint {
+    Endpoint {
+        service: server.name(),
+        address: server.address(),
+    }
+}
+
+/// What the services can be set and read by, from outside of them.
+#[derive(Clone)]
+pub struct Panel {
+    dials: Each<Dial>,
+    counts: Each<Arc<Counts>>,
+    ledger: Arc<Ledger>,
+}
+
+impl Panel {
+    fn new() -> Self {
+        Self {
+            dials: Behavior::by_design().map(Dial::new),
+            counts: Each::default(),
+            ledger: Arc::default(),
+        }
+    }
+
+    /// How each behaves.
+    pub fn behaviors(&self) -> Each<Behavior> {
+        self.dials.as_ref().map(Dial::get)
+    }
+
+    /// Sets how each behaves from its next request on.
+    pub fn set_behaviors(&self, behaviors: Each<Behavior>) {
+        for ((_, dial), (_, behavior)) in self.dials.as_ref().into_iter().zip(behaviors) {
+            dial.set(behavior);
+        }
+    }
+
+    /// What each has seen so far.
+    pub fn counts(&self) -> Each<Counted> {
+        self.counts.as_ref().map(|counts| counts.read())
+    }
+
+    /// The account of calls by page.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+}
+
+struct Starting {
+    limits: Limits,
+    panel: Panel,
+}
+
+impl Starting {
+    async fn start(&self, name: &'static str, work: impl Work) -> io::Result<Server> {
+        let (dial, counts) = (self.panel.dials.get(name), self.panel.counts.get(name));
+        let desk = Desk {
+            name,
+            dial: dial.expect("a service's name").clone(),
+            counts: counts.expect("a service's name").clone(),
+            ledger: self.panel.ledger.clone(),
+            work,
+        };
+        Server::start(name, 0, self.limits.clone(), desk).await
+    }
+}

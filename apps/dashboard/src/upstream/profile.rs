@@ -1,0 +1,154 @@
+//! The profiles, from SQLite.
+
+use std::path::Path;
+
+use failfast::{BoxError, Context};
+use serde::{Deserialize, Serialize};
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+
+use super::Refusal;
+use super::service::{Work, number};
+
+const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS profile (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    city TEXT NOT NULL
+)";
+
+/// The users that a new database begins with, numbered from 1.
+const SEED: [(&str, &str); 8] = [
+    ("Ada", "London"),
+    ("Barbara", "Boston"),
+    ("Claude", "Paris"),
+    ("Donald", "Stanford"),
+    ("Edsger", "Rotterdam"),
+    ("Frances", "Peru, New York"),
+    ("Alice", "Lisbon"),
+    ("Hedy", "Vienna"),
+];
+
+/// Connections to a database file. A database in memory is its one connection's own.
+const CONNECTIONS: u32 = 4;
+
+/// One user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// The user's name.
+    pub name: String,
+    /// Where the user lives.
+    pub city: String,
+}
+
+pub(super) struct Profiles {
+    pool: SqlitePool,
+}
+
+impl Profiles {
+    /// Opens the database, and seeds it if it is new.
+    pub(super) async fn open(path: Option<&Path>) -> Result<Self, BoxError> {
+        let pool = match path {
+            Some(path) => Self::file(path).await,
+            None => Self::memory().await,
+        };
+        let pool = pool.map_err(|error| match path {
+            Some(path) => format!("can't open the database {}: {error}", path.display()),
+            None => format!("can't open a database in memory: {error}"),
+        })?;
+        seed(&pool).await?;
+        Ok(Self { pool })
+    }
+
+    async fn file(path: &Path) -> Result<SqlitePool, sqlx::Error> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true);
+        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS);
+        pool.connect_with(options).await
+    }
+
+    async fn memory() -> Result<SqlitePool, sqlx::Error> {
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .min_connections(1);
+        let pool = pool.idle_timeout(None).max_lifetime(None);
+        pool.connect_with(SqliteConnectOptions::new().in_memory(true))
+            .await
+    }
+}
+
+/// All or nothing, so that a start which is cut short leaves no half of it behind.
+async fn seed(pool: &SqlitePool) -> Result<(), sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    sqlx::query(SCHEMA).execute(&mut *transaction).await?;
+    let (known,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM profile")
+        .fetch_one(&mut *transaction)
+        .await?;
+    if known == 0 {
+        for (name, city) in SEED {
+            let insert = sqlx::query("INSERT INTO profile (name, city) VALUES (?, ?)");
+            insert
+                .bind(name)
+                .bind(city)
+                .execute(&mut *transaction)
+                .await?;
+        }
+    }
+    transaction.commit().await
+}
+
+impl Work for Profiles {
+    type Answer = Profile;
+
+    async fn work(&self, ctx: &Context, key: &str) -> Result<Profile, Refusal> {
+        let unknown = || Refusal::NotFound(format!("there is no user {key}"));
+        // SQLite's integers are signed.
+        let id = i64::try_from(number(key)?).map_err(|_| unknown())?;
+        let row = sqlx::query_as("SELECT name, city FROM profile WHERE id = ?").bind(id);
+        let row: Option<(String, String)> = ctx
+            .run(row.fetch_optional(&self.pool))
+            .await?
+            .map_err(|error| Refusal::Failed(format!("the database: {error}")))?;
+        let (name, city) = row.ok_or_else(unknown)?;
+        Ok(Profile { name, city })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_is_seeded_once() {
+        let path = std::env::temp_dir().join(format!("dashboard-seed-{}.db", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        smol::block_on(async {
+            for _ in 0..2 {
+                let profiles = Profiles::open(Some(&path)).await.unwrap();
+                let count = sqlx::query_as("SELECT COUNT(*) FROM profile");
+                let (count,): (i64,) = count.fetch_one(&profiles.pool).await.unwrap();
+                assert_eq!(count, 8);
+                let alice = profiles.work(&Context::background(), "7").await.unwrap();
+                assert_eq!(alice.name, "Alice");
+                profiles.pool.close().await;
+            }
+        });
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_user_that_is_none_is_not_found_and_a_key_that_is_none_is_malformed() {
+        smol::block_on(async {
+            let profiles = Profiles::open(None).await.unwrap();
+            let ctx = Context::background();
+            for unknown in ["0", "9", "18446744073709551615"] {
+                let refusal = profiles.work(&ctx, unknown).await.unwrap_err();
+                assert!(matches!(refusal, Refusal::NotFound(_)), "{refusal:?}");
+            }
+            for malformed in ["", "seven", "-1", "1'--", "18446744073709551616"] {
+                let refusal = profiles.work(&ctx, malformed).await.unwrap_err();
+                assert!(matches!(refusal, Refusal::Malformed(_)), "{refusal:?}");
+            }
+        });
+    }
+}
