@@ -1,0 +1,102 @@
+//! The whole: the services, and the front before them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use failfast::BoxError;
+use failfast::observe::Snapshot;
+
+use crate::front::{Front, Maker};
+use crate::http::{Client, Farewell, Limits, Server};
+use crate::page::{FailFast, Plain};
+use crate::upstream::{Options, Panel, Upstreams};
+
+/// How long the services may take to end once the front has: nobody asks them any more.
+const SERVICES_BOUND: Duration = Duration::from_millis(500);
+
+/// How it is started.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// The front's port; 0 for one of the system's choice.
+    pub port: u16,
+    /// What a reader may cost the front.
+    pub limits: Limits,
+    /// How the services are started.
+    pub services: Options,
+    /// Makes the pages with `try_join!` and a timeout instead.
+    pub plain: bool,
+}
+
+/// All of it, running.
+pub struct App {
+    front: Server,
+    upstreams: Upstreams,
+    client: Arc<Client>,
+}
+
+impl App {
+    /// Starts the services, then the front.
+    ///
+    /// # Errors
+    ///
+    /// The system's or the database's, with what could not be started.
+    pub async fn start(config: Config) -> Result<Self, BoxError> {
+        let upstreams = Upstreams::start(config.services).await?;
+        let client = Arc::new(Client::default());
+        let endpoints = upstreams.endpoints();
+        let maker = match config.plain {
+            true => Maker::Plain(Plain::new(client.clone(), endpoints)),
+            false => Maker::FailFast(FailFast::new(client.clone(), endpoints)),
+        };
+        let front = Front::new(
+            Arc::new(maker),
+            upstreams.panel().clone(),
+            config.limits.clone(),
+        );
+        let front = Server::start("front", config.port, config.limits, front).await;
+        let front =
+            front.map_err(|error| format!("can't listen on port {}: {error}", config.port))?;
+        Ok(Self {
+            front,
+            upstreams,
+            client,
+        })
+    }
+
+    /// Where a browser finds it.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.front.address())
+    }
+
+    /// What the services can be set and read by.
+    pub fn panel(&self) -> &Panel {
+        self.upstreams.panel()
+    }
+
+    /// What the front is doing.
+    pub fn snapshot(&self) -> Snapshot {
+        self.front.snapshot()
+    }
+
+    /// How many connections are open: the front's, and the services'.
+    pub fn open_connections(&self) -> (usize, usize) {
+        (
+            self.front.open_connections(),
+            self.upstreams.open_connections(),
+        )
+    }
+
+    /// Closes the connections to the services that are kept for later.
+    pub fn close_idle(&self) {
+        self.client.close_idle();
+    }
+
+    /// Stops accepting, lets the requests under way finish for as long as `bound`, cuts what is left, and ends the
+    /// services.
+    pub async fn shutdown(self, bound: Duration) -> Farewell {
+        let farewell = self.front.shutdown(bound).await;
+        self.client.close_idle();
+        self.upstreams.shutdown(SERVICES_BOUND).await;
+        farewell
+    }
+}

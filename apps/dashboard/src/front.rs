@@ -1,0 +1,116 @@
+//! The front: the server that people and their browsers talk to.
+
+mod assets;
+mod page;
+mod settings;
+mod stats;
+
+pub use page::Maker;
+pub use settings::Settings;
+pub use stats::{LATENCY_BOUNDS_MS, Outcome, Outcomes, Stats};
+
+use std::sync::Arc;
+
+use hyper::header::{ALLOW, HeaderValue};
+use hyper::{Method, Response, StatusCode};
+use matchit::{Params, Router};
+
+use crate::http::{self, Body, Call, Limits, Problem, json, problem, text};
+use crate::upstream::Panel;
+use assets::Asset;
+
+/// What is served where, and to which method.
+#[derive(Clone, Copy)]
+enum Route {
+    Asset(&'static Asset),
+    Page,
+    Settings,
+    Stats,
+    Tree,
+}
+
+impl Route {
+    fn allows(self, method: &Method) -> bool {
+        let changes = matches!(self, Self::Settings) && method == Method::PUT;
+        method == Method::GET || changes
+    }
+
+    fn allowed(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Settings => "GET, PUT",
+            _ => "GET",
+        })
+    }
+}
+
+fn router() -> Router<Route> {
+    let mut router = Router::new();
+    let mut insert = |path: &str, route| router.insert(path, route).expect("paths differ");
+    for asset in &assets::ALL {
+        insert(asset.path, Route::Asset(asset));
+    }
+    insert("/api/pages/{user}", Route::Page);
+    insert("/api/settings", Route::Settings);
+    insert("/api/stats", Route::Stats);
+    insert("/api/tree", Route::Tree);
+    router
+}
+
+/// The front's service.
+pub struct Front {
+    router: Router<Route>,
+    maker: Arc<Maker>,
+    panel: Panel,
+    limits: Limits,
+    stats: Stats,
+}
+
+impl Front {
+    /// One that makes its pages so.
+    pub fn new(maker: Arc<Maker>, panel: Panel, limits: Limits) -> Self {
+        Self {
+            router: router(),
+            maker,
+            panel,
+            limits,
+            stats: Stats::default(),
+        }
+    }
+
+    async fn route(&self, route: Route, params: Params<'_, '_>, call: Call) -> Response<Body> {
+        match route {
+            Route::Asset(asset) => asset.answer(),
+            Route::Page => {
+                self.page(params.get("user").unwrap_or_default(), &call)
+                    .await
+            }
+            Route::Settings if call.request.method() == Method::PUT => self.set(call).await,
+            Route::Settings => json(StatusCode::OK, &self.settings()),
+            Route::Stats => json(StatusCode::OK, &self.figures(&call)),
+            Route::Tree => text(
+                "text/plain; charset=utf-8",
+                call.server.group.snapshot().to_string(),
+            ),
+        }
+    }
+}
+
+impl http::Service for Front {
+    async fn answer(&self, call: Call) -> Response<Body> {
+        let path = call.request.uri().path().to_owned();
+        let Ok(found) = self.router.at(&path) else {
+            return problem(
+                StatusCode::NOT_FOUND,
+                &Problem::new("there is no such page"),
+            );
+        };
+        let route = *found.value;
+        if route.allows(call.request.method()) {
+            return self.route(route, found.params, call).await;
+        }
+        let text = format!("{} is not allowed here", call.request.method());
+        let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, &Problem::new(text));
+        response.headers_mut().insert(ALLOW, route.allowed());
+        response
+    }
+}
