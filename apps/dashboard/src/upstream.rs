@@ -44,12 +44,24 @@ pub struct Upstreams {
 }
 
 /// How the services are started.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Where the profiles are kept: seeded if it is new. In memory if there is none.
     pub database: Option<PathBuf>,
+    /// How many requests each works on at once; one more is answered with 429.
+    pub at_once: u64,
     /// What each may cost.
     pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            database: None,
+            at_once: 256,
+            limits: Limits::default(),
+        }
+    }
 }
 
 impl Upstreams {
@@ -62,6 +74,7 @@ impl Upstreams {
         let profiles = profile::Profiles::open(options.database.as_deref()).await?;
         let starting = Starting {
             limits: options.limits,
+            at_once: options.at_once,
             panel: Panel::new(),
         };
         let client = Arc::new(Client::default());
@@ -164,6 +177,7 @@ impl Panel {
 
 struct Starting {
     limits: Limits,
+    at_once: u64,
     panel: Panel,
 }
 
@@ -172,6 +186,7 @@ impl Starting {
         let (dial, counts) = (self.panel.dials.get(name), self.panel.counts.get(name));
         let desk = Desk {
             name,
+            at_once: self.at_once,
             dial: dial.expect("a service's name").clone(),
             counts: counts.expect("a service's name").clone(),
             ledger: self.panel.ledger.clone(),

@@ -76,6 +76,15 @@ pub enum Farewell {
     Cut(usize),
 }
 
+impl Farewell {
+    fn of(left: usize) -> Self {
+        match left {
+            0 => Self::Drained,
+            _ => Self::Cut(left),
+        }
+    }
+}
+
 /// A running server. Dropping it cancels all that it does.
 pub struct Server {
     name: &'static str,
@@ -162,7 +171,7 @@ impl Server {
                 if matches!(gone, Either::Right(_)) {
                     log::error!("{}: a connection blocks its thread", self.name);
                 }
-                Farewell::Cut(left)
+                Farewell::of(left)
             }
         };
         log::debug!("{}: {farewell:?}", self.name);

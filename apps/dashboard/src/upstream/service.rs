@@ -11,9 +11,6 @@ use serde::Serialize;
 use super::{Counts, Dial, Ledger};
 use crate::http::{self, Body, Call, Problem, json, problem};
 
-/// How many requests a service works on at once; one more is answered with 429.
-const AT_ONCE: u64 = 256;
-
 /// When a busy service wants to be asked again.
 const BUSY: Duration = Duration::from_secs(1);
 
@@ -90,6 +87,8 @@ fn late(name: &str, error: &ContextError) -> Problem {
 pub(super) struct Desk<W> {
     pub(super) name: &'static str,
     pub(super) dial: Dial,
+    /// How many requests it works on at once; one more is answered with 429.
+    pub(super) at_once: u64,
     pub(super) counts: Arc<Counts>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) work: W,
@@ -131,7 +130,7 @@ impl<W: Work> Desk<W> {
     }
 
     async fn attend(&self, ctx: &Context, key: &str) -> Result<W::Answer, Refusal> {
-        if self.counts.read().in_flight > AT_ONCE {
+        if self.counts.read().in_flight > self.at_once {
             return Err(Refusal::Busy);
         }
         self.dial.get().act(ctx).await?;

@@ -1,0 +1,11 @@
+//! The dashboard over plain HTTP, as a reader or an attacker meets it. Each test starts one of its own.
+
+mod bad_input;
+mod dependencies;
+mod lifetimes;
+mod pages;
+mod server;
+mod settings;
+mod shutdown;
+#[path = "../support/mod.rs"]
+mod support;

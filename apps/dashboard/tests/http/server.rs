@@ -1,0 +1,62 @@
+//! The server alone, with a service that misbehaves.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use dashboard::http::{Body, Call, Farewell, Limits, Server, Service, text};
+use hyper::Response;
+
+use crate::support::{Answer, WATCHDOG, eventually};
+
+struct Panicking;
+
+impl Service for Panicking {
+    async fn answer(&self, call: Call) -> Response<Body> {
+        assert!(call.request.uri().path() != "/panic", "on purpose");
+        text("text/plain", "well")
+    }
+}
+
+fn get(server: &Server, path: &str) -> Answer {
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream.set_read_timeout(Some(WATCHDOG)).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    Answer::read(&mut stream)
+}
+
+#[test]
+fn a_panic_is_500_for_its_request_and_nothing_for_the_others() {
+    let server = Server::start("test", 0, Limits::default(), Panicking);
+    let server = smol::block_on(server).unwrap();
+    for _ in 0..3 {
+        assert_eq!(get(&server, "/panic").status, 500);
+        assert_eq!(get(&server, "/").body, "well");
+    }
+    assert_eq!(smol::block_on(server.shutdown(WATCHDOG)), Farewell::Drained);
+}
+
+#[test]
+fn a_connection_leaves_nothing_in_the_group() {
+    let server = Server::start("test", 0, Limits::default(), Panicking);
+    let server = smol::block_on(server).unwrap();
+    for _ in 0..100 {
+        assert_eq!(get(&server, "/").status, 200);
+    }
+    eventually(
+        "all are gone",
+        || server.open_connections() == 0,
+        || server.open_connections(),
+    );
+    // The listener is what stays.
+    eventually(
+        "so are their tasks",
+        || server.snapshot().tasks().len() == 1,
+        || server.snapshot().to_string(),
+    );
+    assert_eq!(
+        smol::block_on(server.shutdown(Duration::ZERO)),
+        Farewell::Drained
+    );
+}
