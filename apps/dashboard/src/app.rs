@@ -7,7 +7,7 @@ use failfast::BoxError;
 use failfast::observe::Snapshot;
 
 use crate::front::{Front, Maker};
-use crate::http::{Client, Farewell, Limits, Server};
+use crate::http::{Client, Endpoint, Farewell, Limits, Server};
 use crate::page::{FailFast, Plain};
 use crate::upstream::{Options, Panel, Upstreams};
 
@@ -66,6 +66,14 @@ impl App {
     /// Where a browser finds it.
     pub fn url(&self) -> String {
         format!("http://{}", self.front.address())
+    }
+
+    /// Where a client finds it.
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint {
+            service: self.front.name(),
+            address: self.front.address(),
+        }
     }
 
     /// What the services can be set and read by.

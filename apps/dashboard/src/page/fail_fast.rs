@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use failfast::{Aggregator, Context, Error};
 
 use super::{Page, Policies, UserId};
-use crate::http::{Client, Endpoint};
+use crate::http::{CallError, Client, Endpoint};
 use crate::upstream::Each;
 
 /// The page, put together by an aggregator that is built anew when a policy changes.
@@ -63,6 +63,7 @@ fn aggregator(
     Aggregator::new(smol::spawn)
         .with_name("page")
         .with_timeout(policies.timeout())
+        .with_level(level)
         .source("profile", client.source(endpoints.profile))
         .source("orders", client.source(endpoints.orders))
         .source("recommendations", client.source(endpoints.recommendations))
@@ -73,4 +74,12 @@ fn aggregator(
             recommendations: Some(recommendations),
             ads: Some(ads),
         })
+}
+
+/// How loud a failure is logged: that a user is not known is none of the server's.
+fn level(error: &Error) -> log::Level {
+    match error.downcast_ref::<CallError>() {
+        Some(CallError::NotFound(_)) => log::Level::Info,
+        _ => log::Level::Error,
+    }
 }

@@ -41,7 +41,7 @@ impl Running {
 
     pub(crate) fn set(&self, settings: &Settings) {
         let body = serde_json::to_string(settings).unwrap();
-        let answer = self.send(&format!(
+        let answer = self.send(format!(
             "PUT /api/settings HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
             body.len()
         ));
@@ -61,7 +61,7 @@ impl Running {
 
     /// With more headers, each ended by CRLF.
     pub(crate) fn get_with(&self, path: &str, headers: &str) -> Answer {
-        self.send(&format!(
+        self.send(format!(
             "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}\r\n"
         ))
     }
