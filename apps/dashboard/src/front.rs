@@ -1,7 +1,9 @@
 //! The front: the server that people and their browsers talk to.
 
 mod assets;
+mod live;
 mod page;
+mod recent;
 mod settings;
 mod stats;
 
@@ -18,6 +20,10 @@ use matchit::{Params, Router};
 use crate::http::{self, Body, Call, Limits, Problem, json, problem, text};
 use crate::upstream::Panel;
 use assets::Asset;
+use live::Live;
+use recent::Recent;
+
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What is served where, and to which method.
 #[derive(Clone, Copy)]
@@ -27,6 +33,9 @@ enum Route {
     Settings,
     Stats,
     Tree,
+    TreeJson,
+    Live,
+    Recent,
 }
 
 impl Route {
@@ -53,6 +62,9 @@ fn router() -> Router<Route> {
     insert("/api/settings", Route::Settings);
     insert("/api/stats", Route::Stats);
     insert("/api/tree", Route::Tree);
+    insert("/api/tree.json", Route::TreeJson);
+    insert("/api/live", Route::Live);
+    insert("/api/recent/{id}/{view}", Route::Recent);
     router
 }
 
@@ -63,6 +75,8 @@ pub struct Front {
     panel: Panel,
     limits: Limits,
     stats: Stats,
+    live: Live,
+    recent: Recent,
 }
 
 impl Front {
@@ -74,23 +88,24 @@ impl Front {
             panel,
             limits,
             stats: Stats::default(),
+            live: Live::default(),
+            recent: Recent::default(),
         }
     }
 
     async fn route(&self, route: Route, params: Params<'_, '_>, call: Call) -> Response<Body> {
+        let param = |name| params.get(name).unwrap_or_default();
+        let server = &call.server;
         match route {
             Route::Asset(asset) => asset.answer(),
-            Route::Page => {
-                self.page(params.get("user").unwrap_or_default(), &call)
-                    .await
-            }
+            Route::Page => self.page(param("user"), &call).await,
             Route::Settings if call.request.method() == Method::PUT => self.set(call).await,
             Route::Settings => json(StatusCode::OK, &self.settings()),
             Route::Stats => json(StatusCode::OK, &self.figures(&call)),
-            Route::Tree => text(
-                "text/plain; charset=utf-8",
-                call.server.group.snapshot().to_string(),
-            ),
+            Route::Tree => text(TEXT, server.group.snapshot().to_string()),
+            Route::TreeJson => text("application/json", server.group.snapshot().to_json()),
+            Route::Live => self.live.answer(&server.draining),
+            Route::Recent => self.recent.answer(param("id"), param("view")),
         }
     }
 }

@@ -12,6 +12,15 @@ const OUTCOMES = {
   left: "left",
 };
 
+const COUNTS = {
+  started: "asked",
+  answered: "answered",
+  failed: "failed",
+  late: "late",
+  cancelled: "cancelled",
+  in_flight: "now",
+};
+
 export function startStats() {
   refresh();
   setInterval(() => { if (!document.hidden) refresh(); }, EVERY);
@@ -64,15 +73,20 @@ function counts(services) {
     const row = document.createElement("tr");
     const head = text("th", name);
     head.scope = "row";
-    const keys = ["started", "answered", "failed", "late", "cancelled", "in_flight"];
-    row.append(head, ...keys.map((key) => text("td", seen[key])));
+    row.append(head, ...Object.entries(COUNTS).map(([key, label]) => count(seen[key], label)));
     row.id = `counts-${name}`;
     return row;
   });
   document.getElementById("counts").replaceChildren(...rows);
 }
 
-function breaker(state) {
+function count(value, label) {
+  const cell = text("td", value);
+  cell.dataset.label = label;
+  return cell;
+}
+
+function breaker(state = "closed") {
   const element = document.getElementById("breaker");
   element.dataset.state = state;
   element.textContent = state.replace("_", " ");

@@ -6,7 +6,7 @@ use hyper::header::{CONTENT_SECURITY_POLICY, HeaderValue, X_CONTENT_TYPE_OPTIONS
 use crate::http::{Body, text};
 
 /// Nothing from anywhere else, and no script in the page itself.
-const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'self'; frame-ancestors 'none'";
 
 /// One file.
 pub(super) struct Asset {

@@ -1,12 +1,20 @@
 //! One page, from the request to the answer.
 
+use std::num::NonZeroUsize;
+
 use failfast::Context;
+use failfast::observe::{Ended, Event, EventKind, Recorder};
+use futures::FutureExt as _;
+use futures::stream::{Stream, StreamExt as _};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use super::{Front, Outcome};
 use crate::http::{self, Body, Call, Problem, json, problem};
 use crate::page::{FailFast, Page, Plain, Policies, UserId};
+
+/// How many events of a page are kept, which is all of a page that nothing goes wildly wrong with.
+const EVENTS: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
 
 /// What the front makes its pages with.
 pub enum Maker {
@@ -55,24 +63,66 @@ impl Front {
             let text = format!("{user:?} is no user: that is a number");
             return problem(StatusCode::BAD_REQUEST, &Problem::new(text));
         };
-        // Both count the page as left if this future is dropped, which is how a reader who hangs up is noticed.
-        let begun = self.stats.begin();
-        let account = self.panel.ledger().open(&call.id);
-        match self.maker.page(&call.ctx, user).await {
+        match self.recorded(user, call).await {
             Ok(page) => {
-                account.succeeded();
-                begun.ended(if page.is_partial() {
-                    Outcome::Partial
-                } else {
-                    Outcome::Complete
-                });
                 let id = call.id.as_str();
                 json(StatusCode::OK, &Answer { id, page })
             }
-            Err((status, text)) => {
-                begun.ended(Outcome::of(status));
-                problem(status, &text)
-            }
+            Err((status, text)) => problem(status, &text),
         }
     }
+
+    /// Makes a page while it is watched, recorded and counted. Dropped, which is how a reader who hangs up is noticed,
+    /// it counts as left, because each of the three is a guard.
+    async fn recorded(&self, user: UserId, call: &Call) -> Result<Page, (StatusCode, Problem)> {
+        let recorder = Recorder::with_capacity(EVENTS);
+        let events = recorder.subscribe(EVENTS);
+        let timeout = self.maker.policies().timeout();
+        let time = call
+            .ctx
+            .remaining()
+            .map_or(timeout, |left| left.min(timeout));
+        self.recent.keep(call.id.clone(), recorder.clone());
+        let on_air = self.live.begin(&call.id, user, time, &recorder);
+        let begun = self.stats.begin();
+        let account = self.panel.ledger().open(&call.id);
+        let page = self
+            .maker
+            .page(&call.ctx.with_observer(recorder), user)
+            .await;
+        match &page {
+            Ok(page) => {
+                account.succeeded();
+                begun.ended(Outcome::of_page(page));
+                on_air.ended(StatusCode::OK.as_u16());
+            }
+            Err((status, _)) => {
+                begun.ended(Outcome::of_failure(*status));
+                on_air.ended(status.as_u16());
+            }
+        }
+        page.map_err(|(status, problem)| {
+            let cancelled = cancelled(events);
+            (
+                status,
+                Problem {
+                    cancelled,
+                    ..problem
+                },
+            )
+        })
+    }
+}
+
+/// Which tasks were cancelled, among the events so far.
+fn cancelled(events: impl Stream<Item = Event> + Unpin) -> Vec<String> {
+    let so_far = std::iter::from_fn({
+        let mut events = events;
+        move || events.next().now_or_never().flatten()
+    });
+    let cancelled = so_far.filter(|event| event.kind() == EventKind::TaskEnded(Ended::Cancelled));
+    cancelled
+        .filter_map(|event| event.name())
+        .map(|name| name.to_string())
+        .collect()
 }

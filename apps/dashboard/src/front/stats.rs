@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Front;
 use crate::http::Call;
+use crate::page::Page;
 use crate::upstream::{Counted, Each, Waste};
 
 /// The upper bounds of the latency histogram, in milliseconds. Its last bucket has none.
@@ -35,8 +36,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// What an answer is counted as.
+    pub(super) fn of_page(page: &Page) -> Self {
+        match page.is_partial() {
+            true => Self::Partial,
+            false => Self::Complete,
+        }
+    }
+
     /// What a failure with that status is counted as.
-    pub(super) fn of(status: StatusCode) -> Self {
+    pub(super) fn of_failure(status: StatusCode) -> Self {
         match status {
             StatusCode::NOT_FOUND => Self::NotFound,
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Self::Refused,

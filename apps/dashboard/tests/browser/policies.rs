@@ -1,0 +1,1 @@
+//! Policies, seen in the browser.
