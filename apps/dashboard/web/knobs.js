@@ -4,7 +4,7 @@
 const POLICIES = ["retry", "hedge", "optional"];
 const FIELDS = [
   { key: "delay_ms", label: "delay, ms", max: 60000, step: 10 },
-  { key: "slow_percent", label: "10× slow, %", max: 100, step: 5 },
+  { key: "slow_percent", label: "slow, %", max: 100, step: 5 },
   { key: "failure_percent", label: "failing, %", max: 100, step: 5 },
 ];
 
