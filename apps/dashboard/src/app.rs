@@ -15,7 +15,7 @@ use crate::upstream::{Options, Panel, Upstreams};
 const SERVICES_BOUND: Duration = Duration::from_millis(500);
 
 /// How it is started.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// The front's port; 0 for one of the system's choice.
     pub port: u16,
@@ -23,8 +23,22 @@ pub struct Config {
     pub limits: Limits,
     /// How the services are started.
     pub services: Options,
+    /// How long the recommendations are left alone once they keep failing.
+    pub breaker_open: Duration,
     /// Makes the pages with `try_join!` and a timeout instead.
     pub plain: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            limits: Limits::default(),
+            services: Options::default(),
+            breaker_open: Duration::from_secs(5),
+            plain: false,
+        }
+    }
 }
 
 /// All of it, running.
@@ -46,7 +60,11 @@ impl App {
         let endpoints = upstreams.endpoints();
         let maker = match config.plain {
             true => Maker::Plain(Plain::new(client.clone(), endpoints)),
-            false => Maker::FailFast(FailFast::new(client.clone(), endpoints)),
+            false => Maker::FailFast(FailFast::new(
+                client.clone(),
+                endpoints,
+                config.breaker_open,
+            )),
         };
         let front = Front::new(
             Arc::new(maker),

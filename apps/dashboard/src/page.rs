@@ -3,6 +3,7 @@
 mod fail_fast;
 mod plain;
 mod policies;
+mod required;
 
 pub use fail_fast::FailFast;
 pub use plain::Plain;

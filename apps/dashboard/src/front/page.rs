@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 
 use failfast::Context;
 use failfast::observe::{Ended, Event, EventKind, Recorder};
+use failfast::policy::BreakerState;
 use futures::FutureExt as _;
 use futures::stream::{Stream, StreamExt as _};
 use hyper::{Response, StatusCode};
@@ -39,6 +40,19 @@ impl Maker {
         match self {
             Self::FailFast(maker) => maker.policies(),
             Self::Plain(maker) => maker.policies(),
+        }
+    }
+
+    /// The state of the recommendations' breaker, which the plain page doesn't have.
+    pub(super) fn breaker(&self) -> &'static str {
+        match self {
+            Self::FailFast(maker) => match maker.breaker() {
+                BreakerState::Closed => "closed",
+                BreakerState::Open => "open",
+                BreakerState::HalfOpen => "half_open",
+                _ => "unknown",
+            },
+            Self::Plain(_) => "none",
         }
     }
 

@@ -141,6 +141,7 @@ pub(super) struct Figures {
     latencies: [u64; BUCKETS],
     services: Each<Counted>,
     calls: Waste,
+    breaker: &'static str,
     connections: usize,
 }
 
@@ -151,6 +152,7 @@ impl Front {
             latency_bounds_ms: LATENCY_BOUNDS_MS,
             latencies: self.stats.latencies(),
             services: self.panel.counts(),
+            breaker: self.maker.breaker(),
             calls: self.panel.ledger().read(),
             connections: call.server.open_connections(),
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use failfast::policy::{Fault, FaultKind};
 use failfast::{Error, ErrorKind};
 use hyper::StatusCode;
 
@@ -15,6 +16,7 @@ use super::{CallError, Problem};
 /// | a service is busy | 429, with its `Retry-After` |
 /// | a service failed, answered nonsense, or is not there | 502, with its name |
 /// | a time limit passed | 504, with what was late |
+/// | a breaker is open, or a limit reached | 503, with its `Retry-After` |
 /// | this server is shutting down | 503 |
 /// | a source panicked, or was lost by the executor | 500 |
 pub fn refusal(error: &Error) -> (StatusCode, Problem) {
@@ -36,6 +38,7 @@ fn status(error: &Error) -> StatusCode {
         (_, Some(CallError::Late(..))) => StatusCode::GATEWAY_TIMEOUT,
         _ if error.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
         (ErrorKind::Canceled, _) => StatusCode::SERVICE_UNAVAILABLE,
+        _ if is_rejection(error) => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_GATEWAY,
     }
 }
@@ -51,9 +54,16 @@ fn late(error: &Error) -> Vec<String> {
     }
 }
 
+/// Whether a policy refused the call before it was made.
+fn is_rejection(error: &Error) -> bool {
+    let fault = error.downcast_ref::<Fault>();
+    fault.is_some_and(|fault| matches!(fault.kind(), FaultKind::Rejected(_)))
+}
+
+/// When to ask again: what the service said, or the policy that stands before it.
 fn retry_after(error: &Error) -> Option<Duration> {
-    match error.downcast_ref::<CallError>()? {
-        CallError::TooMany { retry_after } => *retry_after,
-        _ => None,
+    match error.downcast_ref::<CallError>() {
+        Some(CallError::TooMany { retry_after }) => *retry_after,
+        _ => error.downcast_ref::<Fault>()?.retry_after(),
     }
 }

@@ -1,1 +1,47 @@
 //! Policies, seen in the browser.
+
+use std::time::Duration;
+
+use dashboard::app::Config;
+
+use crate::support::{Running, plain_settings};
+use crate::webdriver::Browser;
+
+fn breaker_is(browser: &Browser, state: &str) {
+    browser.until(&format!(
+        "return document.querySelector('#breaker').dataset.state === '{state}'"
+    ));
+}
+
+#[test]
+fn the_breaker_opens_and_closes() {
+    let running = Running::start_with(Config {
+        breaker_open: Duration::from_secs(3),
+        ..Config::default()
+    });
+    let mut settings = plain_settings();
+    settings.policies.optional = true;
+    running.set(&settings);
+    let browser = Browser::open(&running.app().url());
+    breaker_is(&browser, "closed");
+    browser.fill("#recommendations-failure_percent", "100");
+    for page in 1..=5 {
+        browser.click("#load button");
+        running.until_stats("the page is counted", |stats| {
+            stats["outcomes"]["partial"] == page
+        });
+    }
+    breaker_is(&browser, "open");
+    browser.until(
+        "return document.querySelector('#card-recommendations').dataset.state === 'missing'",
+    );
+    browser.screenshot("breaker-open");
+    browser.fill("#recommendations-failure_percent", "0");
+    breaker_is(&browser, "half_open");
+    browser.click("#load button");
+    breaker_is(&browser, "closed");
+    browser.until(
+        "return document.querySelector('#card-recommendations').dataset.state === 'succeeded'",
+    );
+    browser.screenshot("breaker-closed");
+}

@@ -3,7 +3,9 @@
 mod bad_input;
 mod dependencies;
 mod lifetimes;
+mod live;
 mod pages;
+mod policies;
 mod server;
 mod settings;
 mod shutdown;
