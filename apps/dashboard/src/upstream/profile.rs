@@ -4,8 +4,8 @@ use std::path::Path;
 
 use failfast::{BoxError, Context};
 use serde::{Deserialize, Serialize};
-use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool};
 
 use super::Refusal;
 use super::service::{Work, number};
@@ -28,8 +28,10 @@ const SEED: [(&str, &str); 8] = [
     ("Hedy", "Vienna"),
 ];
 
-/// Connections to a database file. A database in memory is its one connection's own.
 const CONNECTIONS: u32 = 4;
+
+/// A database of this process's own, shared by its connections for as long as one is open.
+const IN_MEMORY: &str = "sqlite::memory:";
 
 /// One user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,44 +44,45 @@ pub struct Profile {
 
 pub(super) struct Profiles {
     pool: SqlitePool,
+    /// Keeps a database in memory alive: those of the pool come and go, because a caller who leaves while one is being
+    /// acquired takes it along.
+    _anchor: SqliteConnection,
 }
 
 impl Profiles {
     /// Opens the database, and seeds it if it is new.
     pub(super) async fn open(path: Option<&Path>) -> Result<Self, BoxError> {
-        let pool = match path {
-            Some(path) => Self::file(path).await,
-            None => Self::memory().await,
+        let opened = Self::connect(path).await;
+        opened.map_err(|error| match path {
+            Some(path) => format!("can't open the database {}: {error}", path.display()).into(),
+            None => format!("can't open a database in memory: {error}").into(),
+        })
+    }
+
+    async fn connect(path: Option<&Path>) -> Result<Self, sqlx::Error> {
+        let options = match path {
+            Some(path) => SqliteConnectOptions::new().filename(path),
+            None => IN_MEMORY.parse()?,
         };
-        let pool = pool.map_err(|error| match path {
-            Some(path) => format!("can't open the database {}: {error}", path.display()),
-            None => format!("can't open a database in memory: {error}"),
-        })?;
-        seed(&pool).await?;
-        Ok(Self { pool })
-    }
-
-    async fn file(path: &Path) -> Result<SqlitePool, sqlx::Error> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true);
-        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS);
-        pool.connect_with(options).await
-    }
-
-    async fn memory() -> Result<SqlitePool, sqlx::Error> {
+        let options = options.create_if_missing(true);
+        let mut anchor = options.connect().await?;
+        seed(&mut anchor).await?;
+        // A test before each use would be one more moment at which a caller who leaves takes the connection along.
         let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .min_connections(1);
-        let pool = pool.idle_timeout(None).max_lifetime(None);
-        pool.connect_with(SqliteConnectOptions::new().in_memory(true))
-            .await
+            .max_connections(CONNECTIONS)
+            .test_before_acquire(false)
+            .connect_with(options)
+            .await?;
+        Ok(Self {
+            pool,
+            _anchor: anchor,
+        })
     }
 }
 
 /// All or nothing, so that a start which is cut short leaves no half of it behind.
-async fn seed(pool: &SqlitePool) -> Result<(), sqlx::Error> {
-    let mut transaction = pool.begin().await?;
+async fn seed(database: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let mut transaction = database.begin().await?;
     sqlx::query(SCHEMA).execute(&mut *transaction).await?;
     let (known,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM profile")
         .fetch_one(&mut *transaction)
@@ -117,6 +120,7 @@ impl Work for Profiles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt as _;
 
     #[test]
     fn a_database_is_seeded_once() {
@@ -134,6 +138,24 @@ mod tests {
             }
         });
         std::fs::remove_file(&path).unwrap();
+    }
+
+    /// However far it had come. Each time 8 at once, which is more than there are connections.
+    #[test]
+    fn a_query_that_is_dropped_harms_no_other() {
+        smol::block_on(async {
+            let profiles = Profiles::open(None).await.unwrap();
+            let ctx = Context::background();
+            for polls in 0..12 {
+                let mut cut: Vec<_> = (0..8).map(|_| Box::pin(profiles.work(&ctx, "7"))).collect();
+                for _ in 0..polls {
+                    cut.retain_mut(|query| query.now_or_never().is_none());
+                    smol::future::yield_now().await;
+                }
+                drop(cut);
+                assert_eq!(profiles.work(&ctx, "7").await.unwrap().name, "Alice");
+            }
+        });
     }
 
     #[test]
