@@ -72,8 +72,12 @@ impl App {
             config.limits.clone(),
         );
         let front = Server::start("front", config.port, config.limits, front).await;
-        let front =
-            front.map_err(|error| format!("can't listen on port {}: {error}", config.port))?;
+        let front = front.map_err(|error| {
+            format!(
+                "can't listen on port {}: {error} (port 0 is one that is free)",
+                config.port
+            )
+        })?;
         Ok(Self {
             front,
             upstreams,

@@ -109,32 +109,28 @@ impl Server {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
         let (draining, drain) = Context::background().with_cancel();
-        // The listener is a task of the group as well.
-        let at_once = limits.connections.saturating_add(1);
         let (group, ctx) = Group::<()>::with_context(&Context::background(), smol::spawn);
-        let group = group.with_limit(at_once);
+        // The listener is a task of the group as well.
+        let group = group.with_limit(limits.connections.saturating_add(1));
         let running = Running {
             draining,
             group: group.handle(),
             open: Arc::default(),
         };
-        let shared = Arc::new(Shared {
+        let shared = Shared {
             name,
             limits,
             service,
             ctx,
             running: running.clone(),
-        });
-        group.spawn_named("listener", shared.listen(listener));
-        // Pending for the server's whole life, so that finished connections leave nothing in the group.
-        let end = smol::spawn(async move { group.wait().await.map(drop) });
+        };
         log::debug!("{name}: http://{address}");
         Ok(Self {
             name,
             address,
             running,
             drain,
-            end,
+            end: Arc::new(shared).run(group, listener),
         })
     }
 
@@ -190,32 +186,38 @@ struct Shared<S> {
 }
 
 impl<S: Service> Shared<S> {
-    /// Accepts until the server drains. Never fails, because a failure would end every connection.
-    fn listen(
-        self: &Arc<Self>,
+    /// The group's wait is pending for the server's whole life, so that finished connections leave nothing in it.
+    fn run(
+        self: Arc<Self>,
+        group: Group<()>,
         listener: TcpListener,
-    ) -> impl Future<Output = Result<(), Error>> + Send + use<S> {
-        let shared = self.clone();
-        async move {
-            let accepting = async {
-                while shared.running.group.ready().await.is_ok() {
-                    match listener.accept().await {
-                        Ok((stream, peer)) => shared.admit(stream, peer),
-                        Err(error) => shared.pause(error).await,
-                    }
+    ) -> smol::Task<Result<(), Error>> {
+        group.spawn_named("listener", self.listen(listener));
+        smol::spawn(async move { group.wait().await.map(drop) })
+    }
+
+    /// Accepts until the server drains, which is no failure: that would end every connection.
+    async fn listen(self: Arc<Self>, listener: TcpListener) -> Result<(), Error> {
+        let running = &self.running;
+        let accepting = async {
+            while running.group.ready().await.is_ok() {
+                match listener.accept().await {
+                    Ok((stream, peer)) => self.admit(stream, peer),
+                    Err(error) => self.pause(error).await,
                 }
-            };
-            // Ends with the drain, which is no failure.
-            let _ = shared.running.draining.run(accepting).await;
-            Ok(())
-        }
+            }
+        };
+        let _ = running.draining.run(accepting).await;
+        Ok(())
     }
 
     fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
-        let connection = self.clone().converse(stream);
-        let group = &self.running.group;
+        let name = format!("{} from {peer}", self.name);
         // Refused only once the server is cut; dropping the connection closes it.
-        let _ = group.spawn_named(format!("{} from {peer}", self.name), connection);
+        let _ = self
+            .running
+            .group
+            .spawn_named(name, self.clone().converse(stream));
     }
 
     async fn pause(&self, error: io::Error) {
@@ -223,28 +225,34 @@ impl<S: Service> Shared<S> {
         Timer::after(PAUSE).await;
     }
 
-    /// One connection, to its end. How it ends is its own affair: it never fails the group.
+    /// One connection, to its end. How it ends is its own affair: neither an error nor a panic fails the group.
     async fn converse(self: Arc<Self>, stream: TcpStream) -> Result<(), Error> {
         let _open = Open::count(&self.running.open);
+        match AssertUnwindSafe(self.exchange(stream)).catch_unwind().await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => log::debug!("{}: a connection broke off: {error}", self.name),
+            Err(_) => log::error!("{}: a connection panicked", self.name),
+        }
+        Ok(())
+    }
+
+    /// Requests and answers, until the client leaves or the server has drained.
+    async fn exchange(&self, stream: TcpStream) -> hyper::Result<()> {
         if let Err(error) = stream.set_nodelay(true) {
             log::debug!("{}: {error}", self.name);
         }
         let service = service_fn(|request| self.respond(request));
-        let mut connection = pin!(
-            self.protocol()
-                .serve_connection(FuturesIo::new(stream), service)
-        );
-        let ended = match select(connection.as_mut(), self.running.draining.done()).await {
+        let connection = self
+            .protocol()
+            .serve_connection(FuturesIo::new(stream), service);
+        let mut connection = pin!(connection);
+        match select(connection.as_mut(), self.running.draining.done()).await {
             Either::Left((ended, _)) => ended,
             Either::Right(_) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
-        };
-        if let Err(error) = ended {
-            log::debug!("{}: a connection broke off: {error}", self.name);
         }
-        Ok(())
     }
 
     fn protocol(&self) -> http1::Builder {

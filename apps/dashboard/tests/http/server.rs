@@ -1,11 +1,16 @@
 //! The server alone, with a service that misbehaves.
 
+use std::convert::Infallible;
 use std::io::Write as _;
 use std::net::TcpStream;
+use std::task::Poll;
 use std::time::Duration;
 
 use dashboard::http::{Body, Call, Farewell, Limits, Server, Service, text};
+use futures::stream;
+use http_body_util::{BodyExt as _, StreamBody};
 use hyper::Response;
+use hyper::body::{Bytes, Frame};
 
 use crate::support::{Answer, WATCHDOG, eventually};
 
@@ -14,6 +19,12 @@ struct Panicking;
 impl Service for Panicking {
     async fn answer(&self, call: Call) -> Response<Body> {
         assert!(call.request.uri().path() != "/panic", "on purpose");
+        if call.request.uri().path() == "/stream" {
+            let frames = stream::poll_fn(|_| -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+                panic!("on purpose")
+            });
+            return Response::new(StreamBody::new(frames).boxed_unsync());
+        }
         text("text/plain", "well")
     }
 }
@@ -32,6 +43,17 @@ fn a_panic_is_500_for_its_request_and_nothing_for_the_others() {
     let server = smol::block_on(server).unwrap();
     for _ in 0..3 {
         assert_eq!(get(&server, "/panic").status, 500);
+        assert_eq!(get(&server, "/").body, "well");
+    }
+    assert_eq!(smol::block_on(server.shutdown(WATCHDOG)), Farewell::Drained);
+}
+
+#[test]
+fn a_panic_in_a_body_closes_its_connection_and_no_other() {
+    let server = Server::start("test", 0, Limits::default(), Panicking);
+    let server = smol::block_on(server).unwrap();
+    for _ in 0..3 {
+        assert_eq!(get(&server, "/stream").body, "");
         assert_eq!(get(&server, "/").body, "well");
     }
     assert_eq!(smol::block_on(server.shutdown(WATCHDOG)), Farewell::Drained);
