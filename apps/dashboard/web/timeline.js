@@ -43,11 +43,11 @@ const TAKES = {
     const row = rowOf(page, key, name, at_us, false);
     if (row && outcome) Object.assign(row, { end: at_us, state: outcome, text });
   },
-  attempt({ page, group, task, name, number, hedge, at_us, outcome, text }) {
-    const key = `${group}/${task}#${number}${hedge ? "h" : ""}`;
-    const title = hedge ? `${number}, hedge` : `${number}`;
-    const row = rowOf(page, key, title, at_us, true, `${group}/${task}`);
-    if (row && outcome) Object.assign(row, { end: at_us, state: outcome, text, name: title, of: name });
+  attempt({ page, group, task, number, hedge, at_us, outcome, text }) {
+    const under = `${group}/${task}`;
+    const name = hedge ? `attempt ${number}, a hedge` : `attempt ${number}`;
+    const row = rowOf(page, `${under}#${number}`, name, at_us, true, under);
+    if (row && outcome) Object.assign(row, { end: at_us, state: outcome, text });
   },
   cancel({ page, text }) {
     const found = pages.get(page);
@@ -100,20 +100,22 @@ function draw() {
   const container = document.getElementById("rows");
   if (shown !== page.id) container.replaceChildren();
   shown = page.id;
-  ordered(page).forEach((row, index) => place(container, drawRow(container, row, now, span, page), index));
-  place(container, drawAxis(container, span), page.rows.size);
+  const rows = ordered(page);
+  rows.forEach((row, index) => place(container, drawRow(container, row, now, span, page), index));
+  place(container, drawAxis(container, span), rows.length);
   drawCause(container, page);
   if (page.end === null) schedule();
 }
 
-// Each attempt below its task.
+// Each attempt below its task, unless there was only the one that says what the task says.
 function ordered(page) {
   const rows = [...page.rows.values()];
   const tasks = rows.filter((row) => !row.attempt);
   const below = (task) => rows.filter((row) => row.under === task.key);
   return tasks.flatMap((task) => {
     const attempts = below(task);
-    return [task, ...(attempts.length > 1 ? attempts : [])];
+    const telling = attempts.length > 1 || attempts.some((row) => row.state === "rejected");
+    return telling ? [task, ...attempts] : [task];
   });
 }
 
@@ -151,7 +153,15 @@ function drawRow(container, row, now, span, page) {
   return element;
 }
 
-const WORDS = { running: "…", succeeded: "✓", failed: "✗ failed", cancelled: "cancelled", panicked: "✗ panicked", lost: "✗ lost" };
+const WORDS = {
+  running: "…",
+  succeeded: "✓",
+  failed: "✗ failed",
+  rejected: "✗ not sent",
+  cancelled: "cancelled",
+  panicked: "✗ panicked",
+  lost: "✗ lost",
+};
 
 function drawAxis(container, span) {
   const axis = child(container, "axis", () => {

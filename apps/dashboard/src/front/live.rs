@@ -35,6 +35,9 @@ const AT_ONCE: usize = 256;
 /// How often something is sent where nothing happens, so that a watcher who left without a word is noticed.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
+/// The status that a page is given whose reader left. Nginx's, for want of a standard one.
+const LEFT: u16 = 499;
+
 /// All who watch.
 #[derive(Default)]
 pub(super) struct Live(Mutex<Vec<Sender<News>>>);
@@ -61,9 +64,6 @@ pub(super) struct OnAir<'a> {
     since: Instant,
     status: u16,
 }
-
-/// The status that a page is given whose reader left. Nginx's, for want of a standard one.
-const LEFT: u16 = 499;
 
 impl Live {
     /// A page begins, which has that long.

@@ -82,6 +82,8 @@ fn a_closed_tab_cancels_the_calls_behind_its_page() {
         seen.into_iter().all(|(_, seen)| seen.in_flight == 1)
     });
     browser.until("return document.querySelectorAll('.row[data-state=running]').length === 4");
+    browser.until("return document.querySelector('#counts-ads td:last-child')?.textContent === '1'");
+    browser.until("return document.querySelector('#snapshot').textContent.includes('profile: running')");
     browser.screenshot("before-the-tab-closes");
     browser.close_tab();
     running.until("all have noticed", |seen| {

@@ -45,3 +45,24 @@ fn the_breaker_opens_and_closes() {
     );
     browser.screenshot("breaker-closed");
 }
+
+#[test]
+fn each_attempt_is_drawn_below_its_task() {
+    let running = Running::start();
+    let mut settings = plain_settings();
+    settings.policies.retry = true;
+    settings.policies.hedge = true;
+    settings.services.profile.delay_ms = 100;
+    settings.services.profile.failure_percent = 100;
+    settings.services.inventory.hang = true;
+    settings.services.recommendations.hang = true;
+    running.set(&settings);
+    let browser = Browser::open(&running.app().url());
+    browser.click("#load button");
+    browser.until("return document.querySelector('#outcome').dataset.state === 'failed'");
+    browser.until("return document.querySelectorAll('.row.attempt[data-state=failed]').length === 3");
+    browser.until("return document.querySelectorAll('.row.attempt[data-state=cancelled]').length === 2");
+    browser.until("return document.querySelectorAll('.row:not(.attempt)').length === 4");
+    browser.until("return document.querySelector('#outcomes').innerText.match(/failed\\s*1/) !== null");
+    browser.screenshot("attempts");
+}
