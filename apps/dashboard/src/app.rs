@@ -6,12 +6,12 @@ use std::time::Duration;
 use failfast::BoxError;
 use failfast::observe::Snapshot;
 
-use crate::front::{Front, Maker};
-use crate::http::{Client, Endpoint, Farewell, Limits, Server};
+use crate::front::{Front, PageBuilder};
+use crate::http::{Client, Endpoint, Limits, Server, ShutdownOutcome};
 use crate::page::{FailFast, Plain};
-use crate::upstream::{Options, Panel, Upstreams};
+use crate::upstream::{Controls, Options, Upstreams};
 
-/// How long the services may take to end once the front has: nobody asks them any more.
+/// How long the services may take to end once the front has: they have no client any more.
 const SERVICES_BOUND: Duration = Duration::from_millis(500);
 
 /// How it is started.
@@ -58,17 +58,17 @@ impl App {
         let upstreams = Upstreams::start(config.services).await?;
         let client = Arc::new(Client::default());
         let endpoints = upstreams.endpoints();
-        let maker = match config.plain {
-            true => Maker::Plain(Plain::new(client.clone(), endpoints)),
-            false => Maker::FailFast(FailFast::new(
+        let builder = match config.plain {
+            true => PageBuilder::Plain(Plain::new(client.clone(), endpoints)),
+            false => PageBuilder::FailFast(FailFast::new(
                 client.clone(),
                 endpoints,
                 config.breaker_open,
             )),
         };
         let front = Front::new(
-            Arc::new(maker),
-            upstreams.panel().clone(),
+            Arc::new(builder),
+            upstreams.controls().clone(),
             config.limits.clone(),
         );
         let front = Server::start("front", config.port, config.limits, front).await;
@@ -99,8 +99,8 @@ impl App {
     }
 
     /// What the services can be set and read by.
-    pub fn panel(&self) -> &Panel {
-        self.upstreams.panel()
+    pub fn controls(&self) -> &Controls {
+        self.upstreams.controls()
     }
 
     /// What the front is doing.
@@ -123,10 +123,10 @@ impl App {
 
     /// Stops accepting, lets the requests under way finish for as long as `bound`, cuts what is left, and ends the
     /// services.
-    pub async fn shutdown(self, bound: Duration) -> Farewell {
-        let farewell = self.front.shutdown(bound).await;
+    pub async fn shutdown(self, bound: Duration) -> ShutdownOutcome {
+        let outcome = self.front.shutdown(bound).await;
         self.client.close_idle();
         self.upstreams.shutdown(SERVICES_BOUND).await;
-        farewell
+        outcome
     }
 }

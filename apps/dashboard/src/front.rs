@@ -7,7 +7,7 @@ mod recent;
 mod settings;
 mod stats;
 
-pub use page::Maker;
+pub use page::PageBuilder;
 pub use settings::Settings;
 pub use stats::{LATENCY_BOUNDS_MS, Outcome, Outcomes, Stats};
 
@@ -18,7 +18,7 @@ use hyper::{Method, Response, StatusCode};
 use matchit::{Params, Router};
 
 use crate::http::{self, Body, Call, Limits, Problem, json, problem, text};
-use crate::upstream::Panel;
+use crate::upstream::Controls;
 use assets::Asset;
 use live::Live;
 use recent::Recent;
@@ -71,8 +71,8 @@ fn router() -> Router<Route> {
 /// The front's service.
 pub struct Front {
     router: Router<Route>,
-    maker: Arc<Maker>,
-    panel: Panel,
+    builder: Arc<PageBuilder>,
+    controls: Controls,
     limits: Limits,
     stats: Stats,
     live: Live,
@@ -81,11 +81,11 @@ pub struct Front {
 
 impl Front {
     /// One that makes its pages so.
-    pub fn new(maker: Arc<Maker>, panel: Panel, limits: Limits) -> Self {
+    pub fn new(builder: Arc<PageBuilder>, controls: Controls, limits: Limits) -> Self {
         Self {
             router: router(),
-            maker,
-            panel,
+            builder,
+            controls,
             limits,
             stats: Stats::default(),
             live: Live::default(),

@@ -1,17 +1,17 @@
-//! HTTP/1.1 on smol, as every service here speaks it: one server, one client, one form of error.
+//! HTTP/1.1 on smol for every service here: one server, one client, one form of error.
 
 mod answer;
 mod client;
-mod lifetime;
+mod deadline;
+mod failure;
 mod limits;
 mod pool;
-mod refusal;
 mod request_id;
 mod server;
 
 pub use answer::{Body, Problem, json, problem, text};
 pub use client::{CallError, Client, Endpoint};
+pub use failure::problem_for;
 pub use limits::{Limits, read_body};
-pub use refusal::refusal;
 pub use request_id::RequestId;
-pub use server::{Call, Farewell, Running, Server, Service};
+pub use server::{Call, Server, ServerHandle, Service, ShutdownOutcome};

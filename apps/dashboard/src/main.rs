@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use dashboard::app::{App, Config};
-use dashboard::http::Farewell;
-use dashboard::signals::Stop;
+use dashboard::http::ShutdownOutcome;
+use dashboard::signals::ShutdownSignal;
 use dashboard::upstream::Options;
 use failfast::BoxError;
 use futures::future::{Either, select};
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), BoxError> {
-    let mut stop = Stop::listen()?;
+    let mut stop = ShutdownSignal::listen()?;
     let app = App::start(Config {
         port: arguments.port,
         plain: arguments.plain,
@@ -69,8 +69,8 @@ async fn run(arguments: Arguments) -> Result<(), BoxError> {
     );
     let shutdown = pin!(app.shutdown(Duration::from_secs(arguments.drain)));
     match select(shutdown, pin!(stop.next())).await {
-        Either::Left((Farewell::Drained, _)) => {}
-        Either::Left((Farewell::Cut(left), _)) => eprintln!("cut {left} connections"),
+        Either::Left((ShutdownOutcome::Drained, _)) => {}
+        Either::Left((ShutdownOutcome::Cut(left), _)) => eprintln!("cut {left} connections"),
         Either::Right(_) => eprintln!("cut"),
     }
     Ok(())

@@ -11,21 +11,21 @@ const SIGNALS: &[Signal] = &[Signal::Int, Signal::Term];
 const SIGNALS: &[Signal] = &[Signal::Int];
 
 /// The signals that ask the process to stop: SIGINT and SIGTERM.
-pub struct Stop(Signals);
+pub struct ShutdownSignal(Signals);
 
-impl Stop {
+impl ShutdownSignal {
     /// Listens from here on: the signals don't end the process any more.
     ///
     /// # Errors
     ///
-    /// The system's, if it lets nobody listen.
+    /// The system's, if a handler can't be installed.
     pub fn listen() -> io::Result<Self> {
         Signals::new(SIGNALS).map(Self)
     }
 
     /// Waits for the next one.
     pub async fn next(&mut self) {
-        // An error here would repeat itself for ever: better to stop than to be deaf.
+        // An error ends the wait too, because it would come again with every further call.
         let _ = self.0.next().await;
     }
 }

@@ -3,26 +3,26 @@
 mod ads;
 mod behavior;
 mod counts;
-mod each;
 mod inventory;
 mod ledger;
 mod orders;
+mod per_service;
 mod prices;
 mod profile;
 mod recommendations;
 mod service;
 
 pub use ads::Ad;
-pub use behavior::{Behavior, Dial};
+pub use behavior::{Behavior, Knob};
 pub use counts::{Counted, Counts};
-pub use each::Each;
 pub use inventory::Stock;
 pub use ledger::{Account, Ledger, Waste};
 pub use orders::Order;
+pub use per_service::PerService;
 pub use prices::Price;
 pub use profile::Profile;
 pub use recommendations::Recommendation;
-pub use service::Refusal;
+pub use service::ServiceError;
 
 use std::io;
 use std::path::PathBuf;
@@ -33,12 +33,12 @@ use failfast::BoxError;
 use futures::future::join_all;
 
 use crate::http::{Client, Endpoint, Limits, Server};
-use service::{Desk, Work};
+use service::{Handler, Work};
 
 /// All services, running.
 pub struct Upstreams {
-    servers: Each<Server>,
-    panel: Panel,
+    servers: PerService<Server>,
+    controls: Controls,
     /// The orders service's own.
     client: Arc<Client>,
 }
@@ -75,39 +75,39 @@ impl Upstreams {
         let starting = Starting {
             limits: options.limits,
             at_once: options.at_once,
-            panel: Panel::new(),
+            controls: Controls::new(),
         };
         let client = Arc::new(Client::default());
         let inventory = starting.start("inventory", inventory::Inventory);
         let inventory = inventory.await?;
         let prices = starting.start("prices", prices::Prices);
         let prices = prices.await?;
-        let desk = orders::Desk::new(&client, endpoint(&inventory), endpoint(&prices));
-        let servers = Each {
+        let orders = orders::Orders::new(&client, endpoint(&inventory), endpoint(&prices));
+        let servers = PerService {
             profile: starting.start("profile", profiles).await?,
-            orders: starting.start("orders", desk).await?,
+            orders: starting.start("orders", orders).await?,
             inventory,
             prices,
             recommendations: starting
-                .start("recommendations", recommendations::Desk)
+                .start("recommendations", recommendations::Recommendations)
                 .await?,
-            ads: starting.start("ads", ads::Desk).await?,
+            ads: starting.start("ads", ads::Ads).await?,
         };
         Ok(Self {
             servers,
-            panel: starting.panel,
+            controls: starting.controls,
             client,
         })
     }
 
     /// Where each listens.
-    pub fn endpoints(&self) -> Each<Endpoint> {
+    pub fn endpoints(&self) -> PerService<Endpoint> {
         self.servers.as_ref().map(endpoint)
     }
 
     /// What they can be set and read by.
-    pub fn panel(&self) -> &Panel {
-        &self.panel
+    pub fn controls(&self) -> &Controls {
+        &self.controls
     }
 
     /// How many connections they hold open.
@@ -137,35 +137,35 @@ fn endpoint(server: &Server) -> Endpoint {
 
 /// What the services can be set and read by, from outside of them.
 #[derive(Clone)]
-pub struct Panel {
-    dials: Each<Dial>,
-    counts: Each<Arc<Counts>>,
+pub struct Controls {
+    knobs: PerService<Knob>,
+    counts: PerService<Arc<Counts>>,
     ledger: Arc<Ledger>,
 }
 
-impl Panel {
+impl Controls {
     fn new() -> Self {
         Self {
-            dials: Behavior::by_design().map(Dial::new),
-            counts: Each::default(),
+            knobs: Behavior::by_design().map(Knob::new),
+            counts: PerService::default(),
             ledger: Arc::default(),
         }
     }
 
     /// How each behaves.
-    pub fn behaviors(&self) -> Each<Behavior> {
-        self.dials.as_ref().map(Dial::get)
+    pub fn behaviors(&self) -> PerService<Behavior> {
+        self.knobs.as_ref().map(Knob::get)
     }
 
     /// Sets how each behaves from its next request on.
-    pub fn set_behaviors(&self, behaviors: Each<Behavior>) {
-        for ((_, dial), (_, behavior)) in self.dials.as_ref().into_iter().zip(behaviors) {
-            dial.set(behavior);
+    pub fn set_behaviors(&self, behaviors: PerService<Behavior>) {
+        for ((_, knob), (_, behavior)) in self.knobs.as_ref().into_iter().zip(behaviors) {
+            knob.set(behavior);
         }
     }
 
     /// What each has seen so far.
-    pub fn counts(&self) -> Each<Counted> {
+    pub fn counts(&self) -> PerService<Counted> {
         self.counts.as_ref().map(|counts| counts.read())
     }
 
@@ -178,20 +178,23 @@ impl Panel {
 struct Starting {
     limits: Limits,
     at_once: u64,
-    panel: Panel,
+    controls: Controls,
 }
 
 impl Starting {
     async fn start(&self, name: &'static str, work: impl Work) -> io::Result<Server> {
-        let (dial, counts) = (self.panel.dials.get(name), self.panel.counts.get(name));
-        let desk = Desk {
+        let (knob, counts) = (
+            self.controls.knobs.get(name),
+            self.controls.counts.get(name),
+        );
+        let handler = Handler {
             name,
             at_once: self.at_once,
-            dial: dial.expect("a service's name").clone(),
+            knob: knob.expect("a service's name").clone(),
             counts: counts.expect("a service's name").clone(),
-            ledger: self.panel.ledger.clone(),
+            ledger: self.controls.ledger.clone(),
             work,
         };
-        Server::start(name, 0, self.limits.clone(), desk).await
+        Server::start(name, 0, self.limits.clone(), handler).await
     }
 }

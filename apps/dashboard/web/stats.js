@@ -92,9 +92,9 @@ function breaker(state = "closed") {
   element.textContent = state.replace("_", " ");
 }
 
-function waste({ useful, wasted, finished_for_nobody }) {
+function waste({ useful, wasted, finished_late }) {
   document.getElementById("waste").textContent =
-    `Calls of use ${useful}, in vain ${wasted}, of which ${finished_for_nobody} were worked on to the end.`;
+    `Calls of use ${useful}, wasted ${wasted}, of which ${finished_late} were finished after the page had ended.`;
 }
 
 function text(tag, content, className = "") {

@@ -1,7 +1,7 @@
-//! What happens, as it happens: server-sent events for all who watch.
+//! The events of all pages as they happen, as server-sent events.
 //!
-//! A watcher gets a subscription to each page's recorder before the page begins, so it misses nothing of it. One that is
-//! slow loses the oldest, and slows nobody down.
+//! A client is subscribed to each page's recorder before the page begins, so it misses no event of it. A slow client
+//! loses the oldest events, and delays neither the page nor other clients.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -23,32 +23,32 @@ use smol::Timer;
 use crate::http::{Body, RequestId};
 use crate::page::UserId;
 
-/// How many pages may wait for a watcher. Of more, the oldest are left out.
+/// How many pages may wait for a subscriber. Of more, the oldest are left out.
 const PAGES: usize = 64;
 
-/// How many events of one page may wait for a watcher.
+/// How many events of one page may wait for a subscriber.
 const EVENTS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 
-/// How many pages a watcher follows at once.
+/// How many pages a subscriber follows at once.
 const AT_ONCE: usize = 256;
 
-/// How often something is sent where nothing happens, so that a watcher who left without a word is noticed.
+/// How often a comment is sent, so that a connection that is gone without a reset is noticed.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// The status that a page is given whose reader left. Nginx's, for want of a standard one.
+/// The status of a page whose reader left: nginx's, because there is no standard one.
 const LEFT: u16 = 499;
 
-/// All who watch.
+/// The clients of the live events.
 #[derive(Default)]
-pub(super) struct Live(Mutex<Vec<Sender<News>>>);
+pub(super) struct Live(Mutex<Vec<Sender<Update>>>);
 
-/// What a watcher is sent.
-enum News {
+/// What a subscriber is sent.
+enum Update {
     Page(BoxStream<'static, String>),
     End(String),
 }
 
-impl News {
+impl Update {
     fn into_stream(self) -> BoxStream<'static, String> {
         match self {
             Self::Page(frames) => frames,
@@ -57,8 +57,8 @@ impl News {
     }
 }
 
-/// A page that is made while others watch. Dropped, it is over.
-pub(super) struct OnAir<'a> {
+/// Sends the end of a page when it is dropped.
+pub(super) struct LivePage<'a> {
     live: &'a Live,
     id: RequestId,
     since: Instant,
@@ -73,7 +73,7 @@ impl Live {
         user: UserId,
         time: Duration,
         recorder: &Recorder,
-    ) -> OnAir<'_> {
+    ) -> LivePage<'_> {
         let since = Instant::now();
         let (page, deadline_us) = (id.as_str(), time.as_micros());
         let opening = frame(
@@ -84,8 +84,8 @@ impl Live {
                 deadline_us,
             },
         );
-        self.tell(|| News::Page(frames(opening.clone(), id.clone(), since, recorder)));
-        OnAir {
+        self.publish(|| Update::Page(frames(opening.clone(), id.clone(), since, recorder)));
+        LivePage {
             live: self,
             id: id.clone(),
             since,
@@ -93,9 +93,9 @@ impl Live {
         }
     }
 
-    /// The answer to a watcher: it goes on until the watcher leaves or the server drains.
+    /// The answer to a new client: it goes on until the client leaves or the server drains.
     pub(super) fn answer(&self, draining: &Context) -> Response<Body> {
-        let frames = self.watch().take_until(draining.done());
+        let frames = self.frames().take_until(draining.done());
         let frames = frames.map(|text| Ok::<_, Infallible>(Frame::data(Bytes::from(text))));
         let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
         let headers = response.headers_mut();
@@ -104,46 +104,46 @@ impl Live {
         response
     }
 
-    fn watch(&self) -> impl Stream<Item = String> + Send + use<> {
-        let news = self.join();
-        let pages = news.map(News::into_stream).flatten_unordered(AT_ONCE);
+    fn frames(&self) -> impl Stream<Item = String> + Send + use<> {
+        let updates = self.subscribe();
+        let pages = updates.map(Update::into_stream).flatten_unordered(AT_ONCE);
         let heartbeats = Timer::interval(HEARTBEAT).map(|_| ":\n\n".to_owned());
         let hello = stream::once(ready("retry: 1000\n\n".to_owned()));
         hello.chain(stream::select(pages, heartbeats))
     }
 
-    fn join(&self) -> Receiver<News> {
+    fn subscribe(&self) -> Receiver<Update> {
         let (sender, receiver) = async_channel::bounded(PAGES);
-        self.watchers().push(sender);
+        self.subscribers().push(sender);
         receiver
     }
 
-    /// Tells all who still watch.
-    fn tell(&self, news: impl Fn() -> News) {
-        let watchers = {
-            let mut watchers = self.watchers();
-            watchers.retain(|watcher| !watcher.is_closed());
-            watchers.clone()
+    /// Sends an update to all clients that are still connected.
+    fn publish(&self, update: impl Fn() -> Update) {
+        let subscribers = {
+            let mut subscribers = self.subscribers();
+            subscribers.retain(|subscriber| !subscriber.is_closed());
+            subscribers.clone()
         };
-        for watcher in watchers {
-            // Refused only by one who has left meanwhile.
-            let _ = watcher.force_send(news());
+        for subscriber in subscribers {
+            // An error means that the client has left meanwhile.
+            let _ = subscriber.force_send(update());
         }
     }
 
-    fn watchers(&self) -> MutexGuard<'_, Vec<Sender<News>>> {
+    fn subscribers(&self) -> MutexGuard<'_, Vec<Sender<Update>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl OnAir<'_> {
+impl LivePage<'_> {
     /// The page is answered.
     pub(super) fn ended(mut self, status: u16) {
         self.status = status;
     }
 }
 
-impl Drop for OnAir<'_> {
+impl Drop for LivePage<'_> {
     fn drop(&mut self) {
         let (page, status) = (self.id.as_str(), self.status);
         let at_us = self.since.elapsed().as_micros();
@@ -155,11 +155,12 @@ impl Drop for OnAir<'_> {
                 at_us,
             },
         );
-        self.live.tell(|| News::End(frame.clone()));
+        self.live.publish(|| Update::End(frame.clone()));
     }
 }
 
-/// A page's frames, until its group closes.
+/// A page's frames, until its group closes. A page that opens no group ends with its recorder, of which there are
+/// as many as [`Recent`](super::recent::Recent) keeps.
 fn frames(
     opening: String,
     id: RequestId,
@@ -208,7 +209,7 @@ struct Cancel<'a> {
     text: Option<&'a str>,
 }
 
-/// None for what the timeline doesn't draw: the polls, say.
+/// `None` for events that the timeline does not draw, as polls.
 fn frame_of(event: &Event, id: &RequestId, since: Instant) -> Option<String> {
     let page = id.as_str();
     let name = event.name();

@@ -18,35 +18,35 @@ use crate::page::{FailFast, Page, Plain, Policies, UserId};
 const EVENTS: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
 
 /// What the front makes its pages with.
-pub enum Maker {
+pub enum PageBuilder {
     /// An aggregator with policies.
     FailFast(FailFast),
     /// `try_join!` and a timeout, for comparison.
     Plain(Plain),
 }
 
-impl Maker {
+impl PageBuilder {
     async fn page(&self, ctx: &Context, user: UserId) -> Result<Page, (StatusCode, Problem)> {
         match self {
-            Self::FailFast(maker) => {
-                let page = maker.page(ctx, user).await;
-                page.map_err(|error| http::refusal(&error))
+            Self::FailFast(builder) => {
+                let page = builder.page(ctx, user).await;
+                page.map_err(|error| http::problem_for(&error))
             }
-            Self::Plain(maker) => maker.page(ctx, user).await,
+            Self::Plain(builder) => builder.page(ctx, user).await,
         }
     }
 
     pub(super) fn policies(&self) -> Policies {
         match self {
-            Self::FailFast(maker) => maker.policies(),
-            Self::Plain(maker) => maker.policies(),
+            Self::FailFast(builder) => builder.policies(),
+            Self::Plain(builder) => builder.policies(),
         }
     }
 
     /// The state of the recommendations' breaker, which the plain page doesn't have.
     pub(super) fn breaker(&self) -> &'static str {
         match self {
-            Self::FailFast(maker) => match maker.breaker() {
+            Self::FailFast(builder) => match builder.breaker() {
                 BreakerState::Closed => "closed",
                 BreakerState::Open => "open",
                 BreakerState::HalfOpen => "half_open",
@@ -58,8 +58,8 @@ impl Maker {
 
     pub(super) fn set_policies(&self, policies: Policies) {
         match self {
-            Self::FailFast(maker) => maker.set_policies(policies),
-            Self::Plain(maker) => maker.set_policies(policies),
+            Self::FailFast(builder) => builder.set_policies(policies),
+            Self::Plain(builder) => builder.set_policies(policies),
         }
     }
 }
@@ -86,33 +86,33 @@ impl Front {
         }
     }
 
-    /// Makes a page while it is watched, recorded and counted. Dropped, which is how a reader who hangs up is noticed,
-    /// it counts as left, because each of the three is a guard.
+    /// Makes a page, and records and counts it. If this future is dropped, because the reader hung up, the guards count
+    /// the page as left.
     async fn recorded(&self, user: UserId, call: &Call) -> Result<Page, (StatusCode, Problem)> {
         let recorder = Recorder::with_capacity(EVENTS);
         let events = recorder.subscribe(EVENTS);
-        let timeout = self.maker.policies().timeout();
+        let timeout = self.builder.policies().timeout();
         let time = call
             .ctx
             .remaining()
             .map_or(timeout, |left| left.min(timeout));
         self.recent.keep(call.id.clone(), recorder.clone());
-        let on_air = self.live.begin(&call.id, user, time, &recorder);
-        let begun = self.stats.begin();
-        let account = self.panel.ledger().open(&call.id);
+        let live_page = self.live.begin(&call.id, user, time, &recorder);
+        let pending = self.stats.begin();
+        let account = self.controls.ledger().open(&call.id);
         let page = self
-            .maker
+            .builder
             .page(&call.ctx.with_observer(recorder), user)
             .await;
         match &page {
             Ok(page) => {
                 account.succeeded();
-                begun.ended(Outcome::of_page(page));
-                on_air.ended(StatusCode::OK.as_u16());
+                pending.ended(Outcome::of_page(page));
+                live_page.ended(StatusCode::OK.as_u16());
             }
             Err((status, _)) => {
-                begun.ended(Outcome::of_failure(*status));
-                on_air.ended(status.as_u16());
+                pending.ended(Outcome::of_failure(*status));
+                live_page.ended(status.as_u16());
             }
         }
         page.map_err(|(status, problem)| {

@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 use super::Front;
 use crate::http::{Body, Call, Problem, json, problem, read_body};
 use crate::page::Policies;
-use crate::upstream::{Behavior, Each};
+use crate::upstream::{Behavior, PerService};
 
 /// All that the knobs turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// How each service behaves.
-    pub services: Each<Behavior>,
+    pub services: PerService<Behavior>,
     /// How the page is put together.
     pub policies: Policies,
 }
@@ -43,8 +43,8 @@ impl Settings {
 impl Front {
     pub(super) fn settings(&self) -> Settings {
         Settings {
-            services: self.panel.behaviors(),
-            policies: self.maker.policies(),
+            services: self.controls.behaviors(),
+            policies: self.builder.policies(),
         }
     }
 
@@ -56,8 +56,8 @@ impl Front {
         };
         match Settings::read(&body) {
             Ok(settings) => {
-                self.panel.set_behaviors(settings.services);
-                self.maker.set_policies(settings.policies);
+                self.controls.set_behaviors(settings.services);
+                self.builder.set_policies(settings.policies);
                 json(StatusCode::OK, &self.settings())
             }
             Err(wrong) => problem(StatusCode::BAD_REQUEST, &Problem::new(wrong)),

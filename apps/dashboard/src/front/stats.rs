@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Front;
 use crate::http::Call;
 use crate::page::Page;
-use crate::upstream::{Counted, Each, Waste};
+use crate::upstream::{Counted, PerService, Waste};
 
 /// The upper bounds of the latency histogram, in milliseconds. Its last bucket has none.
 pub const LATENCY_BOUNDS_MS: [u64; 11] = [5, 10, 20, 50, 75, 100, 150, 250, 500, 1_000, 2_500];
@@ -77,8 +77,8 @@ pub struct Stats {
 
 impl Stats {
     /// A page begins.
-    pub(super) fn begin(&self) -> Begun<'_> {
-        Begun {
+    pub(super) fn begin(&self) -> PendingPage<'_> {
+        PendingPage {
             stats: self,
             since: Instant::now(),
             outcome: Outcome::Left,
@@ -114,20 +114,20 @@ fn bucket(took: Duration) -> usize {
     LATENCY_BOUNDS_MS.partition_point(|bound| Duration::from_millis(*bound) < took)
 }
 
-/// A page that is being made. Dropped, its reader has left.
-pub(super) struct Begun<'a> {
+/// A page that is being made. Counts as left if it is dropped before [`ended`](Self::ended).
+pub(super) struct PendingPage<'a> {
     stats: &'a Stats,
     since: Instant,
     outcome: Outcome,
 }
 
-impl Begun<'_> {
+impl PendingPage<'_> {
     pub(super) fn ended(mut self, outcome: Outcome) {
         self.outcome = outcome;
     }
 }
 
-impl Drop for Begun<'_> {
+impl Drop for PendingPage<'_> {
     fn drop(&mut self) {
         self.stats.count(self.outcome, self.since.elapsed());
     }
@@ -139,7 +139,7 @@ pub(super) struct Figures {
     outcomes: Outcomes,
     latency_bounds_ms: [u64; LATENCY_BOUNDS_MS.len()],
     latencies: [u64; BUCKETS],
-    services: Each<Counted>,
+    services: PerService<Counted>,
     calls: Waste,
     breaker: &'static str,
     connections: usize,
@@ -151,9 +151,9 @@ impl Front {
             outcomes: self.stats.outcomes(),
             latency_bounds_ms: LATENCY_BOUNDS_MS,
             latencies: self.stats.latencies(),
-            services: self.panel.counts(),
-            breaker: self.maker.breaker(),
-            calls: self.panel.ledger().read(),
+            services: self.controls.counts(),
+            breaker: self.builder.breaker(),
+            calls: self.controls.ledger().read(),
             connections: call.server.open_connections(),
         }
     }

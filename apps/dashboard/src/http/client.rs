@@ -14,8 +14,8 @@ use hyper::header::{HOST, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
-use super::pool::{Broken, Link, Nothing, Pool};
-use super::{Problem, RequestId, lifetime, request_id};
+use super::pool::{Broken, Nothing, Pool, PooledConnection};
+use super::{Problem, RequestId, deadline, request_id};
 
 /// The largest answer that is read, in bytes.
 const LARGEST: usize = 256 * 1024;
@@ -107,11 +107,13 @@ impl Client {
     /// Asks a service for `path`, and reads the JSON that it answers. The service learns the request's id, and how
     /// long the caller waits.
     ///
-    /// Cancel safety: dropped, it closes its connection, by which the service learns that its answer is not wanted.
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes its connection, so the service sees the end of its client and cancels its own work.
     ///
     /// # Errors
     ///
-    /// Each of [`CallError`].
+    /// Every variant of [`CallError`].
     pub async fn get<T: DeserializeOwned>(
         &self,
         ctx: &Context,
@@ -154,9 +156,9 @@ impl Client {
         address: SocketAddr,
         mut request: Request<Nothing>,
     ) -> Result<Response<Bytes>, CallError> {
-        while let Some(mut link) = self.pool.take(address).await {
-            match link.exchange(request, LARGEST).await {
-                Ok(answer) => return Ok(self.keep(address, link, answer).await),
+        while let Some(mut connection) = self.pool.take(address).await {
+            match connection.exchange(request, LARGEST).await {
+                Ok(answer) => return Ok(self.keep(address, connection, answer).await),
                 // The service closed it just now, before it got the request.
                 Err(Broken {
                     unsent: Some(same), ..
@@ -166,11 +168,11 @@ impl Client {
                 }
             }
         }
-        let mut link = Link::open(address)
+        let mut connection = PooledConnection::open(address)
             .await
             .map_err(|source| CallError::Connect { address, source })?;
-        match link.exchange(request, LARGEST).await {
-            Ok(answer) => Ok(self.keep(address, link, answer).await),
+        match connection.exchange(request, LARGEST).await {
+            Ok(answer) => Ok(self.keep(address, connection, answer).await),
             Err(Broken { error: source, .. }) => Err(CallError::Broken { address, source }),
         }
     }
@@ -178,10 +180,10 @@ impl Client {
     async fn keep(
         &self,
         address: SocketAddr,
-        link: Link,
+        connection: PooledConnection,
         answer: Response<Bytes>,
     ) -> Response<Bytes> {
-        self.pool.put(address, link).await;
+        self.pool.put(address, connection).await;
         answer
     }
 }
@@ -191,7 +193,7 @@ fn request(ctx: &Context, endpoint: Endpoint, path: &str) -> Request<Nothing> {
         .header(HOST, endpoint.address.to_string())
         .body(Nothing::new())
         .expect("paths here are made of names and numbers");
-    lifetime::pass_on(ctx, request.headers_mut());
+    deadline::propagate(ctx, request.headers_mut());
     if let Some(id) = ctx.value::<RequestId>() {
         let value = HeaderValue::from_str(id.as_str()).expect("an id is checked when it is read");
         request.headers_mut().insert(request_id::HEADER, value);

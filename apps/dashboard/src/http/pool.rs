@@ -1,7 +1,7 @@
 //! Connections that are kept for the next request.
 //!
-//! A connection is driven inside the request that uses it, by no task of its own. So dropping a request closes its
-//! connection there and then, which tells the service; and an idle connection costs no wake-up.
+//! A connection is driven inside the request that uses it, not by a task of its own. So dropping a request closes its
+//! connection at once, which the service notices, and an idle connection costs no wake-up.
 
 use std::collections::HashMap;
 use std::io;
@@ -36,27 +36,27 @@ pub(super) struct Pool {
 }
 
 struct Idle {
-    link: Link,
+    connection: PooledConnection,
     since: Instant,
 }
 
 impl Pool {
     /// A connection that was open a moment ago, if one is kept.
-    pub(super) async fn take(&self, address: SocketAddr) -> Option<Link> {
+    pub(super) async fn take(&self, address: SocketAddr) -> Option<PooledConnection> {
         while let Some(idle) = self.pop(address) {
-            let mut link = idle.link;
-            if idle.since.elapsed() < KEPT_FOR && link.is_open().await {
-                return Some(link);
+            let mut connection = idle.connection;
+            if idle.since.elapsed() < KEPT_FOR && connection.is_open().await {
+                return Some(connection);
             }
         }
         None
     }
 
     /// Keeps a connection for the next request, unless it is closed or there are enough.
-    pub(super) async fn put(&self, address: SocketAddr, mut link: Link) {
-        if link.is_open().await {
+    pub(super) async fn put(&self, address: SocketAddr, mut connection: PooledConnection) {
+        if connection.is_open().await {
             let since = Instant::now();
-            self.push(address, Idle { link, since });
+            self.push(address, Idle { connection, since });
         }
     }
 
@@ -96,13 +96,13 @@ impl Pool {
 }
 
 /// One connection to a service.
-pub(super) struct Link {
+pub(super) struct PooledConnection {
     sender: SendRequest<Nothing>,
     connection: Connection<FuturesIo<TcpStream>, Nothing>,
     ended: bool,
 }
 
-impl Link {
+impl PooledConnection {
     pub(super) async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;

@@ -22,13 +22,13 @@ use smol::Timer;
 use smol::net::{TcpListener, TcpStream};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
-use super::{Body, Limits, Problem, RequestId, lifetime, problem, request_id};
+use super::{Body, Limits, Problem, RequestId, deadline, problem, request_id};
 
 /// How long to wait before accepting again after a failure, which is most often a lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How long connections that were cut may take to be gone.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+const CUT_GRACE: Duration = Duration::from_millis(500);
 
 const MAX_HEADERS: usize = 64;
 
@@ -47,12 +47,12 @@ pub struct Call {
     /// The request.
     pub request: Request<Incoming>,
     /// The server that it came to.
-    pub server: Running,
+    pub server: ServerHandle,
 }
 
 /// A server that runs, as its service sees it.
 #[derive(Clone)]
-pub struct Running {
+pub struct ServerHandle {
     /// Ends when the server begins to shut down: for streams that would go on.
     pub draining: Context,
     /// All its connections.
@@ -60,7 +60,7 @@ pub struct Running {
     open: Arc<AtomicUsize>,
 }
 
-impl Running {
+impl ServerHandle {
     /// How many connections are open.
     pub fn open_connections(&self) -> usize {
         self.open.load(Ordering::Relaxed)
@@ -69,14 +69,14 @@ impl Running {
 
 /// How a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Farewell {
+pub enum ShutdownOutcome {
     /// Every connection ended by itself.
     Drained,
     /// This many were cut off when the time was up.
     Cut(usize),
 }
 
-impl Farewell {
+impl ShutdownOutcome {
     fn of(left: usize) -> Self {
         match left {
             0 => Self::Drained,
@@ -89,7 +89,7 @@ impl Farewell {
 pub struct Server {
     name: &'static str,
     address: SocketAddr,
-    running: Running,
+    running: ServerHandle,
     drain: Canceller,
     end: smol::Task<Result<(), Error>>,
 }
@@ -112,7 +112,7 @@ impl Server {
         let (group, ctx) = Group::<()>::with_context(&Context::background(), smol::spawn);
         // The listener is a task of the group as well.
         let group = group.with_limit(limits.connections.saturating_add(1));
-        let running = Running {
+        let running = ServerHandle {
             draining,
             group: group.handle(),
             open: Arc::default(),
@@ -155,23 +155,23 @@ impl Server {
     }
 
     /// Stops accepting, lets the requests under way finish for as long as `bound`, and cuts what is left.
-    pub async fn shutdown(self, bound: Duration) -> Farewell {
+    pub async fn shutdown(self, bound: Duration) -> ShutdownOutcome {
         self.drain.cancel();
         let (running, mut end) = (self.running, self.end);
-        let farewell = match select(&mut end, Timer::after(bound)).await {
-            Either::Left(_) => Farewell::Drained,
+        let outcome = match select(&mut end, Timer::after(bound)).await {
+            Either::Left(_) => ShutdownOutcome::Drained,
             Either::Right(_) => {
                 let left = running.open_connections();
                 running.group.stop();
-                let gone = select(&mut end, Timer::after(LAST_WORDS)).await;
+                let gone = select(&mut end, Timer::after(CUT_GRACE)).await;
                 if matches!(gone, Either::Right(_)) {
                     log::error!("{}: a connection blocks its thread", self.name);
                 }
-                Farewell::of(left)
+                ShutdownOutcome::of(left)
             }
         };
-        log::debug!("{}: {farewell:?}", self.name);
-        farewell
+        log::debug!("{}: {outcome:?}", self.name);
+        outcome
     }
 }
 
@@ -182,7 +182,7 @@ struct Shared<S> {
     service: S,
     /// The group's.
     ctx: Context,
-    running: Running,
+    running: ServerHandle,
 }
 
 impl<S: Service> Shared<S> {
@@ -196,13 +196,13 @@ impl<S: Service> Shared<S> {
         smol::spawn(async move { group.wait().await.map(drop) })
     }
 
-    /// Accepts until the server drains, which is no failure: that would end every connection.
+    /// Accepts until the server drains. Never fails, because a failure would end every connection.
     async fn listen(self: Arc<Self>, listener: TcpListener) -> Result<(), Error> {
         let running = &self.running;
         let accepting = async {
             while running.group.ready().await.is_ok() {
                 match listener.accept().await {
-                    Ok((stream, peer)) => self.admit(stream, peer),
+                    Ok((stream, peer)) => self.spawn_connection(stream, peer),
                     Err(error) => self.pause(error).await,
                 }
             }
@@ -211,13 +211,13 @@ impl<S: Service> Shared<S> {
         Ok(())
     }
 
-    fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+    fn spawn_connection(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let name = format!("{} from {peer}", self.name);
         // Refused only once the server is cut; dropping the connection closes it.
         let _ = self
             .running
             .group
-            .spawn_named(name, self.clone().converse(stream));
+            .spawn_named(name, self.clone().serve_connection(stream));
     }
 
     async fn pause(&self, error: io::Error) {
@@ -225,8 +225,8 @@ impl<S: Service> Shared<S> {
         Timer::after(PAUSE).await;
     }
 
-    /// One connection, to its end. How it ends is its own affair: neither an error nor a panic fails the group.
-    async fn converse(self: Arc<Self>, stream: TcpStream) -> Result<(), Error> {
+    /// Serves one connection. Always succeeds, because neither its error nor a panic may end the others.
+    async fn serve_connection(self: Arc<Self>, stream: TcpStream) -> Result<(), Error> {
         let _open = Open::count(&self.running.open);
         match AssertUnwindSafe(self.exchange(stream)).catch_unwind().await {
             Ok(Ok(())) => {}
@@ -265,11 +265,11 @@ impl<S: Service> Shared<S> {
         builder
     }
 
-    /// One request: its id, its lifetime, its answer. A panic ends the request, and nothing else.
+    /// One request: its id, its deadline, its answer. A panic ends the request, and nothing else.
     async fn respond(&self, request: Request<Incoming>) -> Result<Response<Body>, Error> {
         let id = RequestId::of(request.headers());
         let mut response =
-            match lifetime::granted(&self.ctx, request.headers(), self.limits.request) {
+            match deadline::request_context(&self.ctx, request.headers(), self.limits.request) {
                 Ok(ctx) => self.call(id.attach(&ctx), id.clone(), request).await,
                 Err(error) => problem(StatusCode::BAD_REQUEST, &Problem::new(error.to_string())),
             };

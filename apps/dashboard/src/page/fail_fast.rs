@@ -9,7 +9,7 @@ use failfast::{Aggregator, Context, Error, SourceExt as _};
 use super::required::Required;
 use super::{Page, Policies, UserId};
 use crate::http::{CallError, Client, Endpoint};
-use crate::upstream::{Ad, Each, Order, Profile, Recommendation};
+use crate::upstream::{Ad, Order, PerService, Profile, Recommendation};
 
 /// How often a failed call is repeated.
 const RETRIES: u32 = 2;
@@ -29,7 +29,7 @@ const MARGIN: Duration = Duration::from_millis(50);
 /// The page, put together by an aggregator that is built anew when a policy changes.
 pub struct FailFast {
     client: Arc<Client>,
-    endpoints: Each<Endpoint>,
+    endpoints: PerService<Endpoint>,
     guards: Guards,
     current: RwLock<(Policies, Aggregator<UserId, Page>)>,
 }
@@ -37,18 +37,18 @@ pub struct FailFast {
 /// What outlives a change of the policies: what has been learnt about the services.
 struct Guards {
     recommendations: Breaker,
-    budgets: Each<Budget>,
+    budgets: PerService<Budget>,
 }
 
 impl FailFast {
     /// One that asks these services, and gives the recommendations `open` to recover when they keep failing.
-    pub fn new(client: Arc<Client>, endpoints: Each<Endpoint>, open: Duration) -> Self {
+    pub fn new(client: Arc<Client>, endpoints: PerService<Endpoint>, open: Duration) -> Self {
         let policies = Policies::default();
         let guards = Guards {
             recommendations: Breaker::new("recommendations")
                 .with_open(open)
                 .counting(CallError::is_outage),
-            budgets: Each::default().map(|(): ()| Budget::new()),
+            budgets: PerService::default().map(|(): ()| Budget::new()),
         };
         let page = aggregator(&client, &endpoints, &guards, &policies);
         Self {
@@ -95,7 +95,7 @@ impl FailFast {
 /// The page: what must be there, and what it can do without.
 fn aggregator(
     client: &Arc<Client>,
-    endpoints: &Each<Endpoint>,
+    endpoints: &PerService<Endpoint>,
     guards: &Guards,
     policies: &Policies,
 ) -> Aggregator<UserId, Page> {

@@ -12,18 +12,18 @@ use smol::Timer;
 
 use super::{Page, Policies, UserId};
 use crate::http::{CallError, Client, Endpoint, Problem};
-use crate::upstream::Each;
+use crate::upstream::PerService;
 
 /// The page by hand.
 pub struct Plain {
     client: Arc<Client>,
-    endpoints: Each<Endpoint>,
+    endpoints: PerService<Endpoint>,
     policies: RwLock<Policies>,
 }
 
 impl Plain {
     /// One that asks these services.
-    pub fn new(client: Arc<Client>, endpoints: Each<Endpoint>) -> Self {
+    pub fn new(client: Arc<Client>, endpoints: PerService<Endpoint>) -> Self {
         Self {
             client,
             endpoints,

@@ -3,7 +3,7 @@
 use failfast::Context;
 use serde::{Deserialize, Serialize};
 
-use super::Refusal;
+use super::ServiceError;
 use super::service::{Work, number};
 
 const SLOGANS: [&str; 3] = [
@@ -19,12 +19,12 @@ pub struct Ad {
     pub slogan: String,
 }
 
-pub(super) struct Desk;
+pub(super) struct Ads;
 
-impl Work for Desk {
+impl Work for Ads {
     type Answer = Ad;
 
-    async fn work(&self, _: &Context, key: &str) -> Result<Ad, Refusal> {
+    async fn work(&self, _: &Context, key: &str) -> Result<Ad, ServiceError> {
         let slogan = SLOGANS[(number(key)? % SLOGANS.len() as u64) as usize];
         Ok(Ad {
             slogan: slogan.to_owned(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use failfast::Context;
 use serde::{Deserialize, Serialize};
 
-use super::{Each, Refusal};
+use super::{PerService, ServiceError};
 
 /// How many times as long a slow answer takes.
 const SLOW: u32 = 10;
@@ -29,12 +29,12 @@ pub struct Behavior {
 
 impl Behavior {
     /// What each is like at the start. The recommendations are flaky and slow by design.
-    pub fn by_design() -> Each<Self> {
+    pub fn by_design() -> PerService<Self> {
         let healthy = |delay_ms| Self {
             delay_ms,
             ..Self::default()
         };
-        Each {
+        PerService {
             profile: healthy(20),
             orders: healthy(10),
             inventory: healthy(30),
@@ -61,14 +61,14 @@ impl Behavior {
     }
 
     /// Takes its time, and fails or not.
-    pub(super) async fn act(&self, ctx: &Context) -> Result<(), Refusal> {
+    pub(super) async fn act(&self, ctx: &Context) -> Result<(), ServiceError> {
         if self.hang {
             ctx.done().await;
             ctx.check()?;
         }
         ctx.sleep(self.delay()).await?;
         if chance(self.failure_percent) {
-            return Err(Refusal::Failed("failed, as its knob says".to_owned()));
+            return Err(ServiceError::Failed("failed, as its knob says".to_owned()));
         }
         Ok(())
     }
@@ -85,9 +85,9 @@ fn chance(percent: u8) -> bool {
 
 /// Sets how a service behaves from its next request on.
 #[derive(Clone, Debug)]
-pub struct Dial(Arc<RwLock<Behavior>>);
+pub struct Knob(Arc<RwLock<Behavior>>);
 
-impl Dial {
+impl Knob {
     pub(super) fn new(behavior: Behavior) -> Self {
         Self(Arc::new(RwLock::new(behavior)))
     }

@@ -50,22 +50,22 @@ impl Counts {
     }
 
     /// A request comes.
-    pub(super) fn visit(&self) -> Visit<'_> {
+    pub(super) fn begin(&self) -> InFlight<'_> {
         self.started.fetch_add(1, Ordering::AcqRel);
-        Visit {
+        InFlight {
             counts: self,
             ended: &self.cancelled,
         }
     }
 }
 
-/// One request. Dropped before it is told how it ended, it was cancelled.
-pub(super) struct Visit<'a> {
+/// One request. Counts as cancelled if it is dropped before one of its methods is called.
+pub(super) struct InFlight<'a> {
     counts: &'a Counts,
     ended: &'a AtomicU64,
 }
 
-impl Visit<'_> {
+impl InFlight<'_> {
     pub(super) fn answered(mut self) {
         self.ended = &self.counts.answered;
     }
@@ -79,7 +79,7 @@ impl Visit<'_> {
     }
 }
 
-impl Drop for Visit<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.ended.fetch_add(1, Ordering::AcqRel);
     }
@@ -92,11 +92,11 @@ mod tests {
     #[test]
     fn each_request_is_counted_once_by_its_end() {
         let counts = Counts::default();
-        counts.visit().answered();
-        counts.visit().failed();
-        counts.visit().late();
-        drop(counts.visit());
-        let open = counts.visit();
+        counts.begin().answered();
+        counts.begin().failed();
+        counts.begin().late();
+        drop(counts.begin());
+        let open = counts.begin();
         let expected = Counted {
             started: 5,
             answered: 1,

@@ -3,7 +3,7 @@
 use failfast::Context;
 use serde::{Deserialize, Serialize};
 
-use super::Refusal;
+use super::ServiceError;
 use super::orders::products;
 use super::service::Work;
 
@@ -21,7 +21,7 @@ pub(super) struct Inventory;
 impl Work for Inventory {
     type Answer = Vec<Stock>;
 
-    async fn work(&self, _: &Context, key: &str) -> Result<Vec<Stock>, Refusal> {
+    async fn work(&self, _: &Context, key: &str) -> Result<Vec<Stock>, ServiceError> {
         let left = |product: u64| Stock {
             product,
             left: product.wrapping_mul(7) % 13,

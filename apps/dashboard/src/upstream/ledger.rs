@@ -1,4 +1,4 @@
-//! Which calls were made in vain: the account of all services together, by page.
+//! Which calls were made for pages that failed: one account for all services, by page.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,13 +10,13 @@ use crate::http::RequestId;
 
 /// Counts the calls that each page makes, directly or through another service, until the page ends.
 ///
-/// It stands for what a tracing back end would know: all services run in one process here.
+/// It can, because all services run in one process here; elsewhere a tracing back end would count this.
 #[derive(Debug, Default)]
 pub struct Ledger {
     open: Mutex<HashMap<RequestId, u64>>,
     useful: AtomicU64,
     wasted: AtomicU64,
-    finished_for_nobody: AtomicU64,
+    finished_late: AtomicU64,
 }
 
 /// Calls, by what became of them.
@@ -27,7 +27,7 @@ pub struct Waste {
     /// Calls for pages that failed or whose reader left: all of them in vain.
     pub wasted: u64,
     /// Those of the wasted calls that a service worked on to the end after the page had ended.
-    pub finished_for_nobody: u64,
+    pub finished_late: u64,
 }
 
 impl Ledger {
@@ -52,7 +52,7 @@ impl Ledger {
     /// A service answered a call of that page.
     pub(super) fn answered(&self, id: &RequestId) {
         if !self.pages().contains_key(id) {
-            self.finished_for_nobody.fetch_add(1, Ordering::Relaxed);
+            self.finished_late.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -62,7 +62,7 @@ impl Ledger {
         Waste {
             useful: read(&self.useful),
             wasted: read(&self.wasted),
-            finished_for_nobody: read(&self.finished_for_nobody),
+            finished_late: read(&self.finished_late),
         }
     }
 
@@ -71,7 +71,7 @@ impl Ledger {
     }
 }
 
-/// One page's account. Dropped before it [succeeded](Self::succeeded), all its calls were in vain.
+/// One page's account. Dropped before it [succeeded](Self::succeeded), all its calls count as wasted.
 pub struct Account {
     ledger: Arc<Ledger>,
     id: RequestId,
@@ -118,7 +118,7 @@ mod tests {
         let expected = Waste {
             useful: 2,
             wasted: 2,
-            finished_for_nobody: 1,
+            finished_late: 1,
         };
         assert_eq!(ledger.read(), expected);
         assert!(ledger.pages().is_empty());

@@ -6,7 +6,7 @@ use failfast::{Aggregator, Context};
 use serde::{Deserialize, Serialize};
 
 use super::service::{Work, number};
-use super::{Price, Refusal, Stock};
+use super::{Price, ServiceError, Stock};
 use crate::http::{Client, Endpoint};
 
 /// The most products that one request may name.
@@ -30,11 +30,11 @@ pub struct Order {
 /// Product numbers, as they stand in a path: `1,4,5`.
 type Products = Arc<str>;
 
-pub(super) struct Desk {
+pub(super) struct Orders {
     stock_and_prices: Aggregator<Products, (Vec<Stock>, Vec<Price>)>,
 }
 
-impl Desk {
+impl Orders {
     pub(super) fn new(client: &Arc<Client>, inventory: Endpoint, prices: Endpoint) -> Self {
         let stock_and_prices = Aggregator::new(smol::spawn)
             .with_name("orders")
@@ -44,10 +44,10 @@ impl Desk {
     }
 }
 
-impl Work for Desk {
+impl Work for Orders {
     type Answer = Vec<Order>;
 
-    async fn work(&self, ctx: &Context, key: &str) -> Result<Vec<Order>, Refusal> {
+    async fn work(&self, ctx: &Context, key: &str) -> Result<Vec<Order>, ServiceError> {
         let lines = lines(number(key)?);
         let products: Vec<_> = lines
             .iter()
@@ -75,11 +75,13 @@ fn lines(user: u64) -> Vec<(u64, u64)> {
 }
 
 /// Reads product numbers.
-pub(super) fn products(key: &str) -> Result<Vec<u64>, Refusal> {
+pub(super) fn products(key: &str) -> Result<Vec<u64>, ServiceError> {
     let products: Result<Vec<_>, _> = key.split(',').take(MOST + 1).map(number).collect();
     let products = products?;
     if products.len() > MOST {
-        return Err(Refusal::Malformed(format!("more than {MOST} products")));
+        return Err(ServiceError::Malformed(format!(
+            "more than {MOST} products"
+        )));
     }
     Ok(products)
 }

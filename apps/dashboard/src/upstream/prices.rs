@@ -3,7 +3,7 @@
 use failfast::Context;
 use serde::{Deserialize, Serialize};
 
-use super::Refusal;
+use super::ServiceError;
 use super::orders::products;
 use super::service::Work;
 
@@ -21,7 +21,7 @@ pub(super) struct Prices;
 impl Work for Prices {
     type Answer = Vec<Price>;
 
-    async fn work(&self, _: &Context, key: &str) -> Result<Vec<Price>, Refusal> {
+    async fn work(&self, _: &Context, key: &str) -> Result<Vec<Price>, ServiceError> {
         let price = |product: u64| Price {
             product,
             cents: 495 + product.wrapping_mul(250) % 5_000,

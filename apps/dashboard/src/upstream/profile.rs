@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool};
 
-use super::Refusal;
+use super::ServiceError;
 use super::service::{Work, number};
 
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS profile (
@@ -44,8 +44,8 @@ pub struct Profile {
 
 pub(super) struct Profiles {
     pool: SqlitePool,
-    /// Keeps a database in memory alive: those of the pool come and go, because a caller who leaves while one is being
-    /// acquired takes it along.
+    /// Keeps a database in memory alive, because the pool may close each of its connections: a future that is dropped
+    /// while it acquires one drops the connection too.
     _anchor: SqliteConnection,
 }
 
@@ -67,7 +67,7 @@ impl Profiles {
         let options = options.create_if_missing(true);
         let mut anchor = options.connect().await?;
         seed(&mut anchor).await?;
-        // A test before each use would be one more moment at which a caller who leaves takes the connection along.
+        // Without the test an acquisition of an idle connection does not wait, so it can't be dropped halfway.
         let pool = SqlitePoolOptions::new()
             .max_connections(CONNECTIONS)
             .test_before_acquire(false)
@@ -80,7 +80,7 @@ impl Profiles {
     }
 }
 
-/// All or nothing, so that a start which is cut short leaves no half of it behind.
+/// One transaction, so that an interrupted start leaves no half of the table behind.
 async fn seed(database: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     let mut transaction = database.begin().await?;
     sqlx::query(SCHEMA).execute(&mut *transaction).await?;
@@ -103,15 +103,15 @@ async fn seed(database: &mut SqliteConnection) -> Result<(), sqlx::Error> {
 impl Work for Profiles {
     type Answer = Profile;
 
-    async fn work(&self, ctx: &Context, key: &str) -> Result<Profile, Refusal> {
-        let unknown = || Refusal::NotFound(format!("there is no user {key}"));
+    async fn work(&self, ctx: &Context, key: &str) -> Result<Profile, ServiceError> {
+        let unknown = || ServiceError::NotFound(format!("there is no user {key}"));
         // SQLite's integers are signed.
         let id = i64::try_from(number(key)?).map_err(|_| unknown())?;
         let row = sqlx::query_as("SELECT name, city FROM profile WHERE id = ?").bind(id);
         let row: Option<(String, String)> = ctx
             .run(row.fetch_optional(&self.pool))
             .await?
-            .map_err(|error| Refusal::Failed(format!("the database: {error}")))?;
+            .map_err(|error| ServiceError::Failed(format!("the database: {error}")))?;
         let (name, city) = row.ok_or_else(unknown)?;
         Ok(Profile { name, city })
     }
@@ -163,12 +163,12 @@ mod tests {
             let profiles = Profiles::open(None).await.unwrap();
             let ctx = Context::background();
             for unknown in ["0", "9", "18446744073709551615"] {
-                let refusal = profiles.work(&ctx, unknown).await.unwrap_err();
-                assert!(matches!(refusal, Refusal::NotFound(_)), "{refusal:?}");
+                let error = profiles.work(&ctx, unknown).await.unwrap_err();
+                assert!(matches!(error, ServiceError::NotFound(_)), "{error:?}");
             }
             for malformed in ["", "seven", "-1", "1'--", "18446744073709551616"] {
-                let refusal = profiles.work(&ctx, malformed).await.unwrap_err();
-                assert!(matches!(refusal, Refusal::Malformed(_)), "{refusal:?}");
+                let error = profiles.work(&ctx, malformed).await.unwrap_err();
+                assert!(matches!(error, ServiceError::Malformed(_)), "{error:?}");
             }
         });
     }

@@ -3,7 +3,7 @@
 use failfast::Context;
 use serde::{Deserialize, Serialize};
 
-use super::Refusal;
+use super::ServiceError;
 use super::service::{Work, number};
 
 const KNOWN: [&str; 7] = [
@@ -23,12 +23,12 @@ pub struct Recommendation {
     pub product: String,
 }
 
-pub(super) struct Desk;
+pub(super) struct Recommendations;
 
-impl Work for Desk {
+impl Work for Recommendations {
     type Answer = Vec<Recommendation>;
 
-    async fn work(&self, _: &Context, key: &str) -> Result<Vec<Recommendation>, Refusal> {
+    async fn work(&self, _: &Context, key: &str) -> Result<Vec<Recommendation>, ServiceError> {
         let first = (number(key)? % KNOWN.len() as u64) as usize;
         let products = KNOWN.iter().cycle().skip(first).take(3);
         Ok(products

@@ -8,7 +8,7 @@ use failfast::{Context, ContextError, Error};
 use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 
-use super::{Counts, Dial, Ledger};
+use super::{Counts, Knob, Ledger};
 use crate::http::{self, Body, Call, Problem, json, problem};
 
 /// When a busy service wants to be asked again.
@@ -24,12 +24,12 @@ pub(super) trait Work: Send + Sync + 'static {
         &self,
         ctx: &Context,
         key: &str,
-    ) -> impl Future<Output = Result<Self::Answer, Refusal>> + Send;
+    ) -> impl Future<Output = Result<Self::Answer, ServiceError>> + Send;
 }
 
 /// Why a service gives no answer.
 #[derive(Debug)]
-pub enum Refusal {
+pub enum ServiceError {
     /// 400.
     Malformed(String),
     /// 404.
@@ -44,19 +44,19 @@ pub enum Refusal {
     Aggregation(Error),
 }
 
-impl From<ContextError> for Refusal {
+impl From<ContextError> for ServiceError {
     fn from(error: ContextError) -> Self {
         Self::Ended(error)
     }
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for ServiceError {
     fn from(error: Error) -> Self {
         Self::Aggregation(error)
     }
 }
 
-impl Refusal {
+impl ServiceError {
     fn answer(self, name: &str) -> (StatusCode, Problem) {
         match self {
             Self::Malformed(text) => (StatusCode::BAD_REQUEST, Problem::new(text)),
@@ -64,7 +64,7 @@ impl Refusal {
             Self::Busy => (StatusCode::TOO_MANY_REQUESTS, busy()),
             Self::Failed(text) => (StatusCode::SERVICE_UNAVAILABLE, Problem::new(text)),
             Self::Ended(error) => (StatusCode::GATEWAY_TIMEOUT, late(name, &error)),
-            Self::Aggregation(error) => http::refusal(&error),
+            Self::Aggregation(error) => http::problem_for(&error),
         }
     }
 }
@@ -84,9 +84,9 @@ fn late(name: &str, error: &ContextError) -> Problem {
 }
 
 /// Takes requests for one kind of work.
-pub(super) struct Desk<W> {
+pub(super) struct Handler<W> {
     pub(super) name: &'static str,
-    pub(super) dial: Dial,
+    pub(super) knob: Knob,
     /// How many requests it works on at once; one more is answered with 429.
     pub(super) at_once: u64,
     pub(super) counts: Arc<Counts>,
@@ -94,26 +94,26 @@ pub(super) struct Desk<W> {
     pub(super) work: W,
 }
 
-impl<W: Work> http::Service for Desk<W> {
+impl<W: Work> http::Service for Handler<W> {
     async fn answer(&self, call: Call) -> Response<Body> {
         let Some(key) = self.key(&call) else {
             let text = format!("GET /{}/… is all there is", self.name);
             return problem(StatusCode::NOT_FOUND, &Problem::new(text));
         };
-        let visit = self.counts.visit();
+        let in_flight = self.counts.begin();
         self.ledger.started(&call.id);
         let outcome = self.attend(&call.ctx, key).await;
         match outcome {
             Ok(answer) => {
-                visit.answered();
+                in_flight.answered();
                 self.ledger.answered(&call.id);
                 json(StatusCode::OK, &answer)
             }
-            Err(refusal) => {
-                let (status, text) = refusal.answer(self.name);
+            Err(error) => {
+                let (status, text) = error.answer(self.name);
                 match status {
-                    StatusCode::GATEWAY_TIMEOUT => visit.late(),
-                    _ => visit.failed(),
+                    StatusCode::GATEWAY_TIMEOUT => in_flight.late(),
+                    _ => in_flight.failed(),
                 }
                 problem(status, &text)
             }
@@ -121,7 +121,7 @@ impl<W: Work> http::Service for Desk<W> {
     }
 }
 
-impl<W: Work> Desk<W> {
+impl<W: Work> Handler<W> {
     /// What is asked for, if anything that there is.
     fn key<'a>(&self, call: &'a Call) -> Option<&'a str> {
         let path = call.request.uri().path().strip_prefix('/')?;
@@ -129,17 +129,17 @@ impl<W: Work> Desk<W> {
         (call.request.method() == Method::GET).then_some(key)
     }
 
-    async fn attend(&self, ctx: &Context, key: &str) -> Result<W::Answer, Refusal> {
+    async fn attend(&self, ctx: &Context, key: &str) -> Result<W::Answer, ServiceError> {
         if self.counts.read().in_flight > self.at_once {
-            return Err(Refusal::Busy);
+            return Err(ServiceError::Busy);
         }
-        self.dial.get().act(ctx).await?;
+        self.knob.get().act(ctx).await?;
         self.work.work(ctx, key).await
     }
 }
 
 /// Reads the number of a user or the like.
-pub(super) fn number(key: &str) -> Result<u64, Refusal> {
-    let malformed = |error| Refusal::Malformed(format!("{key:?} is no number: {error}"));
+pub(super) fn number(key: &str) -> Result<u64, ServiceError> {
+    let malformed = |error| ServiceError::Malformed(format!("{key:?} is no number: {error}"));
     key.parse().map_err(malformed)
 }

@@ -2,15 +2,15 @@
 
 use serde_json::json;
 
-use crate::support::Running;
+use crate::support::Dashboard;
 use crate::webdriver::{Browser, ENTER, SPACE, TAB};
 
 const LOADED: &str = "return document.querySelector('#outcome').dataset.state === 'complete'";
 
 #[test]
 fn the_page_renders_and_asks_no_other_host() {
-    let running = Running::start();
-    let browser = Browser::open(&running.app().url());
+    let dashboard = Dashboard::start();
+    let browser = Browser::open(&dashboard.app().url());
     browser.click("#load button");
     browser.until(LOADED);
     assert!(browser.text("#card-profile").contains("Alice"));
@@ -35,8 +35,8 @@ fn the_page_renders_and_asks_no_other_host() {
 
 #[test]
 fn a_failing_profile_shows_its_error_and_the_others_as_cancelled() {
-    let running = Running::start();
-    running.set_with(|settings| {
+    let dashboard = Dashboard::start();
+    dashboard.set_with(|settings| {
         let services = &mut settings.services;
         services.profile.delay_ms = 300;
         services.profile.failure_percent = 100;
@@ -44,7 +44,7 @@ fn a_failing_profile_shows_its_error_and_the_others_as_cancelled() {
         services.recommendations.hang = true;
         services.ads.hang = true;
     });
-    let browser = Browser::open(&running.app().url());
+    let browser = Browser::open(&dashboard.app().url());
     browser.click("#load button");
     browser.until("return document.querySelector('#outcome').dataset.state === 'failed'");
     assert!(browser.text("#outcome").contains("HTTP 502"));
@@ -67,8 +67,8 @@ fn a_failing_profile_shows_its_error_and_the_others_as_cancelled() {
 
 #[test]
 fn a_closed_tab_cancels_the_calls_behind_its_page() {
-    let running = Running::start();
-    running.set_with(|settings| {
+    let dashboard = Dashboard::start();
+    dashboard.set_with(|settings| {
         let services = &mut settings.services;
         services.profile.hang = true;
         services.inventory.hang = true;
@@ -76,22 +76,25 @@ fn a_closed_tab_cancels_the_calls_behind_its_page() {
         services.recommendations.hang = true;
         services.ads.hang = true;
     });
-    let browser = Browser::open(&running.app().url());
+    let browser = Browser::open(&dashboard.app().url());
     browser.click("#load button");
-    running.until("all are asked", |seen| {
+    dashboard.until("all are asked", |seen| {
         seen.into_iter().all(|(_, seen)| seen.in_flight == 1)
     });
     browser.until("return document.querySelectorAll('.row[data-state=running]').length === 4");
-    browser.until("return document.querySelector('#counts-ads td:last-child')?.textContent === '1'");
-    browser.until("return document.querySelector('#snapshot').textContent.includes('profile: running')");
+    browser
+        .until("return document.querySelector('#counts-ads td:last-child')?.textContent === '1'");
+    browser.until(
+        "return document.querySelector('#snapshot').textContent.includes('profile: running')",
+    );
     browser.screenshot("before-the-tab-closes");
     browser.close_tab();
-    running.until("all have noticed", |seen| {
+    dashboard.until("all have noticed", |seen| {
         seen.into_iter()
             .all(|(_, seen)| seen.cancelled == 1 && seen.in_flight == 0)
     });
     // Another tab tells of it.
-    browser.go(&running.app().url());
+    browser.go(&dashboard.app().url());
     browser
         .until("return document.querySelector('#outcomes')?.innerText.match(/left\\s*1/) !== null");
     browser.screenshot("after-the-tab-closed");
@@ -99,11 +102,11 @@ fn a_closed_tab_cancels_the_calls_behind_its_page() {
 
 #[test]
 fn a_page_of_another_reader_is_drawn_as_it_happens() {
-    let running = Running::start();
-    running.set_with(|settings| settings.services.profile.hang = true);
-    let browser = Browser::open(&running.app().url());
+    let dashboard = Dashboard::start();
+    dashboard.set_with(|settings| settings.services.profile.hang = true);
+    let browser = Browser::open(&dashboard.app().url());
     browser.until("return document.querySelector('#connection').dataset.state === 'live'");
-    let reader = running.ask(3);
+    let reader = dashboard.ask(3);
     // It is not over, and the others' bars stand already.
     browser.until("return document.querySelectorAll('.row[data-state=succeeded]').length === 3");
     browser.until("return document.querySelectorAll('.row[data-state=running]').length === 1");
@@ -113,20 +116,20 @@ fn a_page_of_another_reader_is_drawn_as_it_happens() {
 
 #[test]
 fn a_knob_that_is_turned_changes_the_service() {
-    let running = Running::start();
-    let browser = Browser::open(&running.app().url());
+    let dashboard = Dashboard::start();
+    let browser = Browser::open(&dashboard.app().url());
     browser.until("return document.querySelector('#ads-delay_ms') !== null");
     browser.fill("#ads-delay_ms", "120");
     browser.click("#profile-hang");
     browser.click("#retry");
     let is_set = || {
-        let set = running.get("/api/settings").json();
+        let set = dashboard.get("/api/settings").json();
         set["services"]["ads"]["delay_ms"] == 120
             && set["services"]["profile"]["hang"] == true
             && set["policies"]["retry"] == true
     };
     crate::support::eventually("the knobs are turned", is_set, || {
-        running.get("/api/settings").body
+        dashboard.get("/api/settings").body
     });
     browser.fill("#orders-failure_percent", "101");
     browser
@@ -135,8 +138,8 @@ fn a_knob_that_is_turned_changes_the_service() {
 
 #[test]
 fn all_can_be_done_with_the_keyboard() {
-    let running = Running::start();
-    let browser = Browser::open(&running.app().url());
+    let dashboard = Dashboard::start();
+    let browser = Browser::open(&dashboard.app().url());
     browser.until("return document.querySelector('#ads-hang') !== null");
     browser.run("document.querySelector('#user').focus()");
     browser.press(ENTER);
@@ -167,8 +170,8 @@ fn all_can_be_done_with_the_keyboard() {
         );
     }
     browser.press(SPACE);
-    let is_set = || running.get("/api/settings").json()["services"]["ads"]["hang"] == true;
+    let is_set = || dashboard.get("/api/settings").json()["services"]["ads"]["hang"] == true;
     crate::support::eventually("the box is checked", is_set, || {
-        running.get("/api/settings").body
+        dashboard.get("/api/settings").body
     });
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dashboard::app::Config;
 
-use crate::support::{Running, plain_settings};
+use crate::support::{Dashboard, plain_settings};
 use crate::webdriver::Browser;
 
 fn breaker_is(browser: &Browser, state: &str) {
@@ -15,19 +15,19 @@ fn breaker_is(browser: &Browser, state: &str) {
 
 #[test]
 fn the_breaker_opens_and_closes() {
-    let running = Running::start_with(Config {
+    let dashboard = Dashboard::start_with(Config {
         breaker_open: Duration::from_secs(3),
         ..Config::default()
     });
     let mut settings = plain_settings();
     settings.policies.optional = true;
-    running.set(&settings);
-    let browser = Browser::open(&running.app().url());
+    dashboard.set(&settings);
+    let browser = Browser::open(&dashboard.app().url());
     breaker_is(&browser, "closed");
     browser.fill("#recommendations-failure_percent", "100");
     for page in 1..=5 {
         browser.click("#load button");
-        running.until_stats("the page is counted", |stats| {
+        dashboard.until_stats("the page is counted", |stats| {
             stats["outcomes"]["partial"] == page
         });
     }
@@ -48,7 +48,7 @@ fn the_breaker_opens_and_closes() {
 
 #[test]
 fn each_attempt_is_drawn_below_its_task() {
-    let running = Running::start();
+    let dashboard = Dashboard::start();
     let mut settings = plain_settings();
     settings.policies.retry = true;
     settings.policies.hedge = true;
@@ -56,13 +56,18 @@ fn each_attempt_is_drawn_below_its_task() {
     settings.services.profile.failure_percent = 100;
     settings.services.inventory.hang = true;
     settings.services.recommendations.hang = true;
-    running.set(&settings);
-    let browser = Browser::open(&running.app().url());
+    dashboard.set(&settings);
+    let browser = Browser::open(&dashboard.app().url());
     browser.click("#load button");
     browser.until("return document.querySelector('#outcome').dataset.state === 'failed'");
-    browser.until("return document.querySelectorAll('.row.attempt[data-state=failed]').length === 3");
-    browser.until("return document.querySelectorAll('.row.attempt[data-state=cancelled]').length === 2");
+    browser
+        .until("return document.querySelectorAll('.row.attempt[data-state=failed]').length === 3");
+    browser.until(
+        "return document.querySelectorAll('.row.attempt[data-state=cancelled]').length === 2",
+    );
     browser.until("return document.querySelectorAll('.row:not(.attempt)').length === 4");
-    browser.until("return document.querySelector('#outcomes').innerText.match(/failed\\s*1/) !== null");
+    browser.until(
+        "return document.querySelector('#outcomes').innerText.match(/failed\\s*1/) !== null",
+    );
     browser.screenshot("attempts");
 }

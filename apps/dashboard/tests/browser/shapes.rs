@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::Running;
+use crate::support::Dashboard;
 use crate::webdriver::Browser;
 
 /// What is wider than the window, if anything is.
@@ -12,12 +12,12 @@ const TOO_WIDE: &str = "return [...document.querySelectorAll('main *')]
     .map((element) => `${element.tagName} ${element.id} ${element.className}`)";
 
 /// A page on which something of everything has happened.
-fn eventful() -> (Running, Browser) {
-    let running = Running::start();
-    let browser = Browser::open(&running.app().url());
+fn eventful() -> (Dashboard, Browser) {
+    let dashboard = Dashboard::start();
+    let browser = Browser::open(&dashboard.app().url());
     browser.click("#load button");
     browser.until("return document.querySelector('#outcome').dataset.state === 'complete'");
-    running.set_with(|settings| {
+    dashboard.set_with(|settings| {
         settings.services.orders.delay_ms = 120;
         settings.services.orders.failure_percent = 100;
         settings.services.recommendations.hang = true;
@@ -28,7 +28,7 @@ fn eventful() -> (Running, Browser) {
     browser.until(
         "return document.querySelector('#outcomes')?.innerText.match(/failed\\s*1/) !== null",
     );
-    (running, browser)
+    (dashboard, browser)
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn it_follows_the_reader_into_the_dark() {
 
 #[test]
 fn the_picture_and_the_trace_can_be_opened() {
-    let (running, browser) = eventful();
+    let (dashboard, browser) = eventful();
     let link = |id: &str| {
         let link = browser.run(&format!(
             "return new URL(document.getElementById({id:?}).href).pathname"
@@ -65,7 +65,7 @@ fn the_picture_and_the_trace_can_be_opened() {
         link.as_str().unwrap().to_owned()
     };
     let (picture, trace) = (link("picture"), link("trace"));
-    let trace = running.get(&trace).json();
+    let trace = dashboard.get(&trace).json();
     let names: Vec<_> = trace["traceEvents"]
         .as_array()
         .unwrap()
@@ -78,7 +78,7 @@ fn the_picture_and_the_trace_can_be_opened() {
             "{name} is not in {names:?}"
         );
     }
-    browser.go(&format!("{}{picture}", running.app().url()));
+    browser.go(&format!("{}{picture}", dashboard.app().url()));
     let root = browser.run("return document.documentElement.nodeName");
     assert_eq!(root, json!("svg"));
     assert!(

@@ -1,4 +1,4 @@
-//! What can come in through a socket: each gets a clear answer, and nobody else is harmed.
+//! What can come in through a socket: each gets a clear answer, and no other reader is harmed.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -6,28 +6,28 @@ use std::time::Duration;
 use dashboard::app::Config;
 use dashboard::http::Limits;
 
-use crate::support::{Answer, Running, plain_settings};
+use crate::support::{Answer, Dashboard, plain_settings};
 
 /// Limits that a test can wait for.
-fn impatient() -> Running {
+fn impatient() -> Dashboard {
     let limits = Limits {
         head: Duration::from_millis(100),
         body: Duration::from_millis(100),
         ..Limits::default()
     };
-    let running = Running::start_with(Config {
+    let dashboard = Dashboard::start_with(Config {
         limits,
         ..Config::default()
     });
-    running.set(&plain_settings());
-    running
+    dashboard.set(&plain_settings());
+    dashboard
 }
 
 /// Another reader is served while `rude` is connected, and after.
-fn harms_nobody(running: &Running, rude: impl FnOnce(&Running) -> Answer) -> Answer {
-    let other = running.ask(7);
-    let answer = rude(running);
-    for mut reader in [other, running.ask(7)] {
+fn harms_no_other(dashboard: &Dashboard, rude: impl FnOnce(&Dashboard) -> Answer) -> Answer {
+    let other = dashboard.ask(7);
+    let answer = rude(dashboard);
+    for mut reader in [other, dashboard.ask(7)] {
         assert_eq!(Answer::read(&mut reader).status, 200);
     }
     answer
@@ -35,7 +35,7 @@ fn harms_nobody(running: &Running, rude: impl FnOnce(&Running) -> Answer) -> Ans
 
 #[test]
 fn garbage_on_the_socket_is_400() {
-    let running = Running::start();
+    let dashboard = Dashboard::start();
     let garbage: Vec<u8> = (0..512)
         .map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
         .collect();
@@ -44,31 +44,33 @@ fn garbage_on_the_socket_is_400() {
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"HELO there\r\n\r\n",
     ] {
-        let answer = harms_nobody(&running, |running| running.send(bytes));
+        let answer = harms_no_other(&dashboard, |dashboard| dashboard.send(bytes));
         assert_eq!(answer.status, 400, "{answer:?}");
     }
 }
 
 #[test]
 fn a_head_that_is_too_large_is_431() {
-    let running = Running::start();
+    let dashboard = Dashboard::start();
     let header = format!("x-large: {}\r\n", "a".repeat(20_000));
-    let answer = harms_nobody(&running, |running| {
-        running.get_with("/api/pages/7", &header)
+    let answer = harms_no_other(&dashboard, |dashboard| {
+        dashboard.get_with("/api/pages/7", &header)
     });
     assert_eq!(answer.status, 431, "{answer:?}");
     let many: String = (0..200).map(|n| format!("x-{n}: 1\r\n")).collect();
-    let answer = harms_nobody(&running, |running| running.get_with("/api/pages/7", &many));
+    let answer = harms_no_other(&dashboard, |dashboard| {
+        dashboard.get_with("/api/pages/7", &many)
+    });
     assert_eq!(answer.status, 431, "{answer:?}");
 }
 
 #[test]
 fn a_malformed_deadline_is_400_and_says_what_one_looks_like() {
-    let running = Running::start();
+    let dashboard = Dashboard::start();
     for value in ["soon", "1", "-5m", "999999999n", "1m 2m", "\u{e9}"] {
         let header = format!("grpc-timeout: {value}\r\n");
-        let answer = harms_nobody(&running, |running| {
-            running.get_with("/api/pages/7", &header)
+        let answer = harms_no_other(&dashboard, |dashboard| {
+            dashboard.get_with("/api/pages/7", &header)
         });
         assert_eq!(answer.status, 400, "{answer:?}");
         assert!(answer.body.contains("is no grpc-timeout"), "{answer:?}");
@@ -77,10 +79,10 @@ fn a_malformed_deadline_is_400_and_says_what_one_looks_like() {
 
 #[test]
 fn a_malformed_user_is_400_and_an_unknown_path_404() {
-    let running = Running::start();
+    let dashboard = Dashboard::start();
     for user in ["seven", "-1", "7.0", "18446744073709551616", "%37", "7%00"] {
         assert_eq!(
-            running.get(&format!("/api/pages/{user}")).status,
+            dashboard.get(&format!("/api/pages/{user}")).status,
             400,
             "{user}"
         );
@@ -92,15 +94,15 @@ fn a_malformed_user_is_400_and_an_unknown_path_404() {
         "/../Cargo.toml",
         "/nothing",
     ] {
-        assert_eq!(running.get(path).status, 404, "{path}");
+        assert_eq!(dashboard.get(path).status, 404, "{path}");
     }
 }
 
 #[test]
 fn a_method_that_is_not_allowed_is_405_and_says_which_are() {
-    let running = Running::start();
+    let dashboard = Dashboard::start();
     let answer =
-        running.send("DELETE /api/settings HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        dashboard.send("DELETE /api/settings HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     assert_eq!(
         (answer.status, answer.header("allow")),
         (405, Some("get, put"))
@@ -109,9 +111,9 @@ fn a_method_that_is_not_allowed_is_405_and_says_which_are() {
 
 #[test]
 fn a_body_that_never_comes_is_408() {
-    let running = impatient();
-    let answer = harms_nobody(&running, |running| {
-        running.send("PUT /api/settings HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+    let dashboard = impatient();
+    let answer = harms_no_other(&dashboard, |dashboard| {
+        dashboard.send("PUT /api/settings HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
     });
     assert_eq!(answer.status, 408, "{answer:?}");
     assert!(
@@ -122,22 +124,22 @@ fn a_body_that_never_comes_is_408() {
 
 #[test]
 fn a_body_that_is_too_large_is_413() {
-    let running = Running::start();
+    let dashboard = Dashboard::start();
     let largest = Limits::default().body_size;
     for (size, status) in [(largest, 400), (largest + 1, 413)] {
         let body = "x".repeat(size);
         let request = format!(
             "PUT /api/settings HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {size}\r\n\r\n{body}"
         );
-        let answer = harms_nobody(&running, |running| running.send(&request));
+        let answer = harms_no_other(&dashboard, |dashboard| dashboard.send(&request));
         assert_eq!(answer.status, status, "{answer:?}");
     }
 }
 
 #[test]
 fn a_body_that_is_not_json_is_400() {
-    let running = Running::start();
-    let answer = running.send(
+    let dashboard = Dashboard::start();
+    let answer = dashboard.send(
         "PUT /api/settings HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{]",
     );
     assert_eq!(answer.status, 400);
@@ -146,25 +148,25 @@ fn a_body_that_is_not_json_is_400() {
 
 #[test]
 fn a_head_that_never_ends_is_closed() {
-    let running = impatient();
+    let dashboard = impatient();
     for begun in ["", "G", "GET /api/pages/7 HTTP/1.1\r\nhost:"] {
-        let answer = harms_nobody(&running, |running| running.send(begun));
+        let answer = harms_no_other(&dashboard, |dashboard| dashboard.send(begun));
         assert!(answer.status == 0 || answer.status == 408, "{answer:?}");
     }
 }
 
 #[test]
 fn a_body_for_a_page_that_reads_none_is_harmless() {
-    let running = impatient();
-    let answer = harms_nobody(&running, |running| {
-        running.send("GET /api/pages/7 HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n")
+    let dashboard = impatient();
+    let answer = harms_no_other(&dashboard, |dashboard| {
+        dashboard.send("GET /api/pages/7 HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n")
     });
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
 #[test]
 fn a_flood_of_idle_connections_takes_no_more_than_its_share() {
-    let running = Running::start_with(Config {
+    let dashboard = Dashboard::start_with(Config {
         limits: Limits {
             connections: 4.try_into().unwrap(),
             head: Duration::from_millis(200),
@@ -172,17 +174,17 @@ fn a_flood_of_idle_connections_takes_no_more_than_its_share() {
         },
         ..Config::default()
     });
-    let flood: Vec<_> = (0..16).map(|_| running.connect()).collect();
+    let flood: Vec<_> = (0..16).map(|_| dashboard.connect()).collect();
     // In its turn, once those before it have been closed for their silence.
-    assert_eq!(running.get("/api/settings").status, 200);
-    assert!(running.app().open_connections().0 <= 4);
+    assert_eq!(dashboard.get("/api/settings").status, 200);
+    assert!(dashboard.app().open_connections().0 <= 4);
     drop(flood);
 }
 
 #[test]
 fn requests_in_a_pipeline_are_answered_in_order() {
-    let running = Running::start();
-    let mut stream = running.connect();
+    let dashboard = Dashboard::start();
+    let mut stream = dashboard.connect();
     let one = "GET /api/settings HTTP/1.1\r\nhost: x\r\nx-request-id: first\r\n\r\n";
     let two =
         "GET /nothing HTTP/1.1\r\nhost: x\r\nx-request-id: second\r\nconnection: close\r\n\r\n";

@@ -6,10 +6,10 @@ use dashboard::app::Config;
 use dashboard::http::Limits;
 use serde_json::json;
 
-use crate::support::{Running, WATCHDOG, plain_settings};
+use crate::support::{Dashboard, WATCHDOG, plain_settings};
 
-fn all_hang(running: &Running) {
-    running.set_with(|settings| {
+fn all_hang(dashboard: &Dashboard) {
+    dashboard.set_with(|settings| {
         let services = &mut settings.services;
         services.profile.hang = true;
         services.inventory.hang = true;
@@ -21,9 +21,9 @@ fn all_hang(running: &Running) {
 
 #[test]
 fn the_callers_deadline_ends_the_page_and_all_behind_it() {
-    let running = Running::start();
-    all_hang(&running);
-    let page = running.get_with("/api/pages/7", "grpc-timeout: 10m\r\n");
+    let dashboard = Dashboard::start();
+    all_hang(&dashboard);
+    let page = dashboard.get_with("/api/pages/7", "grpc-timeout: 10m\r\n");
     assert_eq!(page.status, 504, "{}", page.body);
     assert!(
         page.json()["late"]
@@ -32,20 +32,20 @@ fn the_callers_deadline_ends_the_page_and_all_behind_it() {
         "{}",
         page.body
     );
-    running.until("nothing is left", |seen| {
+    dashboard.until("nothing is left", |seen| {
         seen.into_iter().all(|(_, seen)| seen.in_flight == 0)
     });
 }
 
 #[test]
 fn a_deadline_that_has_passed_asks_no_service() {
-    let running = Running::start();
-    let page = running.get_with("/api/pages/7", "grpc-timeout: 0n\r\n");
+    let dashboard = Dashboard::start();
+    let page = dashboard.get_with("/api/pages/7", "grpc-timeout: 0n\r\n");
     assert_eq!(page.status, 504, "{}", page.body);
     let late = ["profile", "orders", "recommendations", "ads"];
     assert_eq!(page.json()["late"], json!(late));
     assert!(
-        running
+        dashboard
             .counts()
             .into_iter()
             .all(|(_, seen)| seen.started == 0)
@@ -58,37 +58,37 @@ fn the_servers_limit_caps_the_callers_deadline() {
         request: Duration::from_millis(100),
         ..Limits::default()
     };
-    let running = Running::start_with(Config {
+    let dashboard = Dashboard::start_with(Config {
         limits,
         ..Config::default()
     });
-    running.set(&plain_settings());
-    all_hang(&running);
+    dashboard.set(&plain_settings());
+    all_hang(&dashboard);
     let since = Instant::now();
-    let page = running.get_with("/api/pages/7", "grpc-timeout: 99H\r\n");
+    let page = dashboard.get_with("/api/pages/7", "grpc-timeout: 99H\r\n");
     assert_eq!(page.status, 504);
     assert!(since.elapsed() < WATCHDOG);
 }
 
 #[test]
 fn a_reader_who_hangs_up_cancels_all_behind_the_page() {
-    let running = Running::start();
-    all_hang(&running);
-    let stream = running.ask(7);
-    running.until("all are asked", |seen| {
+    let dashboard = Dashboard::start();
+    all_hang(&dashboard);
+    let stream = dashboard.ask(7);
+    dashboard.until("all are asked", |seen| {
         seen.into_iter().all(|(_, seen)| seen.in_flight == 1)
     });
     drop(stream);
-    running.until("all have noticed", |seen| {
+    dashboard.until("all have noticed", |seen| {
         seen.into_iter()
             .all(|(_, seen)| seen.cancelled == 1 && seen.in_flight == 0)
     });
-    running.until_stats("the page is counted as left", |stats| {
+    dashboard.until_stats("the page is counted as left", |stats| {
         stats["outcomes"]["left"] == 1
     });
-    let wasted = running.get("/api/stats").json();
+    let wasted = dashboard.get("/api/stats").json();
     assert_eq!(
         wasted["calls"],
-        json!({"useful": 0, "wasted": 6, "finished_for_nobody": 0})
+        json!({"useful": 0, "wasted": 6, "finished_late": 0})
     );
 }

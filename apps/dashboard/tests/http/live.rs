@@ -2,11 +2,14 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 
-use crate::support::Running;
+use crate::support::Dashboard;
 
 /// Reads frames until one is the end of a page.
-fn frames_of_one_page(running: &Running, ask: impl FnOnce()) -> Vec<(String, serde_json::Value)> {
-    let mut stream = running.connect();
+fn frames_of_one_page(
+    dashboard: &Dashboard,
+    ask: impl FnOnce(),
+) -> Vec<(String, serde_json::Value)> {
+    let mut stream = dashboard.connect();
     stream
         .write_all(b"GET /api/live HTTP/1.1\r\nhost: x\r\n\r\n")
         .unwrap();
@@ -30,14 +33,14 @@ fn frames_of_one_page(running: &Running, ask: impl FnOnce()) -> Vec<(String, ser
 
 #[test]
 fn a_watcher_sees_a_page_from_its_beginning_to_its_end() {
-    let running = Running::start();
-    running.set_with(|settings| {
+    let dashboard = Dashboard::start();
+    dashboard.set_with(|settings| {
         settings.services.profile.delay_ms = 100;
         settings.services.profile.failure_percent = 100;
         settings.services.ads.hang = true;
     });
-    let frames = frames_of_one_page(&running, || {
-        assert_eq!(running.get("/api/pages/7").status, 502)
+    let frames = frames_of_one_page(&dashboard, || {
+        assert_eq!(dashboard.get("/api/pages/7").status, 502)
     });
     assert_eq!(frames[0].0, "page");
     assert_eq!(frames[0].1["user"], 7);
@@ -59,11 +62,11 @@ fn a_watcher_sees_a_page_from_its_beginning_to_its_end() {
 
 #[test]
 fn a_watcher_is_told_that_a_reader_has_left() {
-    let running = Running::start();
-    running.set_with(|settings| settings.services.profile.hang = true);
-    let frames = frames_of_one_page(&running, || {
-        let reader = running.ask(7);
-        running.until("it is under way", |seen| seen.profile.in_flight == 1);
+    let dashboard = Dashboard::start();
+    dashboard.set_with(|settings| settings.services.profile.hang = true);
+    let frames = frames_of_one_page(&dashboard, || {
+        let reader = dashboard.ask(7);
+        dashboard.until("it is under way", |seen| seen.profile.in_flight == 1);
         drop(reader);
     });
     assert_eq!(frames.last().unwrap().1["status"], 499);
@@ -71,54 +74,54 @@ fn a_watcher_is_told_that_a_reader_has_left() {
 
 #[test]
 fn a_watcher_does_not_hold_up_the_shutdown() {
-    let running = Running::start();
-    let mut stream = running.connect();
+    let dashboard = Dashboard::start();
+    let mut stream = dashboard.connect();
     stream
         .write_all(b"GET /api/live HTTP/1.1\r\nhost: x\r\n\r\n")
         .unwrap();
     let mut lines = BufReader::new(&stream).lines().map(|line| line.unwrap());
     assert!(lines.any(|line| line == "retry: 1000"));
     assert_eq!(
-        running.shutdown(crate::support::WATCHDOG),
-        dashboard::http::Farewell::Drained
+        dashboard.shutdown(crate::support::WATCHDOG),
+        dashboard::http::ShutdownOutcome::Drained
     );
 }
 
 #[test]
 fn a_page_that_was_recorded_has_a_trace_a_picture_and_a_text() {
-    let running = Running::start();
+    let dashboard = Dashboard::start();
     assert_eq!(
-        running
+        dashboard
             .get_with("/api/pages/7", "x-request-id: seen\r\n")
             .status,
         200
     );
-    let trace = running.get("/api/recent/seen/trace.json").json();
+    let trace = dashboard.get("/api/recent/seen/trace.json").json();
     assert!(trace["traceEvents"].as_array().unwrap().len() > 8);
-    let picture = running.get("/api/recent/seen/picture.svg");
+    let picture = dashboard.get("/api/recent/seen/picture.svg");
     assert_eq!(picture.header("content-type"), Some("image/svg+xml"));
     assert!(picture.body.starts_with("<svg"));
     assert!(
-        running
+        dashboard
             .get("/api/recent/seen/timeline.txt")
             .body
             .contains("recommendations")
     );
-    assert_eq!(running.get("/api/recent/seen/other").status, 404);
-    assert_eq!(running.get("/api/recent/unseen/trace.json").status, 404);
+    assert_eq!(dashboard.get("/api/recent/seen/other").status, 404);
+    assert_eq!(dashboard.get("/api/recent/unseen/trace.json").status, 404);
 }
 
 #[test]
 fn the_last_64_pages_are_kept() {
-    let running = Running::start();
+    let dashboard = Dashboard::start();
     for number in 0..65 {
         let id = format!("x-request-id: page-{number}\r\n");
-        assert_eq!(running.get_with("/api/pages/7", &id).status, 200);
+        assert_eq!(dashboard.get_with("/api/pages/7", &id).status, 200);
     }
-    assert_eq!(running.get("/api/recent/page-0/timeline.txt").status, 404);
+    assert_eq!(dashboard.get("/api/recent/page-0/timeline.txt").status, 404);
     for kept in [1, 64] {
         assert_eq!(
-            running
+            dashboard
                 .get(&format!("/api/recent/page-{kept}/timeline.txt"))
                 .status,
             200
@@ -128,16 +131,16 @@ fn the_last_64_pages_are_kept() {
 
 #[test]
 fn the_tree_shows_the_page_below_its_connection() {
-    let running = Running::start();
-    running.set_with(|settings| settings.services.profile.hang = true);
-    let _reader = running.ask(7);
-    running.until("it is under way", |seen| seen.profile.in_flight == 1);
-    let text = running.get("/api/tree").body;
+    let dashboard = Dashboard::start();
+    dashboard.set_with(|settings| settings.services.profile.hang = true);
+    let _reader = dashboard.ask(7);
+    dashboard.until("it is under way", |seen| seen.profile.in_flight == 1);
+    let text = dashboard.get("/api/tree").body;
     assert!(
         text.contains("listener: running") && text.contains("profile: running"),
         "{text}"
     );
-    let json = running.get("/api/tree.json").json().to_string();
+    let json = dashboard.get("/api/tree.json").json().to_string();
     assert!(
         json.contains("listener") && json.contains("profile"),
         "{json}"

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::task::Poll;
 use std::time::Duration;
 
-use dashboard::http::{Body, Call, Farewell, Limits, Server, Service, text};
+use dashboard::http::{Body, Call, Limits, Server, Service, ShutdownOutcome, text};
 use futures::stream;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::Response;
@@ -45,7 +45,10 @@ fn a_panic_is_500_for_its_request_and_nothing_for_the_others() {
         assert_eq!(get(&server, "/panic").status, 500);
         assert_eq!(get(&server, "/").body, "well");
     }
-    assert_eq!(smol::block_on(server.shutdown(WATCHDOG)), Farewell::Drained);
+    assert_eq!(
+        smol::block_on(server.shutdown(WATCHDOG)),
+        ShutdownOutcome::Drained
+    );
 }
 
 #[test]
@@ -56,7 +59,10 @@ fn a_panic_in_a_body_closes_its_connection_and_no_other() {
         assert_eq!(get(&server, "/stream").body, "");
         assert_eq!(get(&server, "/").body, "well");
     }
-    assert_eq!(smol::block_on(server.shutdown(WATCHDOG)), Farewell::Drained);
+    assert_eq!(
+        smol::block_on(server.shutdown(WATCHDOG)),
+        ShutdownOutcome::Drained
+    );
 }
 
 #[test]
@@ -79,6 +85,6 @@ fn a_connection_leaves_nothing_in_the_group() {
     );
     assert_eq!(
         smol::block_on(server.shutdown(Duration::ZERO)),
-        Farewell::Drained
+        ShutdownOutcome::Drained
     );
 }

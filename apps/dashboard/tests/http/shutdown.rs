@@ -5,54 +5,54 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use dashboard::http::Farewell;
+use dashboard::http::ShutdownOutcome;
 
-use crate::support::{Answer, Running, WATCHDOG};
+use crate::support::{Answer, Dashboard, WATCHDOG};
 
 #[test]
 fn requests_under_way_are_answered_and_new_ones_refused() {
-    let running = Running::start();
-    running.set_with(|settings| settings.services.profile.delay_ms = 300);
-    let mut under_way = running.ask(7);
-    running.until("the page is begun", |seen| seen.profile.in_flight == 1);
-    let address = running.address;
+    let dashboard = Dashboard::start();
+    dashboard.set_with(|settings| settings.services.profile.delay_ms = 300);
+    let mut under_way = dashboard.ask(7);
+    dashboard.until("the page is begun", |seen| seen.profile.in_flight == 1);
+    let address = dashboard.address;
     let reader = std::thread::spawn(move || Answer::read(&mut under_way));
-    assert_eq!(running.shutdown(WATCHDOG), Farewell::Drained);
+    assert_eq!(dashboard.shutdown(WATCHDOG), ShutdownOutcome::Drained);
     assert_eq!(reader.join().unwrap().status, 200);
     assert!(TcpStream::connect(address).is_err());
 }
 
 #[test]
 fn what_does_not_finish_is_cut_when_the_time_is_up() {
-    let running = Running::start();
-    running.set_with(|settings| settings.services.profile.hang = true);
-    let mut under_way = running.ask(7);
-    running.until("the page is begun", |seen| seen.profile.in_flight == 1);
-    let panel = running.app().panel().clone();
+    let dashboard = Dashboard::start();
+    dashboard.set_with(|settings| settings.services.profile.hang = true);
+    let mut under_way = dashboard.ask(7);
+    dashboard.until("the page is begun", |seen| seen.profile.in_flight == 1);
+    let controls = dashboard.app().controls().clone();
     assert_eq!(
-        running.shutdown(Duration::from_millis(50)),
-        Farewell::Cut(1)
+        dashboard.shutdown(Duration::from_millis(50)),
+        ShutdownOutcome::Cut(1)
     );
     assert_eq!(Answer::read(&mut under_way).status, 0);
-    let seen = panel.counts().profile;
+    let seen = controls.counts().profile;
     assert_eq!((seen.in_flight, seen.cancelled), (0, 1));
 }
 
 #[test]
 fn idle_connections_do_not_hold_it_up() {
-    let running = Running::start();
-    let mut used = running.connect();
+    let dashboard = Dashboard::start();
+    let mut used = dashboard.connect();
     used.write_all(b"GET /api/settings HTTP/1.1\r\nhost: x\r\n\r\n")
         .unwrap();
-    let unused = running.connect();
+    let unused = dashboard.connect();
     crate::support::eventually(
         "both are accepted",
-        || running.app().open_connections().0 == 2,
+        || dashboard.app().open_connections().0 == 2,
         || (),
     );
     let answered = std::io::Read::read(&mut used, &mut [0; 16]).unwrap();
     assert_eq!(answered, 16);
-    assert_eq!(running.shutdown(WATCHDOG), Farewell::Drained);
+    assert_eq!(dashboard.shutdown(WATCHDOG), ShutdownOutcome::Drained);
     drop((used, unused));
 }
 

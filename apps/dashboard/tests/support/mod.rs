@@ -1,4 +1,4 @@
-//! A dashboard that runs for one test, and a client that can be as rude as the test wants.
+//! A dashboard that runs for one test, and a client that can send anything.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::io::{Read as _, Write as _};
@@ -7,25 +7,25 @@ use std::time::{Duration, Instant};
 
 use dashboard::app::{App, Config};
 use dashboard::front::Settings;
-use dashboard::http::Farewell;
-use dashboard::upstream::{Behavior, Counted, Each};
+use dashboard::http::ShutdownOutcome;
+use dashboard::upstream::{Behavior, Counted, PerService};
 use serde_json::Value;
 
 /// No test waits for longer: a hang is a failure.
 pub(crate) const WATCHDOG: Duration = Duration::from_secs(30);
 
 /// A running dashboard.
-pub(crate) struct Running {
+pub(crate) struct Dashboard {
     app: App,
     pub(crate) address: SocketAddr,
 }
 
-impl Running {
+impl Dashboard {
     /// One in which all services answer at once, and all policies are off.
     pub(crate) fn start() -> Self {
-        let running = Self::start_with(Config::default());
-        running.set(&plain_settings());
-        running
+        let dashboard = Self::start_with(Config::default());
+        dashboard.set(&plain_settings());
+        dashboard
     }
 
     /// One as it comes, with these options.
@@ -89,12 +89,12 @@ impl Running {
         stream
     }
 
-    pub(crate) fn counts(&self) -> Each<Counted> {
-        self.app.panel().counts()
+    pub(crate) fn counts(&self) -> PerService<Counted> {
+        self.app.controls().counts()
     }
 
     /// Waits until what the services have seen is so.
-    pub(crate) fn until(&self, what: &str, is_so: impl Fn(&Each<Counted>) -> bool) {
+    pub(crate) fn until(&self, what: &str, is_so: impl Fn(&PerService<Counted>) -> bool) {
         eventually(what, || is_so(&self.counts()), || self.counts());
     }
 
@@ -107,7 +107,7 @@ impl Running {
         );
     }
 
-    pub(crate) fn shutdown(self, bound: Duration) -> Farewell {
+    pub(crate) fn shutdown(self, bound: Duration) -> ShutdownOutcome {
         smol::block_on(self.app.shutdown(bound))
     }
 }
@@ -132,7 +132,7 @@ pub(crate) fn eventually<D: std::fmt::Debug>(
 /// Services that answer at once; a page without any policy but a long timeout.
 pub(crate) fn plain_settings() -> Settings {
     let mut settings = Settings {
-        services: Each::default().map(|(): ()| Behavior::default()),
+        services: PerService::default().map(|(): ()| Behavior::default()),
         ..Settings::default()
     };
     settings.policies.timeout_ms = 10_000;

@@ -9,11 +9,11 @@
 //! timeout. Ends with an error if a request was lost, memory grew, something was left after the drain, or failfast was
 //! not the better of the two.
 
+mod faults;
 mod memory;
 mod readers;
 mod report;
 mod run;
-mod weather;
 
 use std::num::NonZeroUsize;
 use std::process::ExitCode;

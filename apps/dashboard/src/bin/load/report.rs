@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dashboard::http::Farewell;
+use dashboard::http::ShutdownOutcome;
 
 use crate::run::{Left, Seen};
 
@@ -40,10 +40,10 @@ fn alone(seen: &Seen, name: &str) -> Vec<String> {
             seen.memory.early_and_late()
         ));
     }
-    if seen.left != Left::default() || seen.farewell != Farewell::Drained {
+    if seen.left != Left::default() || seen.outcome != ShutdownOutcome::Drained {
         wrong.push(format!(
             "{name}: left after the drain: {:?}, {:?}",
-            seen.left, seen.farewell
+            seen.left, seen.outcome
         ));
     }
     wrong
@@ -99,8 +99,8 @@ const ROWS: [Row; 14] = [
     ("wasted of 1,000 calls", |seen| {
         seen.wasted_permille().to_string()
     }),
-    ("finished for nobody", |seen| {
-        seen.waste.finished_for_nobody.to_string()
+    ("finished after the page had ended", |seen| {
+        seen.waste.finished_late.to_string()
     }),
     ("memory, early and late", |seen| {
         match seen.memory.early_and_late() {

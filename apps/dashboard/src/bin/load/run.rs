@@ -1,18 +1,18 @@
-//! One run: a server, its readers, its weather, and what is left when all have gone.
+//! One run: a server, its readers, the faults, and what is left after the drain.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dashboard::app::{App, Config};
-use dashboard::http::{Client, Endpoint, Farewell};
-use dashboard::upstream::{Panel, Waste};
+use dashboard::http::{Client, Endpoint, ShutdownOutcome};
+use dashboard::upstream::{Controls, Waste};
 use failfast::{BoxError, Context, Group};
 use smol::Timer;
 
 use crate::Arguments;
+use crate::faults;
 use crate::memory::Samples;
 use crate::readers::{Tally, read};
-use crate::weather;
 
 /// How long everything may take to be gone once the last reader is.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -23,7 +23,7 @@ pub(crate) struct Seen {
     pub(crate) waste: Waste,
     pub(crate) memory: Samples,
     pub(crate) left: Left,
-    pub(crate) farewell: Farewell,
+    pub(crate) outcome: ShutdownOutcome,
 }
 
 /// What was there when all had gone.
@@ -43,14 +43,14 @@ pub(crate) async fn run(arguments: &Arguments, plain: bool) -> Result<Seen, BoxE
     let tally = Arc::new(Tally::new(arguments.pages));
     let memory = read_all(arguments, &app, &tally).await?;
     let left = drained(&app).await;
-    let panel = app.panel().clone();
-    let farewell = app.shutdown(DRAIN).await;
+    let controls = app.controls().clone();
+    let outcome = app.shutdown(DRAIN).await;
     Ok(Seen {
         tally,
-        waste: panel.ledger().read(),
+        waste: controls.ledger().read(),
         memory,
         left,
-        farewell,
+        outcome,
     })
 }
 
@@ -65,8 +65,8 @@ async fn read_all(
     let (group, _) = Group::<()>::with_context(&Context::background(), smol::spawn);
     let memory = group.fork("memory", Samples::take(time.clone()));
     group.spawn_named(
-        "weather",
-        weather::change(time.clone(), app.panel().clone(), arguments.time()),
+        "faults",
+        faults::inject(time.clone(), app.controls().clone(), arguments.time()),
     );
     for number in 0..arguments.readers.get() {
         let reader = reader(time.clone(), client.clone(), front, tally.clone());
@@ -90,7 +90,7 @@ async fn drained(app: &App) -> Left {
     let since = Instant::now();
     app.close_idle();
     loop {
-        let left = left(app, app.panel());
+        let left = left(app, app.controls());
         if left == Left::default() || since.elapsed() > DRAIN {
             return left;
         }
@@ -98,11 +98,14 @@ async fn drained(app: &App) -> Left {
     }
 }
 
-fn left(app: &App, panel: &Panel) -> Left {
+fn left(app: &App, controls: &Controls) -> Left {
     let (front, _) = app.open_connections();
     // The listener is a task as well.
     let tasks = app.snapshot().tasks().len() - 1;
-    let calls = panel.counts().into_iter().map(|(_, seen)| seen.in_flight);
+    let calls = controls
+        .counts()
+        .into_iter()
+        .map(|(_, seen)| seen.in_flight);
     Left {
         connections: front,
         tasks,

@@ -19,7 +19,7 @@ use super::{CallError, Problem};
 /// | a breaker is open, or a limit reached | 503, with its `Retry-After` |
 /// | this server is shutting down | 503 |
 /// | a source panicked, or was lost by the executor | 500 |
-pub fn refusal(error: &Error) -> (StatusCode, Problem) {
+pub fn problem_for(error: &Error) -> (StatusCode, Problem) {
     let problem = Problem {
         error: error.to_string(),
         source: error.task().map(|name| name.to_string()),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the services' names")]
-pub struct Each<T> {
+pub struct PerService<T> {
     pub profile: T,
     pub orders: T,
     pub inventory: T,
@@ -15,10 +15,10 @@ pub struct Each<T> {
     pub ads: T,
 }
 
-impl<T> Each<T> {
+impl<T> PerService<T> {
     /// Another value for each.
-    pub fn map<U>(self, f: impl Fn(T) -> U) -> Each<U> {
-        Each {
+    pub fn map<U>(self, f: impl Fn(T) -> U) -> PerService<U> {
+        PerService {
             profile: f(self.profile),
             orders: f(self.orders),
             inventory: f(self.inventory),
@@ -29,8 +29,8 @@ impl<T> Each<T> {
     }
 
     /// Borrows each.
-    pub fn as_ref(&self) -> Each<&T> {
-        Each {
+    pub fn as_ref(&self) -> PerService<&T> {
+        PerService {
             profile: &self.profile,
             orders: &self.orders,
             inventory: &self.inventory,
@@ -47,7 +47,7 @@ impl<T> Each<T> {
     }
 }
 
-impl<T> IntoIterator for Each<T> {
+impl<T> IntoIterator for PerService<T> {
     type Item = (&'static str, T);
     type IntoIter = std::array::IntoIter<Self::Item, 6>;
 

@@ -1,21 +1,25 @@
-//! How the services misbehave while the load is on, by the part of the time that has passed.
+//! The faults that are injected during a run, by the part of its time that has passed.
 
 use std::time::{Duration, Instant};
 
-use dashboard::upstream::{Behavior, Each, Panel};
+use dashboard::upstream::{Behavior, Controls, PerService};
 use failfast::{Context, ContextError};
 
 const STEP: Duration = Duration::from_millis(50);
 
-/// Changes the weather until the context ends.
-pub(crate) async fn change(ctx: Context, panel: Panel, time: Duration) -> Result<(), ContextError> {
+/// Injects them until the context ends.
+pub(crate) async fn inject(
+    ctx: Context,
+    controls: Controls,
+    time: Duration,
+) -> Result<(), ContextError> {
     let since = Instant::now();
     let mut current = None;
     loop {
         let passed = since.elapsed().as_secs_f64() / time.as_secs_f64();
         let next = at(passed);
         if current != Some(next) {
-            panel.set_behaviors(next);
+            controls.set_behaviors(next);
             current = Some(next);
         }
         if ctx.sleep(STEP).await.is_err() {
@@ -25,7 +29,7 @@ pub(crate) async fn change(ctx: Context, panel: Panel, time: Duration) -> Result
 }
 
 /// Some failures at all times; the recommendations hang for a fifth of it; half of the profiles fail for a tenth.
-fn at(passed: f64) -> Each<Behavior> {
+fn at(passed: f64) -> PerService<Behavior> {
     let mut each = Behavior::by_design();
     each.profile.failure_percent = 2;
     each.inventory.failure_percent = 2;

@@ -13,7 +13,7 @@ const HEADER: &str = "grpc-timeout";
 const ON_THE_WAY: Duration = Duration::from_millis(20);
 
 /// A child of `ctx` that lives as long as the caller waits, and no longer than `cap`.
-pub(super) fn granted(
+pub(super) fn request_context(
     ctx: &Context,
     headers: &HeaderMap,
     cap: Duration,
@@ -26,7 +26,7 @@ pub(super) fn granted(
 }
 
 /// Tells a service how long its caller waits. Nothing where there is no deadline.
-pub(super) fn pass_on(ctx: &Context, headers: &mut HeaderMap) {
+pub(super) fn propagate(ctx: &Context, headers: &mut HeaderMap) {
     let Some(left) = ctx.remaining() else { return };
     let value = to_grpc_timeout(left.saturating_sub(ON_THE_WAY));
     if let Ok(value) = HeaderValue::try_from(value) {
@@ -45,26 +45,28 @@ mod tests {
         Context::background().with_clock(ManualClock::new())
     }
 
-    fn granted_for(value: &str) -> Option<Duration> {
+    fn remaining_for(value: &str) -> Option<Duration> {
         let mut headers = HeaderMap::new();
         headers.insert(HEADER, value.parse().unwrap());
-        granted(&context(), &headers, SECOND).ok()?.remaining()
+        request_context(&context(), &headers, SECOND)
+            .ok()?
+            .remaining()
     }
 
     #[test]
     fn the_callers_deadline_is_capped_by_the_servers() {
-        assert_eq!(granted_for("250m"), Some(SECOND / 4));
-        assert_eq!(granted_for("999m"), Some(Duration::from_millis(999)));
-        assert_eq!(granted_for("1S"), Some(SECOND));
-        assert_eq!(granted_for("99999999H"), Some(SECOND));
-        let without = granted(&context(), &HeaderMap::new(), SECOND).unwrap();
+        assert_eq!(remaining_for("250m"), Some(SECOND / 4));
+        assert_eq!(remaining_for("999m"), Some(Duration::from_millis(999)));
+        assert_eq!(remaining_for("1S"), Some(SECOND));
+        assert_eq!(remaining_for("99999999H"), Some(SECOND));
+        let without = request_context(&context(), &HeaderMap::new(), SECOND).unwrap();
         assert_eq!(without.remaining(), Some(SECOND));
     }
 
     #[test]
     fn a_malformed_deadline_is_an_error() {
         for bad in ["", "soon", "1", "-1S", "123456789n", "1s"] {
-            assert_eq!(granted_for(bad), None, "{bad:?}");
+            assert_eq!(remaining_for(bad), None, "{bad:?}");
         }
     }
 
@@ -72,7 +74,7 @@ mod tests {
     fn a_deadline_is_passed_on_less_the_time_on_the_way() {
         let passed = |ctx: &Context| {
             let mut headers = HeaderMap::new();
-            pass_on(ctx, &mut headers);
+            propagate(ctx, &mut headers);
             headers
                 .get(HEADER)
                 .map(|value| value.to_str().unwrap().to_owned())
