@@ -53,12 +53,19 @@ function checkbox() {
 const input = (id) => document.getElementById(id);
 
 function show({ services, policies }) {
-  input("timeout_ms").value = policies.timeout_ms;
-  POLICIES.forEach((key) => { input(key).checked = policies[key]; });
+  set("timeout_ms", "value", policies.timeout_ms);
+  POLICIES.forEach((key) => set(key, "checked", policies[key]));
   for (const [name, behavior] of Object.entries(services)) {
-    FIELDS.forEach(({ key }) => { input(`${name}-${key}`).value = behavior[key]; });
-    input(`${name}-hang`).checked = behavior.hang;
+    FIELDS.forEach(({ key }) => set(`${name}-${key}`, "value", behavior[key]));
+    set(`${name}-hang`, "checked", behavior.hang);
   }
+}
+
+// Leaves alone what is being typed.
+function set(id, property, value) {
+  const element = input(id);
+  if (property === "value" && element === document.activeElement) return;
+  element[property] = value;
 }
 
 function read() {
@@ -73,11 +80,15 @@ function read() {
   return { services, policies };
 }
 
+let puts = 0;
+
 async function put(settings) {
   const complaint = document.getElementById("complaint");
+  const mine = ++puts;
   try {
     const response = await fetch("/api/settings", { method: "PUT", body: JSON.stringify(settings) });
     const answer = await response.json();
+    if (mine !== puts) return; // a later change is under way
     complaint.textContent = response.ok ? "" : answer.error;
     if (response.ok) show(answer);
   } catch (error) {

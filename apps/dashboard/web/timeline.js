@@ -148,9 +148,20 @@ function drawRow(container, row, now, span, page) {
   fill.style.width = `${(100 * (end - row.start)) / span}%`;
   deadline.hidden = !page.deadline_us || page.deadline_us > span;
   deadline.style.left = `${(100 * page.deadline_us) / span}%`;
-  note.textContent = `${WORDS[row.state] ?? row.state} ${millis(end)}${row.text ? `: ${row.text}` : ""}`;
-  element.title = note.textContent;
+  const brief = `${WORDS[row.state] ?? row.state} ${millis(end)}`;
+  const whole = row.text ? `${brief}: ${row.text}` : brief;
+  note.textContent = row.attempt ? brief : whole;
+  element.title = whole;
+  beside(note, (100 * end) / span);
   return element;
+}
+
+// Puts the note behind a bar that ends early, and at the end of one that does not.
+function beside(note, percent) {
+  const behind = percent < 55;
+  note.style.left = behind ? `${percent}%` : "auto";
+  note.style.right = behind ? "0" : `${100 - percent}%`;
+  note.style.maxWidth = behind ? "" : `${percent}%`;
 }
 
 const WORDS = {

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 use failfast::Context;
-use failfast::observe::{Ended, Event, EventKind, Recorder};
+use failfast::observe::{AttemptKind, Ended, Event, EventKind, Recorder};
+use failfast::policy::Attempt;
 use futures::stream::{self, BoxStream, Stream, StreamExt as _};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::Response;
@@ -203,6 +204,19 @@ struct TaskFrame<'a> {
     text: Option<&'a str>,
 }
 
+/// An attempt of a policy that was started or, with an outcome, has ended.
+#[derive(Serialize)]
+struct AttemptFrame<'a> {
+    page: &'a str,
+    group: Option<u64>,
+    task: Option<u64>,
+    number: u32,
+    hedge: bool,
+    at_us: u128,
+    outcome: Option<&'static str>,
+    text: Option<&'a str>,
+}
+
 #[derive(Serialize)]
 struct Cancel<'a> {
     page: &'a str,
@@ -211,26 +225,71 @@ struct Cancel<'a> {
 
 /// `None` for events that the timeline does not draw, as polls.
 fn frame_of(event: &Event, id: &RequestId, since: Instant) -> Option<String> {
-    let page = id.as_str();
-    let name = event.name();
-    let task = |outcome| TaskFrame {
-        page,
-        group: event.group(),
-        task: event.task(),
-        name: name.as_deref().unwrap_or_default(),
-        at_us: event.at().saturating_duration_since(since).as_micros(),
-        outcome,
-        text: event.text(),
-    };
     match event.kind() {
-        EventKind::TaskSpawned => Some(frame("task", &task(None))),
-        EventKind::TaskEnded(ended) => Some(frame("task", &task(Some(outcome(ended))))),
+        EventKind::TaskSpawned => Some(task_frame(event, id, since, None)),
+        EventKind::TaskEnded(ended) => Some(task_frame(event, id, since, Some(outcome(ended)))),
+        EventKind::Attempt(attempt, kind) => attempt_frame(event, id, since, attempt, kind),
         EventKind::Canceled => {
-            let text = event.text();
+            let (page, text) = (id.as_str(), event.text());
             Some(frame("cancel", &Cancel { page, text }))
         }
         _ => None,
     }
+}
+
+fn task_frame(
+    event: &Event,
+    id: &RequestId,
+    since: Instant,
+    outcome: Option<&'static str>,
+) -> String {
+    let name = event
+        .name()
+        .map(|name| name.to_string())
+        .unwrap_or_default();
+    let task = TaskFrame {
+        page: id.as_str(),
+        group: event.group(),
+        task: event.task(),
+        name: &name,
+        at_us: micros(event, since),
+        outcome,
+        text: event.text(),
+    };
+    frame("task", &task)
+}
+
+/// `None` for what is not about one attempt: a delay between two, a breaker's new state.
+fn attempt_frame(
+    event: &Event,
+    id: &RequestId,
+    since: Instant,
+    attempt: Attempt,
+    kind: AttemptKind,
+) -> Option<String> {
+    let outcome = match kind {
+        AttemptKind::Started => None,
+        AttemptKind::Succeeded => Some("succeeded"),
+        AttemptKind::Failed => Some("failed"),
+        AttemptKind::Cut => Some("cancelled"),
+        AttemptKind::Rejected => Some("rejected"),
+        _ => return None,
+    };
+    let attempt = AttemptFrame {
+        page: id.as_str(),
+        group: event.group(),
+        task: event.task(),
+        number: attempt.number(),
+        hedge: attempt.is_hedge(),
+        at_us: micros(event, since),
+        outcome,
+        text: event.text(),
+    };
+    Some(frame("attempt", &attempt))
+}
+
+fn micros(event: &Event, since: Instant) -> u128 {
+    event.at().saturating_duration_since(since).as_micros()
 }
 
 fn outcome(ended: Ended) -> &'static str {

@@ -1,5 +1,6 @@
 //! As much of a WebDriver client as these tests need: https://www.w3.org/TR/webdriver2/.
 
+use std::cell::RefCell;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -81,9 +82,17 @@ impl Browser {
         eventually(script, || self.run(script) == json!(true), body);
     }
 
+    /// Clicks an element once nothing lies over it and it does not move.
     pub(crate) fn click(&self, selector: &str) {
         let element = self.find(selector);
-        self.post(&format!("/element/{element}/click"), &json!({}));
+        let path = self.path(&format!("/element/{element}/click"));
+        let click = || exchange(self.port, "POST", &path, &json!({}))["value"].clone();
+        let refused = RefCell::new(Value::Null);
+        let is_clicked = || {
+            *refused.borrow_mut() = click();
+            refused.borrow().is_null()
+        };
+        eventually(selector, is_clicked, || refused.borrow().clone());
     }
 
     /// Replaces what an input holds, as a person would, and leaves it.

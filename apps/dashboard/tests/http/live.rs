@@ -2,13 +2,12 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 
+use serde_json::{Value, json};
+
 use crate::support::Dashboard;
 
 /// Reads frames until one is the end of a page.
-fn frames_of_one_page(
-    dashboard: &Dashboard,
-    ask: impl FnOnce(),
-) -> Vec<(String, serde_json::Value)> {
+fn frames_of_one_page(dashboard: &Dashboard, ask: impl FnOnce()) -> Vec<(String, Value)> {
     let mut stream = dashboard.connect();
     stream
         .write_all(b"GET /api/live HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -45,9 +44,8 @@ fn a_watcher_sees_a_page_from_its_beginning_to_its_end() {
     assert_eq!(frames[0].0, "page");
     assert_eq!(frames[0].1["user"], 7);
     let outcome = |name: &str| {
-        let of = |frame: &&(String, serde_json::Value)| {
-            frame.1["name"] == name && !frame.1["outcome"].is_null()
-        };
+        let of =
+            |frame: &&(String, Value)| frame.1["name"] == name && !frame.1["outcome"].is_null();
         frames
             .iter()
             .find(of)
@@ -58,6 +56,32 @@ fn a_watcher_sees_a_page_from_its_beginning_to_its_end() {
     assert_eq!(outcome("orders").unwrap(), "succeeded");
     let last = &frames.last().unwrap().1;
     assert_eq!(last["status"], 502);
+}
+
+#[test]
+fn a_watcher_sees_each_attempt() {
+    let dashboard = Dashboard::start();
+    dashboard.set_with(|settings| {
+        settings.policies.retry = true;
+        settings.services.profile.failure_percent = 100;
+    });
+    let frames = frames_of_one_page(&dashboard, || {
+        assert_eq!(dashboard.get("/api/pages/7").status, 502)
+    });
+    // Profile is the first task.
+    let attempts = frames
+        .iter()
+        .filter(|(event, data)| event == "attempt" && data["task"] == 0);
+    let seen: Vec<_> = attempts
+        .map(|(_, data)| (data["number"].clone(), data["outcome"].clone()))
+        .collect();
+    let expected = [1, 2, 3].map(|number| {
+        [
+            (json!(number), Value::Null),
+            (json!(number), json!("failed")),
+        ]
+    });
+    assert_eq!(seen, expected.concat());
 }
 
 #[test]
