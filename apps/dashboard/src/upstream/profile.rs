@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use failfast::{BoxError, Context};
+use futures::channel::oneshot;
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool};
@@ -44,8 +45,7 @@ pub struct Profile {
 
 pub(super) struct Profiles {
     pool: SqlitePool,
-    /// Keeps a database in memory alive, because the pool may close each of its connections: a future that is dropped
-    /// while it acquires one drops the connection too.
+    /// Keeps a database in memory alive, because the pool may close each of its connections.
     _anchor: SqliteConnection,
 }
 
@@ -67,10 +67,8 @@ impl Profiles {
         let options = options.create_if_missing(true);
         let mut anchor = options.connect().await?;
         seed(&mut anchor).await?;
-        // Without the test an acquisition of an idle connection does not wait, so it can't be dropped halfway.
         let pool = SqlitePoolOptions::new()
             .max_connections(CONNECTIONS)
-            .test_before_acquire(false)
             .connect_with(options)
             .await?;
         Ok(Self {
@@ -107,13 +105,28 @@ impl Work for Profiles {
         let unknown = || ServiceError::NotFound(format!("there is no user {key}"));
         // SQLite's integers are signed.
         let id = i64::try_from(number(key)?).map_err(|_| unknown())?;
-        let row = sqlx::query_as("SELECT name, city FROM profile WHERE id = ?").bind(id);
-        let row: Option<(String, String)> = ctx
-            .run(row.fetch_optional(&self.pool))
-            .await?
-            .map_err(|error| ServiceError::Failed(format!("the database: {error}")))?;
-        let (name, city) = row.ok_or_else(unknown)?;
+        let found = ctx.run(self.find(id)).await?;
+        let found =
+            found.map_err(|error| ServiceError::Failed(format!("the database: {error}")))?;
+        let (name, city) = found.ok_or_else(unknown)?;
         Ok(Profile { name, city })
+    }
+}
+
+type Row = (String, String);
+
+impl Profiles {
+    /// Runs the query to its end even if this future is dropped, because a query that is dropped halfway costs the
+    /// pool its connection, and the callers that wait for one a new connection.
+    async fn find(&self, id: i64) -> Result<Option<Row>, sqlx::Error> {
+        let (pool, (sender, answer)) = (self.pool.clone(), oneshot::channel());
+        let query = async move {
+            let query = sqlx::query_as("SELECT name, city FROM profile WHERE id = ?").bind(id);
+            // An error means that the caller has left.
+            let _ = sender.send(query.fetch_optional(&pool).await);
+        };
+        smol::spawn(query).detach();
+        answer.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 }
 
