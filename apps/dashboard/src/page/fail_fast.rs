@@ -93,6 +93,9 @@ impl FailFast {
 }
 
 /// The page: what must be there, and what it can do without.
+///
+/// In place, because the sources only wait for the network and need no tasks of their own. So a reader who leaves drops
+/// them at once, with the request; tasks would be dropped when the executor comes to them, and some would still answer.
 fn aggregator(
     client: &Arc<Client>,
     endpoints: &PerService<Endpoint>,
@@ -107,7 +110,7 @@ fn aggregator(
         .breaker(&guards.recommendations)
         .hedge(hedge(policies, &guards.budgets.recommendations));
     let ads = client.source::<UserId, Ad>(endpoints.ads).leaving(MARGIN);
-    let must = Aggregator::new(smol::spawn)
+    let must = Aggregator::in_place()
         .with_name("page")
         .with_timeout(policies.timeout())
         .with_level(level)

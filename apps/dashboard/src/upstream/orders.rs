@@ -36,7 +36,7 @@ pub(super) struct Orders {
 
 impl Orders {
     pub(super) fn new(client: &Arc<Client>, inventory: Endpoint, prices: Endpoint) -> Self {
-        let stock_and_prices = Aggregator::new(smol::spawn)
+        let stock_and_prices = Aggregator::in_place()
             .with_name("orders")
             .source("inventory", client.source(inventory))
             .source("prices", client.source(prices));

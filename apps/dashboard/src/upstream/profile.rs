@@ -1,6 +1,7 @@
 //! The profiles, from SQLite.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use failfast::{BoxError, Context};
 use futures::channel::oneshot;
@@ -31,8 +32,9 @@ const SEED: [(&str, &str); 8] = [
 
 const CONNECTIONS: u32 = 4;
 
-/// A database of this process's own, shared by its connections for as long as one is open.
-const IN_MEMORY: &str = "sqlite::memory:";
+/// SQLite's file system in memory, whose databases live for as long as a connection is open. Unlike a shared cache,
+/// in which connections were seen to wait for each other's locks for seconds, it locks as a file does.
+const IN_MEMORY: &str = "memdb";
 
 /// One user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,13 +64,14 @@ impl Profiles {
     async fn connect(path: Option<&Path>) -> Result<Self, sqlx::Error> {
         let options = match path {
             Some(path) => SqliteConnectOptions::new().filename(path),
-            None => IN_MEMORY.parse()?,
+            None => in_memory(),
         };
         let options = options.create_if_missing(true);
         let mut anchor = options.connect().await?;
         seed(&mut anchor).await?;
         let pool = SqlitePoolOptions::new()
             .max_connections(CONNECTIONS)
+            .min_connections(CONNECTIONS)
             .connect_with(options)
             .await?;
         Ok(Self {
@@ -76,6 +79,13 @@ impl Profiles {
             _anchor: anchor,
         })
     }
+}
+
+/// A database of its own, because each has another name. The slash makes it visible to several connections.
+fn in_memory() -> SqliteConnectOptions {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let name = format!("/profiles-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    SqliteConnectOptions::new().filename(name).vfs(IN_MEMORY)
 }
 
 /// One transaction, so that an interrupted start leaves no half of the table behind.

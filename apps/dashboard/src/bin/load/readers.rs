@@ -15,6 +15,9 @@ use smol::Timer;
 /// How long a reader looks at a page, in milliseconds.
 const LOOKS_MS: std::ops::Range<u64> = 50..250;
 
+/// Over how long the readers come, in milliseconds, because a hundred at the same instant are another test.
+const COME_MS: std::ops::Range<u64> = 0..1_000;
+
 /// How many of a hundred readers don't wait for the page.
 const LEAVE_PERCENT: u8 = 3;
 
@@ -92,6 +95,9 @@ impl Tally {
 
 /// One reader, until the time is up. A request under way is waited for.
 pub(crate) async fn read(time: &Context, client: &Client, front: Endpoint, tally: &Tally) {
+    let _ = time
+        .sleep(Duration::from_millis(fastrand::u64(COME_MS)))
+        .await;
     while !time.is_done() && tally.may_ask() {
         ask(client, front, tally).await;
         let looks = Duration::from_millis(fastrand::u64(LOOKS_MS));
