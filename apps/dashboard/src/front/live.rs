@@ -1,0 +1,309 @@
+//! The events of all pages as they happen, as server-sent events.
+//!
+//! A client is subscribed to each page's recorder before the page begins, so it misses no event of it. A slow client
+//! loses the oldest events, and delays neither the page nor other clients.
+
+use std::convert::Infallible;
+use std::future::ready;
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_channel::{Receiver, Sender};
+use failfast::Context;
+use failfast::observe::{AttemptKind, Ended, Event, EventKind, Recorder};
+use failfast::policy::Attempt;
+use futures::stream::{self, BoxStream, Stream, StreamExt as _};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::Response;
+use hyper::body::{Bytes, Frame};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use serde::Serialize;
+use smol::Timer;
+
+use crate::http::{Body, RequestId};
+use crate::page::UserId;
+
+/// How many pages may wait for a subscriber. Of more, the oldest are left out.
+const PAGES: usize = 64;
+
+/// How many events of one page may wait for a subscriber.
+const EVENTS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
+
+/// How many pages a subscriber follows at once.
+const AT_ONCE: usize = 256;
+
+/// How often a comment is sent, so that a connection that is gone without a reset is noticed.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// The status of a page whose reader left: nginx's, because there is no standard one.
+const LEFT: u16 = 499;
+
+/// The clients of the live events.
+#[derive(Default)]
+pub(super) struct Live(Mutex<Vec<Sender<Update>>>);
+
+/// What a subscriber is sent.
+enum Update {
+    Page(BoxStream<'static, String>),
+    End(String),
+}
+
+impl Update {
+    fn into_stream(self) -> BoxStream<'static, String> {
+        match self {
+            Self::Page(frames) => frames,
+            Self::End(frame) => stream::once(ready(frame)).boxed(),
+        }
+    }
+}
+
+/// Sends the end of a page when it is dropped.
+pub(super) struct LivePage<'a> {
+    live: &'a Live,
+    id: RequestId,
+    since: Instant,
+    status: u16,
+}
+
+impl Live {
+    /// A page begins, which has that long.
+    pub(super) fn begin(
+        &self,
+        id: &RequestId,
+        user: UserId,
+        time: Duration,
+        recorder: &Recorder,
+    ) -> LivePage<'_> {
+        let since = Instant::now();
+        let (page, deadline_us) = (id.as_str(), time.as_micros());
+        let opening = frame(
+            "page",
+            &Opening {
+                page,
+                user,
+                deadline_us,
+            },
+        );
+        self.publish(|| Update::Page(frames(opening.clone(), id.clone(), since, recorder)));
+        LivePage {
+            live: self,
+            id: id.clone(),
+            since,
+            status: LEFT,
+        }
+    }
+
+    /// The answer to a new client: it goes on until the client leaves or the server drains.
+    pub(super) fn answer(&self, draining: &Context) -> Response<Body> {
+        let frames = self.frames().take_until(draining.done());
+        let frames = frames.map(|text| Ok::<_, Infallible>(Frame::data(Bytes::from(text))));
+        let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+
+    fn frames(&self) -> impl Stream<Item = String> + Send + use<> {
+        let updates = self.subscribe();
+        let pages = updates.map(Update::into_stream).flatten_unordered(AT_ONCE);
+        let heartbeats = Timer::interval(HEARTBEAT).map(|_| ":\n\n".to_owned());
+        let hello = stream::once(ready("retry: 1000\n\n".to_owned()));
+        hello.chain(stream::select(pages, heartbeats))
+    }
+
+    fn subscribe(&self) -> Receiver<Update> {
+        let (sender, receiver) = async_channel::bounded(PAGES);
+        self.subscribers().push(sender);
+        receiver
+    }
+
+    /// Sends an update to all clients that are still connected.
+    fn publish(&self, update: impl Fn() -> Update) {
+        let subscribers = {
+            let mut subscribers = self.subscribers();
+            subscribers.retain(|subscriber| !subscriber.is_closed());
+            subscribers.clone()
+        };
+        for subscriber in subscribers {
+            // An error means that the client has left meanwhile.
+            let _ = subscriber.force_send(update());
+        }
+    }
+
+    fn subscribers(&self) -> MutexGuard<'_, Vec<Sender<Update>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LivePage<'_> {
+    /// The page is answered.
+    pub(super) fn ended(mut self, status: u16) {
+        self.status = status;
+    }
+}
+
+impl Drop for LivePage<'_> {
+    fn drop(&mut self) {
+        let (page, status) = (self.id.as_str(), self.status);
+        let at_us = self.since.elapsed().as_micros();
+        let frame = frame(
+            "end",
+            &End {
+                page,
+                status,
+                at_us,
+            },
+        );
+        self.live.publish(|| Update::End(frame.clone()));
+    }
+}
+
+/// A page's frames, until its group closes. A page that opens no group ends with its recorder, of which there are
+/// as many as [`Recent`](super::recent::Recent) keeps.
+fn frames(
+    opening: String,
+    id: RequestId,
+    since: Instant,
+    recorder: &Recorder,
+) -> BoxStream<'static, String> {
+    let mut root = None;
+    let is_open = move |event: &Event| {
+        root = root.or(event.group());
+        ready(event.kind() != EventKind::GroupClosed || event.group() != root)
+    };
+    let events = recorder.subscribe(EVENTS).take_while(is_open);
+    let events = events.filter_map(move |event| ready(frame_of(&event, &id, since)));
+    stream::once(ready(opening)).chain(events).boxed()
+}
+
+#[derive(Serialize)]
+struct Opening<'a> {
+    page: &'a str,
+    user: UserId,
+    deadline_us: u128,
+}
+
+#[derive(Serialize)]
+struct End<'a> {
+    page: &'a str,
+    status: u16,
+    at_us: u128,
+}
+
+/// A task that was spawned or, with an outcome, has ended.
+#[derive(Serialize)]
+struct TaskFrame<'a> {
+    page: &'a str,
+    group: Option<u64>,
+    task: Option<u64>,
+    name: &'a str,
+    at_us: u128,
+    outcome: Option<&'static str>,
+    text: Option<&'a str>,
+}
+
+/// An attempt of a policy that was started or, with an outcome, has ended.
+#[derive(Serialize)]
+struct AttemptFrame<'a> {
+    page: &'a str,
+    group: Option<u64>,
+    task: Option<u64>,
+    number: u32,
+    hedge: bool,
+    at_us: u128,
+    outcome: Option<&'static str>,
+    text: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Cancel<'a> {
+    page: &'a str,
+    text: Option<&'a str>,
+}
+
+/// `None` for events that the timeline does not draw, as polls.
+fn frame_of(event: &Event, id: &RequestId, since: Instant) -> Option<String> {
+    match event.kind() {
+        EventKind::TaskSpawned => Some(task_frame(event, id, since, None)),
+        EventKind::TaskEnded(ended) => Some(task_frame(event, id, since, Some(outcome(ended)))),
+        EventKind::Attempt(attempt, kind) => attempt_frame(event, id, since, attempt, kind),
+        EventKind::Canceled => {
+            let (page, text) = (id.as_str(), event.text());
+            Some(frame("cancel", &Cancel { page, text }))
+        }
+        _ => None,
+    }
+}
+
+fn task_frame(
+    event: &Event,
+    id: &RequestId,
+    since: Instant,
+    outcome: Option<&'static str>,
+) -> String {
+    let name = event
+        .name()
+        .map(|name| name.to_string())
+        .unwrap_or_default();
+    let task = TaskFrame {
+        page: id.as_str(),
+        group: event.group(),
+        task: event.task(),
+        name: &name,
+        at_us: micros(event, since),
+        outcome,
+        text: event.text(),
+    };
+    frame("task", &task)
+}
+
+/// `None` for what is not about one attempt: a delay between two, a breaker's new state.
+fn attempt_frame(
+    event: &Event,
+    id: &RequestId,
+    since: Instant,
+    attempt: Attempt,
+    kind: AttemptKind,
+) -> Option<String> {
+    let outcome = match kind {
+        AttemptKind::Started => None,
+        AttemptKind::Succeeded => Some("succeeded"),
+        AttemptKind::Failed => Some("failed"),
+        AttemptKind::Cut => Some("cancelled"),
+        AttemptKind::Rejected => Some("rejected"),
+        _ => return None,
+    };
+    let attempt = AttemptFrame {
+        page: id.as_str(),
+        group: event.group(),
+        task: event.task(),
+        number: attempt.number(),
+        hedge: attempt.is_hedge(),
+        at_us: micros(event, since),
+        outcome,
+        text: event.text(),
+    };
+    Some(frame("attempt", &attempt))
+}
+
+fn micros(event: &Event, since: Instant) -> u128 {
+    event.at().saturating_duration_since(since).as_micros()
+}
+
+fn outcome(ended: Ended) -> &'static str {
+    match ended {
+        Ended::Succeeded => "succeeded",
+        Ended::Failed => "failed",
+        Ended::Panicked => "panicked",
+        Ended::Cancelled => "cancelled",
+        _ => "lost",
+    }
+}
+
+/// One server-sent event. JSON holds no line break, so one line of data is enough.
+fn frame(event: &str, data: &impl Serialize) -> String {
+    let data = serde_json::to_string(data).expect("texts and numbers can be written");
+    format!("event: {event}\ndata: {data}\n\n")
+}
