@@ -59,7 +59,7 @@
 // | `policy/call.rs` | one call of a source under a context: its end, and what its error is |
 // | `policy/record.rs` | log records |
 // | `policy/watch.rs` | the caller's end, while a policy waits for something of its own |
-// | `policy/queue.rs`, `waits.rs` | the line that `limit` and `rate` keep; which part of a call's time is spent there |
+// | `policy/line.rs`, `waits.rs` | the line that `limit` and `rate` keep; which part of a call's time is spent there |
 // | `policy/timeout.rs` … | a policy each |
 
 mod backoff;
@@ -70,10 +70,10 @@ mod coalesce;
 mod fallback;
 mod hedge;
 mod limit;
+mod line;
 #[cfg(all(test, failfast_loom))]
 mod models;
 mod optional;
-mod queue;
 mod rate;
 pub(crate) mod record;
 mod retry;

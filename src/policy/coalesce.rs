@@ -116,7 +116,7 @@ where
                 Err(fault) => return Poll::Ready(Err(fault)),
             },
             State::Waits(waits) => {
-                let polled = waits.place.poll::<A::Error>(cx.waker().clone());
+                let polled = waits.membership.poll::<A::Error>(cx.waker().clone());
                 (waits, polled)
             }
             State::Over => unreachable!("a policy was polled after it had completed"),
@@ -145,13 +145,13 @@ impl<A, R: Eq + Hash, F, T> Coalesced<A, R, F, T> {
 }
 
 /// A caller that has joined its flight, and what its first poll gave.
-type Begun<R, F, T> = (Waits<R, F, T>, Poll<Answer<T>>);
+type FirstPoll<R, F, T> = (Waits<R, F, T>, Poll<Answer<T>>);
 
 /// Joins a flight, or launches one, and polls it.
 fn begin<A, R, F, T>(
     asked: AskedOf<A, R, F, T>,
     cx: &mut task::Context<'_>,
-) -> Result<Begun<R, F, T>, Fault>
+) -> Result<FirstPoll<R, F, T>, Fault>
 where
     A: Source<R, Future = F, Output = T>,
     R: Clone + Eq + Hash,
@@ -175,7 +175,7 @@ where
     let waits = Waits {
         ctx: asked.ctx.clone(),
         watch: Watch::default(),
-        place: Place {
+        membership: Membership {
             shared,
             key,
             flight,
@@ -183,28 +183,28 @@ where
         },
     };
     let polled = match number {
-        LEADER => waits.place.launch(asked, waker),
-        _ => waits.place.poll(waker),
+        LEADER => waits.membership.launch(asked, waker),
+        _ => waits.membership.poll(waker),
     };
     Ok((waits, polled))
 }
 
 /// A caller whose flight is under way.
 struct Waits<R: Eq + Hash, F, T> {
-    place: Place<R, F, T>,
+    membership: Membership<R, F, T>,
     ctx: Context,
     watch: Watch,
 }
 
-/// A waiter's place in its flight. Dropping it leaves.
-struct Place<R: Eq + Hash, F, T> {
+/// A waiter's membership in its flight. Dropping it leaves the flight.
+struct Membership<R: Eq + Hash, F, T> {
     shared: Shared<R, F, T>,
     key: R,
     flight: Arc<Flight<Call<F>, T>>,
     number: u64,
 }
 
-impl<R: Eq + Hash, F, T> Place<R, F, T> {
+impl<R: Eq + Hash, F, T> Membership<R, F, T> {
     /// Calls the source, under the leader's context without its lifetime, because each waiter has its own.
     fn launch<A>(&self, mut asked: AskedOf<A, R, F, T>, waker: Waker) -> Poll<Answer<T>>
     where
@@ -237,7 +237,7 @@ impl<R: Eq + Hash, F, T> Place<R, F, T> {
     }
 }
 
-impl<R: Eq + Hash, F, T> Drop for Place<R, F, T> {
+impl<R: Eq + Hash, F, T> Drop for Membership<R, F, T> {
     fn drop(&mut self) {
         if self.flight.leave(self.number) {
             self.forget();

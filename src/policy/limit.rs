@@ -122,7 +122,7 @@ pin_project! {
     #[project = LimitedState]
     #[must_use = "a future does nothing until it is awaited"]
     pub enum Limited<A, F, R> {
-        Waiting { waiting: Waiting<A, R> },
+        Waiting { waiting: AwaitsPermit<A, R> },
         // The source is dropped before its permit is given back.
         Called { #[pin] call: Call<F>, _permit: Permit },
         Over,
@@ -130,7 +130,7 @@ pin_project! {
 }
 
 /// A call that has no permit yet.
-pub struct Waiting<A, R> {
+pub struct AwaitsPermit<A, R> {
     /// `None` once the source has been called.
     asked: Option<Asked<A, Limit, R>>,
     /// `None` until it has found that it must wait.
@@ -147,7 +147,7 @@ policy!(Limit => LimitedOf);
 impl<A: Source<R>, R> LimitedOf<A, R> {
     #[inline]
     pub(super) fn new(asked: Asked<A, Limit, R>) -> Self {
-        let waiting = Waiting {
+        let waiting = AwaitsPermit {
             asked: Some(asked),
             acquire: None,
             watch: Watch::default(),
@@ -156,7 +156,7 @@ impl<A: Source<R>, R> LimitedOf<A, R> {
     }
 }
 
-impl<A: Source<R>, R> Waiting<A, R> {
+impl<A: Source<R>, R> AwaitsPermit<A, R> {
     /// Calls the source once there is a permit.
     #[inline]
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<LimitedOf<A, R>, Fault>> {

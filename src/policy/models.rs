@@ -148,7 +148,7 @@ fn a_flight_that_wakes_itself_against_a_waiter_that_meets_it_and_a_leader_that_l
     });
 }
 
-/// Weakened: `answer` that puts the answer back without waking, or `take` that does not set `Copied`, loses it.
+/// Weakened: an answer that is put back without waking lets the one that found it taken out sleep for ever.
 #[test]
 fn an_answer_taken_by_two_waiters_at_once() {
     explore(|| {

@@ -15,7 +15,7 @@ use super::watch::{Watch, ended_before};
 use super::wrapped::{Asked, POLLED_AGAIN, policy};
 use crate::error::Fault;
 use crate::source::Source;
-use bucket::Terms;
+use bucket::Pace;
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::future::Future;
@@ -64,7 +64,7 @@ use tokens::{Refused, Take, Tokens};
 #[must_use = "a rate does nothing unless a source is given it"]
 pub struct Rate {
     tokens: Arc<Tokens>,
-    terms: Terms,
+    pace: Pace,
 }
 
 impl Rate {
@@ -79,7 +79,7 @@ impl Rate {
     pub fn new(tokens: NonZeroU32, per: Duration) -> Self {
         Self {
             tokens: Arc::default(),
-            terms: Terms {
+            pace: Pace {
                 tokens,
                 per,
                 burst: NonZeroU32::MIN,
@@ -112,7 +112,7 @@ impl Rate {
     /// # });
     /// ```
     pub fn with_burst(mut self, burst: NonZeroU32) -> Self {
-        self.terms.burst = burst;
+        self.pace.burst = burst;
         self
     }
 }
@@ -120,9 +120,9 @@ impl Rate {
 impl fmt::Debug for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rate")
-            .field("tokens", &self.terms.tokens)
-            .field("per", &self.terms.per)
-            .field("burst", &self.terms.burst)
+            .field("tokens", &self.pace.tokens)
+            .field("per", &self.pace.per)
+            .field("burst", &self.pace.burst)
             .field("waiting", &self.tokens.waiting())
             .finish_non_exhaustive()
     }
@@ -138,14 +138,14 @@ pin_project! {
     #[project = RatedState]
     #[must_use = "a future does nothing until it is awaited"]
     pub enum Rated<A, F, R> {
-        Waiting { waiting: Waiting<A, R> },
+        Waiting { waiting: AwaitsToken<A, R> },
         Called { #[pin] call: Call<F> },
         Over,
     }
 }
 
 /// A call that has no token yet.
-pub struct Waiting<A, R> {
+pub struct AwaitsToken<A, R> {
     /// `None` once the source has been called.
     asked: Option<Asked<A, Rate, R>>,
     /// `None` until it has found that it must wait.
@@ -161,7 +161,7 @@ policy!(Rate => RatedOf);
 impl<A: Source<R>, R> RatedOf<A, R> {
     #[inline]
     pub(super) fn new(asked: Asked<A, Rate, R>) -> Self {
-        let waiting = Waiting {
+        let waiting = AwaitsToken {
             asked: Some(asked),
             take: None,
             watch: Watch::default(),
@@ -170,7 +170,7 @@ impl<A: Source<R>, R> RatedOf<A, R> {
     }
 }
 
-impl<A: Source<R>, R> Waiting<A, R> {
+impl<A: Source<R>, R> AwaitsToken<A, R> {
     /// Calls the source once there is a token.
     #[inline]
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<Call<A::Future>, Fault>> {
@@ -180,14 +180,14 @@ impl<A: Source<R>, R> Waiting<A, R> {
             return Poll::Ready(Err(ended));
         }
         let rate = asked.policy();
-        if self.take.is_none() && rate.tokens.take(&rate.terms, asked.ctx.now()) {
+        if self.take.is_none() && rate.tokens.take(&rate.pace, asked.ctx.now()) {
             return Poll::Ready(self.call());
         }
         let new = || Take::new(rate.tokens.clone());
         let take = self.take.get_or_insert_with(new);
-        match take.poll(&rate.terms, &asked.ctx, cx) {
+        match take.poll(&rate.pace, &asked.ctx, cx) {
             Poll::Ready(Ok(())) => Poll::Ready(self.call()),
-            Poll::Ready(Err(why)) => Poll::Ready(Err(refused(why, &rate.terms))),
+            Poll::Ready(Err(why)) => Poll::Ready(Err(refused(why, &rate.pace))),
             Poll::Pending => {
                 waits::note_wait();
                 match self.watch.poll(&asked.ctx, cx) {
@@ -203,16 +203,16 @@ impl<A: Source<R>, R> Waiting<A, R> {
         let rate = asked.policy().clone();
         let call = asked.call();
         if call.is_err() {
-            rate.tokens.give_back(&rate.terms); // the context ended just now, so the source was not called
+            rate.tokens.give_back(&rate.pace); // the context ended just now, so the source was not called
         }
         call
     }
 }
 
 #[cold]
-fn refused(why: Refused, terms: &Terms) -> Fault {
+fn refused(why: Refused, pace: &Pace) -> Fault {
     match why {
-        Refused::TooLate { wait } => Fault::rate_exceeded(terms.tokens, terms.per, wait),
+        Refused::TooLate { wait } => Fault::rate_exceeded(pace.tokens, pace.per, wait),
         Refused::Broken(why) => Fault::failed(why.into()),
     }
 }

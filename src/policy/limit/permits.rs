@@ -9,7 +9,7 @@
 //! 3. A waiter whose ticket is not in the line has been handed a permit, and gives it back when it is dropped.
 //! 4. No foreign code under the lock: wakers are cloned before, and woken and dropped after.
 
-use crate::policy::queue::{Queue, Ticket};
+use crate::policy::line::{Line, Ticket};
 use crate::sync::Mutex;
 use crate::unwind;
 use std::num::NonZeroUsize;
@@ -24,7 +24,7 @@ pub(super) struct Permits {
 #[derive(Default)]
 struct State {
     taken: usize,
-    line: Queue,
+    line: Line,
 }
 
 /// One call's right to run. Dropping it hands it on.
@@ -34,12 +34,6 @@ pub(super) struct Permit(Arc<Permits>);
 /// All permits are out, and the line is as long as it may be.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Full;
-
-enum Entered {
-    Served,
-    Waits(Ticket),
-    Refused,
-}
 
 impl Permits {
     pub(super) fn new(limit: NonZeroUsize) -> Self {
@@ -59,15 +53,15 @@ impl Permits {
         (state.taken, state.line.len())
     }
 
-    /// Takes a permit or joins the line, unless that has `most` waiters already.
-    fn enter(&self, most: usize, waker: Waker) -> Entered {
+    /// Takes a permit, or joins the line, unless that has `most` waiters already.
+    fn enter(&self, most: usize, waker: Waker) -> Result<Option<Ticket>, Full> {
         let mut state = self.state.lock();
         let entered = if state.take(self.limit) {
-            Entered::Served
+            Ok(None)
         } else if state.line.len() >= most {
-            Entered::Refused
+            Err(Full)
         } else {
-            return Entered::Waits(state.line.join(waker));
+            return Ok(Some(state.line.join(waker)));
         };
         drop(state);
         unwind::discard(waker);
@@ -150,24 +144,16 @@ impl Acquire {
     ) -> Poll<Result<Permit, Full>> {
         let served = match self.ticket {
             Some(ticket) => self.permits.is_served(ticket, cx.waker().clone()),
-            None => self.enter(most, cx)?,
+            None => {
+                self.ticket = self.permits.enter(most, cx.waker().clone())?;
+                self.ticket.is_none()
+            }
         };
         if !served {
             return Poll::Pending;
         }
         self.ticket = None; // from here on it is the permit that gives itself back
         Poll::Ready(Ok(Permit(self.permits.clone())))
-    }
-
-    fn enter(&mut self, most: usize, cx: &mut task::Context<'_>) -> Result<bool, Full> {
-        match self.permits.enter(most, cx.waker().clone()) {
-            Entered::Served => Ok(true),
-            Entered::Refused => Err(Full),
-            Entered::Waits(ticket) => {
-                self.ticket = Some(ticket);
-                Ok(false)
-            }
-        }
     }
 }
 

@@ -16,13 +16,13 @@ use std::time::Duration;
 
 /// What a bucket goes by.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
+pub(super) struct Pace {
     pub(super) tokens: NonZeroU32,
     pub(super) per: Duration,
     pub(super) burst: NonZeroU32,
 }
 
-impl Terms {
+impl Pace {
     /// What one token is worth.
     fn price(&self) -> u128 {
         self.per.as_nanos()
@@ -49,37 +49,37 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// Earns what the time since the last reading is worth.
-    pub(super) fn refill(&mut self, terms: &Terms, now: Instant) {
+    pub(super) fn refill(&mut self, pace: &Pace, now: Instant) {
         let elapsed = self
             .at
             .replace(now)
             .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        self.debt = self.debt.saturating_sub(terms.earned_in(elapsed));
+        self.debt = self.debt.saturating_sub(pace.earned_in(elapsed));
     }
 
     /// How long it takes, from the last reading on, until there is a token for a caller with `ahead` others before it.
-    pub(super) fn wait(&self, terms: &Terms, ahead: usize) -> Duration {
+    pub(super) fn wait(&self, pace: &Pace, ahead: usize) -> Duration {
         let before = u128::try_from(ahead).unwrap_or(u128::MAX);
-        let taken = terms.price().saturating_mul(before.saturating_add(1));
+        let taken = pace.price().saturating_mul(before.saturating_add(1));
         let missing = self
             .debt
             .saturating_add(taken)
-            .saturating_sub(terms.capacity());
-        nanoseconds(missing.div_ceil(u128::from(terms.tokens.get())))
+            .saturating_sub(pace.capacity());
+        nanoseconds(missing.div_ceil(u128::from(pace.tokens.get())))
     }
 
     /// Takes a token if there is one.
-    pub(super) fn take(&mut self, terms: &Terms) -> bool {
-        let there = self.wait(terms, 0).is_zero();
+    pub(super) fn take(&mut self, pace: &Pace) -> bool {
+        let there = self.wait(pace, 0).is_zero();
         if there {
-            self.debt = self.debt.saturating_add(terms.price());
+            self.debt = self.debt.saturating_add(pace.price());
         }
         there
     }
 
     /// Undoes one `take`.
-    pub(super) fn give_back(&mut self, terms: &Terms) {
-        self.debt = self.debt.saturating_sub(terms.price());
+    pub(super) fn give_back(&mut self, pace: &Pace) {
+        self.debt = self.debt.saturating_sub(pace.price());
     }
 }
 
@@ -98,8 +98,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn terms(tokens: u32, per: Duration, burst: u32) -> Terms {
-        Terms {
+    fn pace(tokens: u32, per: Duration, burst: u32) -> Pace {
+        Pace {
             tokens: NonZeroU32::new(tokens).unwrap(),
             per,
             burst: NonZeroU32::new(burst).unwrap(),
@@ -108,27 +108,27 @@ mod tests {
 
     #[test]
     fn a_new_bucket_gives_its_burst_and_then_one_a_period() {
-        let terms = terms(10, SECOND, 3);
+        let pace = pace(10, SECOND, 3);
         let (mut bucket, begin) = (Bucket::default(), Instant::now());
-        bucket.refill(&terms, begin);
-        assert_eq!((0..9).filter(|_| bucket.take(&terms)).count(), 3);
-        assert_eq!(bucket.wait(&terms, 0), SECOND / 10);
-        assert_eq!(bucket.wait(&terms, 4), SECOND / 2);
-        bucket.refill(&terms, begin + SECOND / 10);
-        assert!(bucket.take(&terms));
-        assert!(!bucket.take(&terms));
+        bucket.refill(&pace, begin);
+        assert_eq!((0..9).filter(|_| bucket.take(&pace)).count(), 3);
+        assert_eq!(bucket.wait(&pace, 0), SECOND / 10);
+        assert_eq!(bucket.wait(&pace, 4), SECOND / 2);
+        bucket.refill(&pace, begin + SECOND / 10);
+        assert!(bucket.take(&pace));
+        assert!(!bucket.take(&pace));
     }
 
     #[test]
     fn a_period_that_does_not_divide_gains_nothing() {
-        let terms = terms(3, SECOND, 1);
+        let pace = pace(3, SECOND, 1);
         let (mut bucket, begin) = (Bucket::default(), Instant::now());
         let (mut now, mut taken) = (begin, 0);
         while now < begin + 100 * SECOND {
-            bucket.refill(&terms, now);
-            assert!(bucket.take(&terms));
+            bucket.refill(&pace, now);
+            assert!(bucket.take(&pace));
             taken += 1;
-            now += bucket.wait(&terms, 0);
+            now += bucket.wait(&pace, 0);
         }
         assert_eq!(taken, 300, "not one more in a hundred periods of three");
         assert!(now < begin + 100 * SECOND + Duration::from_nanos(300));
@@ -136,29 +136,25 @@ mod tests {
 
     #[test]
     fn an_idle_bucket_holds_no_more_than_its_burst() {
-        let terms = terms(1000, SECOND, 2);
+        let pace = pace(1000, SECOND, 2);
         let (mut bucket, begin) = (Bucket::default(), Instant::now());
-        bucket.refill(&terms, begin);
-        bucket.refill(&terms, begin + 3600 * SECOND);
-        assert_eq!((0..9).filter(|_| bucket.take(&terms)).count(), 2);
+        bucket.refill(&pace, begin);
+        bucket.refill(&pace, begin + 3600 * SECOND);
+        assert_eq!((0..9).filter(|_| bucket.take(&pace)).count(), 2);
     }
 
     #[test]
     fn a_clock_that_was_set_back_delays_by_no_more_than_the_burst_takes() {
-        let terms = terms(10, SECOND, 5);
+        let pace = pace(10, SECOND, 5);
         let (mut bucket, begin) = (Bucket::default(), Instant::now());
         let late = begin + 3600 * SECOND;
-        bucket.refill(&terms, late);
-        while bucket.take(&terms) {}
-        bucket.refill(&terms, begin);
-        assert_eq!(bucket.wait(&terms, 0), SECOND / 10);
-        assert_eq!(
-            bucket.wait(&terms, 4),
-            SECOND / 2,
-            "the burst's full period"
-        );
-        bucket.refill(&terms, begin + SECOND / 10);
-        assert!(bucket.take(&terms), "it fills by the new time");
+        bucket.refill(&pace, late);
+        while bucket.take(&pace) {}
+        bucket.refill(&pace, begin);
+        assert_eq!(bucket.wait(&pace, 0), SECOND / 10);
+        assert_eq!(bucket.wait(&pace, 4), SECOND / 2, "the burst's full period");
+        bucket.refill(&pace, begin + SECOND / 10);
+        assert!(bucket.take(&pace), "it fills by the new time");
     }
 
     #[test]
@@ -172,24 +168,24 @@ mod tests {
             Duration::MAX,
         ];
         for (tokens, burst) in sizes.into_iter().flat_map(|a| sizes.map(|b| (a, b))) {
-            for terms in periods.map(|per| terms(tokens, per, burst)) {
+            for pace in periods.map(|per| pace(tokens, per, burst)) {
                 let mut bucket = Bucket::default();
-                bucket.refill(&terms, begin);
-                assert!(bucket.take(&terms), "{terms:?}");
-                assert!(bucket.wait(&terms, 0) <= terms.per, "{terms:?}");
-                assert!(bucket.wait(&terms, usize::MAX) <= Duration::MAX);
-                bucket.refill(&terms, begin + 1000 * SECOND);
-                bucket.take(&terms);
+                bucket.refill(&pace, begin);
+                assert!(bucket.take(&pace), "{pace:?}");
+                assert!(bucket.wait(&pace, 0) <= pace.per, "{pace:?}");
+                assert!(bucket.wait(&pace, usize::MAX) <= Duration::MAX);
+                bucket.refill(&pace, begin + 1000 * SECOND);
+                bucket.take(&pace);
             }
         }
     }
 
     #[test]
     fn a_period_of_zero_does_not_limit() {
-        let terms = terms(1, Duration::ZERO, 1);
+        let pace = pace(1, Duration::ZERO, 1);
         let mut bucket = Bucket::default();
-        bucket.refill(&terms, Instant::now());
-        assert!((0..1000).all(|_| bucket.take(&terms)));
+        bucket.refill(&pace, Instant::now());
+        assert!((0..1000).all(|_| bucket.take(&pace)));
     }
 
     proptest! {
@@ -201,13 +197,13 @@ mod tests {
             burst in 1_u32..8,
             steps in prop::collection::vec(0_u64..400_000_000, 1..80),
         ) {
-            let terms = terms(tokens, Duration::from_nanos(per), burst);
+            let pace = pace(tokens, Duration::from_nanos(per), burst);
             let begin = Instant::now();
             let (mut bucket, mut now, mut taken) = (Bucket::default(), 0_u64, Vec::new());
             for step in steps {
                 now += step;
-                bucket.refill(&terms, begin + Duration::from_nanos(now));
-                while taken.len() < 10_000 && bucket.take(&terms) {
+                bucket.refill(&pace, begin + Duration::from_nanos(now));
+                while taken.len() < 10_000 && bucket.take(&pace) {
                     taken.push(now);
                 }
             }
@@ -228,27 +224,27 @@ mod tests {
             burst in 1_u32..8,
             ahead in 0_usize..20,
         ) {
-            let terms = terms(tokens, Duration::from_nanos(interval * u64::from(tokens)), burst);
+            let pace = pace(tokens, Duration::from_nanos(interval * u64::from(tokens)), burst);
             let begin = Instant::now();
             let mut bucket = Bucket::default();
-            bucket.refill(&terms, begin);
+            bucket.refill(&pace, begin);
             for _ in 0..burst {
-                bucket.take(&terms);
+                bucket.take(&pace);
             }
             for place in 0..=ahead {
-                let wait = bucket.wait(&terms, place);
+                let wait = bucket.wait(&pace, place);
                 let mut next = Bucket { at: bucket.at, debt: bucket.debt };
                 for before in 0..place {
-                    next.refill(&terms, begin + bucket.wait(&terms, before));
-                    prop_assert!(next.take(&terms));
+                    next.refill(&pace, begin + bucket.wait(&pace, before));
+                    prop_assert!(next.take(&pace));
                 }
                 let sooner = wait.saturating_sub(Duration::from_nanos(1));
-                if place == 0 || sooner >= bucket.wait(&terms, place - 1) {
-                    next.refill(&terms, begin + sooner);
-                    prop_assert!(wait.is_zero() || !next.take(&terms));
+                if place == 0 || sooner >= bucket.wait(&pace, place - 1) {
+                    next.refill(&pace, begin + sooner);
+                    prop_assert!(wait.is_zero() || !next.take(&pace));
                 }
-                next.refill(&terms, begin + wait);
-                prop_assert!(next.take(&terms));
+                next.refill(&pace, begin + wait);
+                prop_assert!(next.take(&pace));
             }
         }
     }

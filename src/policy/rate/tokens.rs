@@ -7,10 +7,10 @@
 //! 2. Only the head has a timer armed. Whatever becomes the head is woken, so that it arms its own.
 //! 3. No foreign code under the lock: clocks are read and wakers cloned before; wakers are woken and dropped after.
 
-use super::bucket::{Bucket, Terms};
+use super::bucket::{Bucket, Pace};
 use crate::clock::{Instant, Sleep, TimerError};
 use crate::context::Context;
-use crate::policy::queue::{Queue, Ticket};
+use crate::policy::line::{Line, Ticket};
 use crate::sync::Mutex;
 use crate::unwind;
 use std::future::Future;
@@ -25,7 +25,7 @@ pub(super) struct Tokens(Mutex<State>);
 #[derive(Default)]
 struct State {
     bucket: Bucket,
-    line: Queue,
+    line: Line,
 }
 
 /// Why there is no token.
@@ -37,10 +37,12 @@ pub(super) enum Refused {
     Broken(TimerError),
 }
 
-enum Step {
+/// What a waiter finds.
+enum Position {
     Served,
-    /// The head, which has to sleep for so long; another one, which does not sleep.
-    Waits(Option<Duration>),
+    /// Its token comes after so long.
+    Head(Duration),
+    Behind,
 }
 
 impl Tokens {
@@ -50,9 +52,9 @@ impl Tokens {
     }
 
     /// Returns a token that was taken, and not used. The head may find it sooner than its timer.
-    pub(super) fn give_back(&self, terms: &Terms) {
+    pub(super) fn give_back(&self, pace: &Pace) {
         let mut state = self.0.lock();
-        state.bucket.give_back(terms);
+        state.bucket.give_back(pace);
         let head = state.line.call_head();
         drop(state);
         head.into_iter().for_each(unwind::wake_in_turn);
@@ -60,23 +62,23 @@ impl Tokens {
 
     /// Takes a token if there is one and no call waits for it.
     #[inline]
-    pub(super) fn take(&self, terms: &Terms, now: Instant) -> bool {
+    pub(super) fn take(&self, pace: &Pace, now: Instant) -> bool {
         let mut state = self.0.lock();
-        state.bucket.refill(terms, now);
-        state.line.is_empty() && state.bucket.take(terms)
+        state.bucket.refill(pace, now);
+        state.line.is_empty() && state.bucket.take(pace)
     }
 
     /// Joins the line, unless the token at its end comes too late for a caller that has no more than `left`.
     fn join(
         &self,
-        terms: &Terms,
+        pace: &Pace,
         now: Instant,
         left: Option<Duration>,
         waker: Waker,
     ) -> Result<Ticket, Refused> {
         let mut state = self.0.lock();
-        state.bucket.refill(terms, now);
-        let wait = state.bucket.wait(terms, state.line.len());
+        state.bucket.refill(pace, now);
+        let wait = state.bucket.wait(pace, state.line.len());
         if left.is_none_or(|left| wait < left) {
             return Ok(state.line.join(waker));
         }
@@ -85,44 +87,47 @@ impl Tokens {
         Err(Refused::TooLate { wait })
     }
 
-    /// What a waiter has to do now.
-    fn step(&self, terms: &Terms, now: Instant, ticket: Ticket, waker: Waker) -> Step {
+    /// Serves a waiter if it is its turn.
+    fn serve(&self, pace: &Pace, now: Instant, ticket: Ticket, waker: Waker) -> Position {
         let mut state = self.0.lock();
-        state.bucket.refill(terms, now);
+        state.bucket.refill(pace, now);
         let is_head = state.line.is_head(ticket);
-        if is_head && state.bucket.take(terms) {
+        if is_head && state.bucket.take(pace) {
             let left = state.leave(ticket);
             drop(state);
             unwind::discard(waker);
             left.settle();
-            return Step::Served;
+            return Position::Served;
         }
-        let wait = is_head.then(|| state.bucket.wait(terms, 0));
+        let wait = state.bucket.wait(pace, 0);
         let unused = state.line.renew(ticket, waker);
         drop(state);
         unwind::discard(unused);
-        Step::Waits(wait)
+        match is_head {
+            true => Position::Head(wait),
+            false => Position::Behind,
+        }
     }
 }
 
 impl State {
     /// A waiter has been served, or waits no longer. If it was the head, another one is now (invariant 2).
-    fn leave(&mut self, ticket: Ticket) -> Left {
+    fn leave(&mut self, ticket: Ticket) -> Leaver {
         let was_head = self.line.is_head(ticket);
         let own = self.line.leave(ticket).flatten();
         let next = was_head.then(|| self.line.call_head()).flatten();
-        Left { own, next }
+        Leaver { own, next }
     }
 }
 
 /// The wakers that a leaver leaves: its own, and that of the new head. To be settled under no lock.
 #[must_use = "the new head has to be woken"]
-struct Left {
+struct Leaver {
     own: Option<Waker>,
     next: Option<Waker>,
 }
 
-impl Left {
+impl Leaver {
     fn settle(self) {
         unwind::discard(self.own);
         self.next.into_iter().for_each(unwind::wake_in_turn);
@@ -148,7 +153,7 @@ impl Take {
 
     pub(super) fn poll(
         &mut self,
-        terms: &Terms,
+        pace: &Pace,
         ctx: &Context,
         cx: &mut task::Context<'_>,
     ) -> Poll<Result<(), Refused>> {
@@ -161,18 +166,18 @@ impl Take {
                 let (left, waker) = (ctx.remaining(), cx.waker().clone());
                 *self
                     .ticket
-                    .insert(self.tokens.join(terms, now, left, waker)?)
+                    .insert(self.tokens.join(pace, now, left, waker)?)
             }
         };
-        match self.tokens.step(terms, now, ticket, cx.waker().clone()) {
-            Step::Served => {
+        match self.tokens.serve(pace, now, ticket, cx.waker().clone()) {
+            Position::Served => {
                 self.ticket = None;
                 Poll::Ready(Ok(()))
             }
-            Step::Waits(Some(wait)) if self.timer.is_none() => {
+            Position::Head(wait) if self.timer.is_none() => {
                 self.arm(ctx, now.checked_add(wait), cx)
             }
-            Step::Waits(_) => Poll::Pending,
+            Position::Head(_) | Position::Behind => Poll::Pending,
         }
     }
 

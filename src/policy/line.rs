@@ -17,32 +17,32 @@ use std::task::Waker;
 pub(super) struct Ticket(u64);
 
 #[derive(Default)]
-pub(super) struct Queue {
-    line: BTreeMap<Ticket, Option<Waker>>,
+pub(super) struct Line {
+    waiting: BTreeMap<Ticket, Option<Waker>>,
     issued: u64,
 }
 
-impl Queue {
+impl Line {
     pub(super) fn len(&self) -> usize {
-        self.line.len()
+        self.waiting.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.line.is_empty()
+        self.waiting.is_empty()
     }
 
     /// Adds a waiter at the end.
     pub(super) fn join(&mut self, waker: Waker) -> Ticket {
         let ticket = Ticket(self.issued);
         self.issued += 1;
-        self.line.insert(ticket, Some(waker));
+        self.waiting.insert(ticket, Some(waker));
         ticket
     }
 
     /// Replaces a waiter's waker. Returns the one that is not needed: the old one, or `waker` itself if both wake the
     /// same task, or if the waiter is in the line no longer.
     pub(super) fn renew(&mut self, ticket: Ticket, waker: Waker) -> Option<Waker> {
-        match self.line.get_mut(&ticket) {
+        match self.waiting.get_mut(&ticket) {
             Some(Some(known)) if known.will_wake(&waker) => Some(waker),
             Some(slot) => slot.replace(waker),
             None => Some(waker),
@@ -50,28 +50,28 @@ impl Queue {
     }
 
     pub(super) fn contains(&self, ticket: Ticket) -> bool {
-        self.line.contains_key(&ticket)
+        self.waiting.contains_key(&ticket)
     }
 
     pub(super) fn is_head(&self, ticket: Ticket) -> bool {
-        self.line
+        self.waiting
             .first_key_value()
             .is_some_and(|(head, _)| *head == ticket)
     }
 
     /// Removes a waiter, wherever it stands. `None` if it is in the line no longer.
     pub(super) fn leave(&mut self, ticket: Ticket) -> Option<Option<Waker>> {
-        self.line.remove(&ticket)
+        self.waiting.remove(&ticket)
     }
 
     /// Removes the head. `None` if the line is empty.
     pub(super) fn pop(&mut self) -> Option<Option<Waker>> {
-        self.line.pop_first().map(|(_, waker)| waker)
+        self.waiting.pop_first().map(|(_, waker)| waker)
     }
 
     /// The head's waker, unless it has been woken already. The head stays.
     pub(super) fn call_head(&mut self) -> Option<Waker> {
-        self.line.first_entry()?.get_mut().take()
+        self.waiting.first_entry()?.get_mut().take()
     }
 }
 
@@ -82,63 +82,63 @@ mod tests {
     /// Around the sizes at which other queues change their manner.
     const SIZES: [usize; 10] = [0, 1, 2, 31, 32, 33, 64, 65, 1000, 10_000];
 
-    fn line_of(size: usize) -> (Queue, Vec<Ticket>) {
-        let mut queue = Queue::default();
+    fn line_of(size: usize) -> (Line, Vec<Ticket>) {
+        let mut line = Line::default();
         let tickets = (0..size)
-            .map(|_| queue.join(Waker::noop().clone()))
+            .map(|_| line.join(Waker::noop().clone()))
             .collect();
-        (queue, tickets)
+        (line, tickets)
     }
 
     #[test]
     fn waiters_are_popped_in_the_order_in_which_they_joined() {
         for size in SIZES {
-            let (mut queue, tickets) = line_of(size);
-            assert_eq!(queue.len(), size);
+            let (mut line, tickets) = line_of(size);
+            assert_eq!(line.len(), size);
             for ticket in tickets {
-                assert!(queue.is_head(ticket) && queue.contains(ticket));
-                assert!(queue.pop().is_some());
-                assert!(!queue.contains(ticket));
+                assert!(line.is_head(ticket) && line.contains(ticket));
+                assert!(line.pop().is_some());
+                assert!(!line.contains(ticket));
             }
-            assert!(queue.is_empty() && queue.pop().is_none());
+            assert!(line.is_empty() && line.pop().is_none());
         }
     }
 
     #[test]
     fn those_behind_a_leaver_move_up() {
-        let (mut queue, tickets) = line_of(3);
-        assert!(queue.leave(tickets[1]).is_some());
-        assert!(queue.leave(tickets[1]).is_none(), "once");
-        assert!(queue.leave(tickets[0]).is_some());
-        assert!(queue.is_head(tickets[2]));
-        assert_eq!(queue.len(), 1);
+        let (mut line, tickets) = line_of(3);
+        assert!(line.leave(tickets[1]).is_some());
+        assert!(line.leave(tickets[1]).is_none(), "once");
+        assert!(line.leave(tickets[0]).is_some());
+        assert!(line.is_head(tickets[2]));
+        assert_eq!(line.len(), 1);
     }
 
     #[test]
     fn a_ticket_is_not_issued_again() {
-        let (mut queue, tickets) = line_of(1);
-        queue.leave(tickets[0]);
-        assert_ne!(queue.join(Waker::noop().clone()), tickets[0]);
+        let (mut line, tickets) = line_of(1);
+        line.leave(tickets[0]);
+        assert_ne!(line.join(Waker::noop().clone()), tickets[0]);
     }
 
     #[test]
     fn a_head_is_called_once_until_it_registers_again() {
-        let (mut queue, tickets) = line_of(2);
-        assert!(queue.call_head().is_some());
-        assert!(queue.call_head().is_none());
-        assert!(queue.is_head(tickets[0]), "it stays");
-        assert!(queue.renew(tickets[0], Waker::noop().clone()).is_none());
-        assert!(queue.call_head().is_some());
+        let (mut line, tickets) = line_of(2);
+        assert!(line.call_head().is_some());
+        assert!(line.call_head().is_none());
+        assert!(line.is_head(tickets[0]), "it stays");
+        assert!(line.renew(tickets[0], Waker::noop().clone()).is_none());
+        assert!(line.call_head().is_some());
     }
 
     #[test]
     fn a_waker_that_is_not_needed_is_returned() {
-        let (mut queue, tickets) = line_of(1);
-        let same = queue.renew(tickets[0], Waker::noop().clone());
+        let (mut line, tickets) = line_of(1);
+        let same = line.renew(tickets[0], Waker::noop().clone());
         assert!(same.is_some());
-        queue.leave(tickets[0]);
-        let late = queue.renew(tickets[0], Waker::noop().clone());
+        line.leave(tickets[0]);
+        let late = line.renew(tickets[0], Waker::noop().clone());
         assert!(late.is_some());
-        assert!(queue.is_empty());
+        assert!(line.is_empty());
     }
 }
