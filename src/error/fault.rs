@@ -66,6 +66,8 @@ const KEPT: usize = 32;
 #[derive(Clone)]
 pub struct Fault(Arc<Inner>);
 
+const _: () = assert!(size_of::<Fault>() == size_of::<usize>());
+
 #[derive(Clone)]
 struct Inner {
     what: Arc<What>,

@@ -354,7 +354,9 @@ impl<F> Attempts<F> {
                 note(asked, *live.begun, |took| {
                     format!("cut after {took:?}: {BEATEN}")
                 });
-                progress.trail.cut(*live.begun, asked.ctx.now());
+                if winner.is_none() {
+                    progress.trail.cut(*live.begun, asked.ctx.now());
+                }
             }
         }
         for index in 0..self.len() {

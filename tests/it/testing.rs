@@ -52,6 +52,9 @@ fn place(name: &str) -> (PathBuf, &str) {
         ("matrix", Some((cases, case))) => {
             return (tests.join(format!("it/matrix/cases/{cases}.rs")), case);
         }
+        ("policies", Some((policy, case))) => {
+            return (tests.join(format!("policies/{policy}.rs")), case);
+        }
         ("faults", Some((kind, case))) => {
             return (tests.join(format!("it/faults/{kind}.rs")), case);
         }

@@ -1,6 +1,6 @@
 //! `timeout` and `leaving`.
 
-use crate::support::{Act, Hand, Script, failure, manual, ms};
+use crate::support::{Act, Failure, Hand, Script, failure, manual, ms};
 use failfast::policy::{Fault, FaultKind};
 use failfast::{Context, Source, SourceExt};
 use std::task::Poll;
@@ -229,4 +229,80 @@ fn a_clock_that_panics_ends_the_call_with_an_error() {
     };
     assert!(matches!(fault.kind(), FaultKind::Ended(error) if error.is_canceled()));
     assert!(fault.to_string().contains("no runtime here"), "{fault}");
+}
+
+/// Waits for its context's end alone, and keeps nothing.
+fn waits() -> impl Source<(), Output = u32> + Clone {
+    |ctx: Context, (): ()| async move {
+        ctx.done().await;
+        Err::<u32, _>(ctx.err().expect("it is done"))
+    }
+}
+
+#[test]
+fn calls_one_after_the_other_have_deadlines_of_their_own() {
+    // The memory of a call's deadline serves the next call: nothing else of it does.
+    let (clock, ctx) = manual();
+    for round in 1..50 {
+        let fault = Hand::new(waits().timeout(ms(round)).fetch(ctx.clone(), ()))
+            .finish(&clock)
+            .unwrap_err();
+        assert_eq!(timed_out(&fault), Some(ms(round)));
+        let (below, canceller) = ctx.with_cancel();
+        let mut call = Hand::new(waits().timeout(ms(round)).fetch(below, ()));
+        assert!(call.settle().is_pending());
+        canceller.cancel();
+        let Poll::Ready(Err(fault)) = call.settle() else {
+            panic!("the caller has gone")
+        };
+        assert!(matches!(fault.kind(), FaultKind::Ended(_)));
+        assert_eq!(clock.armed(), 0);
+    }
+}
+
+#[test]
+fn a_context_that_outlives_its_call_stays_what_it_was() {
+    let (clock, ctx) = manual();
+    let script = Script::new(&clock, [Act::Answer(5, ms(0))]);
+    for call in 0..20 {
+        let timeout = script.source().timeout(ms(100 * (call + 1)));
+        Hand::new(timeout.fetch(ctx.clone(), ()))
+            .finish(&clock)
+            .unwrap();
+    }
+    for call in 0..20 {
+        let kept = script.context(call);
+        assert_eq!(kept.remaining(), Some(ms(100 * (call as u64 + 1))));
+        assert!(!kept.is_done());
+    }
+    clock.advance(ms(1_000));
+    let done = (0..20).filter(|call| script.context(*call).is_done());
+    assert_eq!(done.count(), 10);
+}
+
+#[test]
+fn a_cancel_from_another_thread_reaches_every_call_whatever_memory_it_has() {
+    const THREADS: usize = 4;
+    for _ in 0..50 {
+        let (ctx, canceller) = Context::background().with_cancel();
+        let started = std::sync::Barrier::new(THREADS + 1);
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    started.wait();
+                    // Many short calls, and then one that only the cancel ends.
+                    let quick = |_: Context, (): ()| std::future::ready(Ok::<_, Failure>(5));
+                    let quick = quick.timeout(ms(60_000));
+                    for _ in 0..100 {
+                        let _ = futures::executor::block_on(quick.fetch(ctx.clone(), ()));
+                    }
+                    let last = waits().timeout(ms(60_000)).fetch(ctx.clone(), ());
+                    let fault = futures::executor::block_on(last).unwrap_err();
+                    assert!(matches!(fault.kind(), FaultKind::Ended(end) if end.is_canceled()));
+                });
+            }
+            started.wait();
+            canceller.cancel();
+        });
+    }
 }
