@@ -18,3 +18,4 @@ mod storm;
 mod support;
 mod timeout;
 mod types;
+mod watchdog;
