@@ -145,7 +145,7 @@ fn fan_out(n: usize) -> impl Future<Output = ()> + Send + 'static {
 #[test]
 fn a_group_and_its_executor_allocate_twice_a_task() {
     let (few, more) = (allocations(|| fan_out(FEW)), allocations(|| fan_out(MORE)));
-    assert_eq!(more.first - few.first, 2 * (MORE - FEW));
+    assert!(more.first - few.first <= 2 * (MORE - FEW));
 }
 
 #[test]
