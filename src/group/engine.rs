@@ -45,7 +45,7 @@ pub(crate) struct Engine {
     /// `None`: nobody observes the group.
     pub(super) observed: Option<Box<Observed>>,
     /// For snapshots.
-    pub(super) maker: Option<Maker>,
+    pub(super) maker: Maker,
 }
 
 // SAFETY: the launcher is `Send + Sync` for `Group`; that of a `LocalGroup` is upgraded by the group, its handles
@@ -87,6 +87,7 @@ pub(super) enum AtLimit {
 const STARTS_A_READING: u64 = 64;
 
 impl Engine {
+    #[inline]
     pub(super) fn new(
         finished: Finished,
         launch: Option<Weak<dyn Launch>>,
