@@ -252,6 +252,7 @@ pub enum Ending {
 /// Making one.
 impl<T, M> TaskGroup<T, M> {
     /// A group under `parent`. Without a launcher its tasks are polled in place; `deadline` is the group's own.
+    #[inline]
     pub(crate) fn open(
         parent: &Context,
         launcher: Option<Launcher<M>>,
@@ -262,6 +263,7 @@ impl<T, M> TaskGroup<T, M> {
     }
 
     /// [`open`](Self::open) for a group that has a deadline and a name of its own.
+    #[inline]
     pub(crate) fn open_named(
         parent: &Context,
         launcher: Option<Launcher<M>>,

@@ -147,6 +147,7 @@ impl Frame {
 }
 
 /// Runs foreign code that is not a part of the task that is being polled: the wakers of others, above all.
+#[inline]
 pub(crate) fn outside<R>(foreign: impl FnOnce() -> R) -> R {
     let _restore = Restore(CURRENT.replace(None));
     foreign()

@@ -46,7 +46,7 @@ pub(crate) struct Engine {
     /// `None`: nobody observes the group.
     pub(super) observed: Option<Box<Observed>>,
     /// For snapshots.
-    pub(super) maker: Option<Maker>,
+    pub(super) maker: Maker,
 }
 
 // SAFETY: the launcher is `Send + Sync` for `Group`; that of a `LocalGroup` is upgraded by the group, its handles

@@ -30,6 +30,7 @@ impl Clone for Scope {
 }
 
 impl Scope {
+    #[inline]
     pub(super) fn new(parent: &Context, node: Arc<Node<Engine>>) -> Self {
         let scope = Self {
             node: Shared::of(&node),

@@ -64,10 +64,10 @@ struct Ends {
     cause: Option<Cause>,
 }
 
-/// The task in which a group was made.
+/// The task in which a group was made, if it was made in one.
 #[derive(Clone, Copy)]
 pub(super) struct Maker {
-    /// The address of its group. While the group that it made lives below that one, no other group's.
+    /// The address of its group; 0 for none. While the group that it made lives below that one, no other group's.
     group: usize,
     number: u64,
 }
@@ -75,10 +75,14 @@ pub(super) struct Maker {
 impl Maker {
     /// The task that is being polled on this thread.
     #[inline]
-    pub(super) fn current() -> Option<Self> {
-        with_current_task(|header, _| Self {
+    pub(super) fn current() -> Self {
+        let of = |header: &Header, _: &_| Self {
             group: header.shared().address() as usize,
             number: header.number,
+        };
+        with_current_task(of).unwrap_or(Self {
+            group: 0,
+            number: 0,
         })
     }
 }
@@ -150,9 +154,7 @@ pub(super) fn of(node: &NodeRef) -> Snapshot {
         let mut group = Group::of(&node);
         group.depth = depth;
         group.made_by = parent.and_then(|(address, index): (usize, usize)| {
-            let maker = engine_of(&node)?
-                .maker
-                .filter(|maker| maker.group == address)?;
+            let maker = Some(engine_of(&node)?.maker).filter(|maker| maker.group == address)?;
             let tasks = &all[index].tasks;
             let found = tasks
                 .binary_search_by_key(&maker.number, |task| task.number)

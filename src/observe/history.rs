@@ -171,6 +171,18 @@ impl History {
         history
     }
 
+    /// The deadlines of its groups, each once, the earliest first.
+    pub(super) fn deadlines(&self) -> Vec<Moment> {
+        let mut all: Vec<_> = self
+            .groups
+            .iter()
+            .filter_map(|group| group.deadline)
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     /// Whose failure cancelled a task, if that is known.
     pub(super) fn culprit_of(&self, task: &TaskPast) -> Option<usize> {
         let canceled = self.groups[task.group].canceled.as_ref()?;

@@ -308,7 +308,16 @@ impl Picture<'_> {
         for at in ticks(self.span) {
             let (x, text) = (self.x(at), self.scale.round(at));
             self.line("grid", (x, HEAD - 8.0), (x, bottom), &text);
-            self.text(x, HEAD - 14.0, "soft mid", &text, 20);
+            let is_free = |deadline: &Moment| (self.x(*deadline) - x).abs() > 24.0;
+            if self
+                .history
+                .deadlines()
+                .iter()
+                .filter(|at| **at <= self.span)
+                .all(is_free)
+            {
+                self.text(x, HEAD - 14.0, "soft mid", &text, 20);
+            }
         }
     }
 
@@ -515,15 +524,7 @@ impl Picture<'_> {
     }
 
     fn deadlines(&mut self, bottom: f64) {
-        let mut all: Vec<_> = self
-            .history
-            .groups
-            .iter()
-            .filter_map(|group| group.deadline)
-            .collect();
-        all.sort_unstable();
-        all.dedup();
-        for at in all.into_iter().take(3) {
+        for at in self.history.deadlines().into_iter().take(3) {
             if at > self.span {
                 let text = format!("deadline {}, not reached", self.scale.about(at));
                 self.text(NOTE, HEAD - 14.0, "deadline", &text, 40);

@@ -267,21 +267,12 @@ impl Timeline {
     /// to a dot.
     fn span(&self) -> Moment {
         let end = self.history.end;
-        let near = self.deadlines().into_iter().filter(|at| *at <= end * 2);
-        near.max().unwrap_or_default().max(end)
-    }
-
-    /// Each once, the earliest first.
-    fn deadlines(&self) -> Vec<Moment> {
-        let mut all: Vec<_> = self
+        let near = self
             .history
-            .groups
-            .iter()
-            .filter_map(|group| group.deadline)
-            .collect();
-        all.sort_unstable();
-        all.dedup();
-        all
+            .deadlines()
+            .into_iter()
+            .filter(|at| *at <= end * 2);
+        near.max().unwrap_or_default().max(end)
     }
 
     fn rows(&self, span: Moment, scale: Scale) -> Vec<Row> {
@@ -301,7 +292,7 @@ impl Timeline {
         if !left_out.is_nothing() {
             rows.push(Row::of_text(format!("and {}", left_out.text(scale))));
         }
-        let deadlines = self.deadlines();
+        let deadlines = history.deadlines();
         rows.extend(
             deadlines
                 .iter()
