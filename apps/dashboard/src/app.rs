@@ -9,7 +9,7 @@ use failfast::observe::Snapshot;
 use crate::front::{Front, PageBuilder};
 use crate::http::{Client, Endpoint, Limits, Server, ShutdownOutcome};
 use crate::page::{FailFast, Plain};
-use crate::upstream::{Controls, Options, Upstreams};
+use crate::upstream::{Controls, Options, PerService, Upstreams};
 
 /// How long the services may take to end once the front has: they have no client any more.
 const SERVICES_BOUND: Duration = Duration::from_millis(500);
@@ -96,6 +96,11 @@ impl App {
             service: self.front.name(),
             address: self.front.address(),
         }
+    }
+
+    /// Where the services listen.
+    pub fn services(&self) -> PerService<Endpoint> {
+        self.upstreams.endpoints()
     }
 
     /// What the services can be set and read by.

@@ -9,10 +9,12 @@ use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_channel::{Receiver, Sender};
+use async_channel::Sender;
 use failfast::Context;
 use failfast::observe::{AttemptKind, Ended, Event, EventKind, Recorder};
 use failfast::policy::Attempt;
+use futures::channel::oneshot;
+use futures::future::{Either, select};
 use futures::stream::{self, BoxStream, Stream, StreamExt as _};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::Response;
@@ -41,26 +43,14 @@ const LEFT: u16 = 499;
 
 /// The clients of the live events.
 #[derive(Default)]
-pub(super) struct Live(Mutex<Vec<Sender<Update>>>);
+pub(super) struct Live(Mutex<Vec<Sender<Frames>>>);
 
-/// What a subscriber is sent.
-enum Update {
-    Page(BoxStream<'static, String>),
-    End(String),
-}
-
-impl Update {
-    fn into_stream(self) -> BoxStream<'static, String> {
-        match self {
-            Self::Page(frames) => frames,
-            Self::End(frame) => stream::once(ready(frame)).boxed(),
-        }
-    }
-}
+/// The frames of one page for one client.
+type Frames = BoxStream<'static, String>;
 
 /// Sends the end of a page when it is dropped.
-pub(super) struct LivePage<'a> {
-    live: &'a Live,
+pub(super) struct LivePage {
+    ends: Vec<oneshot::Sender<String>>,
     id: RequestId,
     since: Instant,
     status: u16,
@@ -74,20 +64,23 @@ impl Live {
         user: UserId,
         time: Duration,
         recorder: &Recorder,
-    ) -> LivePage<'_> {
-        let since = Instant::now();
-        let (page, deadline_us) = (id.as_str(), time.as_micros());
-        let opening = frame(
-            "page",
-            &Opening {
-                page,
-                user,
-                deadline_us,
-            },
-        );
-        self.publish(|| Update::Page(frames(opening.clone(), id.clone(), since, recorder)));
+    ) -> LivePage {
+        let (since, page) = (Instant::now(), id.as_str());
+        let deadline_us = time.as_micros();
+        let opening = Opening {
+            page,
+            user,
+            deadline_us,
+        };
+        let opening = frame("page", &opening);
+        let subscribe = |client: Sender<Frames>| {
+            let (sender, end) = oneshot::channel();
+            let frames = frames(opening.clone(), id.clone(), since, recorder, end);
+            // An error means that the client has left meanwhile.
+            client.force_send(frames).ok().map(|_| sender)
+        };
         LivePage {
-            live: self,
+            ends: self.clients().into_iter().filter_map(subscribe).collect(),
             id: id.clone(),
             since,
             status: LEFT,
@@ -106,76 +99,73 @@ impl Live {
     }
 
     fn frames(&self) -> impl Stream<Item = String> + Send + use<> {
-        let updates = self.subscribe();
-        let pages = updates.map(Update::into_stream).flatten_unordered(AT_ONCE);
+        let (client, pages) = async_channel::bounded(PAGES);
+        self.lock().push(client);
+        let pages = pages.flatten_unordered(AT_ONCE);
         let heartbeats = Timer::interval(HEARTBEAT).map(|_| ":\n\n".to_owned());
         let hello = stream::once(ready("retry: 1000\n\n".to_owned()));
         hello.chain(stream::select(pages, heartbeats))
     }
 
-    fn subscribe(&self) -> Receiver<Update> {
-        let (sender, receiver) = async_channel::bounded(PAGES);
-        self.subscribers().push(sender);
-        receiver
+    /// Those that are still connected.
+    fn clients(&self) -> Vec<Sender<Frames>> {
+        let mut clients = self.lock();
+        clients.retain(|client| !client.is_closed());
+        clients.clone()
     }
 
-    /// Sends an update to all clients that are still connected.
-    fn publish(&self, update: impl Fn() -> Update) {
-        let subscribers = {
-            let mut subscribers = self.subscribers();
-            subscribers.retain(|subscriber| !subscriber.is_closed());
-            subscribers.clone()
-        };
-        for subscriber in subscribers {
-            // An error means that the client has left meanwhile.
-            let _ = subscriber.force_send(update());
-        }
-    }
-
-    fn subscribers(&self) -> MutexGuard<'_, Vec<Sender<Update>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Sender<Frames>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl LivePage<'_> {
+impl LivePage {
     /// The page is answered.
     pub(super) fn ended(mut self, status: u16) {
         self.status = status;
     }
 }
 
-impl Drop for LivePage<'_> {
+impl Drop for LivePage {
     fn drop(&mut self) {
-        let (page, status) = (self.id.as_str(), self.status);
-        let at_us = self.since.elapsed().as_micros();
-        let frame = frame(
-            "end",
-            &End {
-                page,
-                status,
-                at_us,
-            },
-        );
-        self.live.publish(|| Update::End(frame.clone()));
+        let end = End {
+            page: self.id.as_str(),
+            status: self.status,
+            at_us: self.since.elapsed().as_micros(),
+        };
+        let end = frame("end", &end);
+        for client in self.ends.drain(..) {
+            // An error means that the client has left.
+            let _ = client.send(end.clone());
+        }
     }
 }
 
-/// A page's frames, until its group closes. A page that opens no group ends with its recorder, of which there are
-/// as many as [`Recent`](super::recent::Recent) keeps.
+/// A page's frames: its opening, its events, its end, which comes after all events that were there by then.
 fn frames(
     opening: String,
     id: RequestId,
     since: Instant,
     recorder: &Recorder,
-) -> BoxStream<'static, String> {
-    let mut root = None;
-    let is_open = move |event: &Event| {
-        root = root.or(event.group());
-        ready(event.kind() != EventKind::GroupClosed || event.group() != root)
-    };
-    let events = recorder.subscribe(EVENTS).take_while(is_open);
-    let events = events.filter_map(move |event| ready(frame_of(&event, &id, since)));
-    stream::once(ready(opening)).chain(events).boxed()
+    end: oneshot::Receiver<String>,
+) -> Frames {
+    let open = Some((recorder.subscribe(EVENTS).boxed(), end));
+    let rest = stream::unfold(open, move |open| {
+        let id = id.clone();
+        async move {
+            let (mut events, end) = open?;
+            // The first of the two is polled first.
+            match select(events.next(), end).await {
+                Either::Left((event, end)) => {
+                    Some((frame_of(&event?, &id, since), Some((events, end))))
+                }
+                Either::Right((end, _)) => Some((end.ok(), None)),
+            }
+        }
+    });
+    stream::once(ready(opening))
+        .chain(rest.filter_map(ready))
+        .boxed()
 }
 
 #[derive(Serialize)]

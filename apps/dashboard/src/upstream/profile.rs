@@ -3,8 +3,11 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use failfast::{BoxError, Context};
+use failfast::policy::Fault;
+use failfast::{BoxError, Context, Source as _, SourceExt as _};
+use futures::FutureExt as _;
 use futures::channel::oneshot;
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool};
@@ -36,6 +39,12 @@ const CONNECTIONS: u32 = 4;
 /// in which connections were seen to wait for each other's locks for seconds, it locks as a file does.
 const IN_MEMORY: &str = "memdb";
 
+/// A source of rows by number, boxed because a policy's type can't be written down.
+type Find =
+    Box<dyn Fn(Context, i64) -> BoxFuture<'static, Result<Option<Row>, Fault>> + Send + Sync>;
+
+type Row = (String, String);
+
 /// One user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
@@ -46,7 +55,7 @@ pub struct Profile {
 }
 
 pub(super) struct Profiles {
-    pool: SqlitePool,
+    find: Find,
     /// Keeps a database in memory alive, because the pool may close each of its connections.
     _anchor: SqliteConnection,
 }
@@ -75,7 +84,7 @@ impl Profiles {
             .connect_with(options)
             .await?;
         Ok(Self {
-            pool,
+            find: find_in(pool),
             _anchor: anchor,
         })
     }
@@ -115,7 +124,7 @@ impl Work for Profiles {
         let unknown = || ServiceError::NotFound(format!("there is no user {key}"));
         // SQLite's integers are signed.
         let id = i64::try_from(number(key)?).map_err(|_| unknown())?;
-        let found = ctx.run(self.find(id)).await?;
+        let found = ctx.run((self.find)(ctx.clone(), id)).await?;
         let found =
             found.map_err(|error| ServiceError::Failed(format!("the database: {error}")))?;
         let (name, city) = found.ok_or_else(unknown)?;
@@ -123,21 +132,23 @@ impl Work for Profiles {
     }
 }
 
-type Row = (String, String);
+/// Readers who ask for the same user at the same time share one query.
+fn find_in(pool: SqlitePool) -> Find {
+    let shared = (move |_: Context, id: i64| query(pool.clone(), id)).coalesce();
+    Box::new(move |ctx, id| shared.fetch(ctx, id).boxed())
+}
 
-impl Profiles {
-    /// Runs the query to its end even if this future is dropped, because a query that is dropped halfway costs the
-    /// pool its connection, and the callers that wait for one a new connection.
-    async fn find(&self, id: i64) -> Result<Option<Row>, sqlx::Error> {
-        let (pool, (sender, answer)) = (self.pool.clone(), oneshot::channel());
-        let query = async move {
-            let query = sqlx::query_as("SELECT name, city FROM profile WHERE id = ?").bind(id);
-            // An error means that the caller has left.
-            let _ = sender.send(query.fetch_optional(&pool).await);
-        };
-        smol::spawn(query).detach();
-        answer.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
-    }
+/// Runs the query to its end even if this future is dropped, because a query that is dropped halfway costs the pool its
+/// connection, and those that wait for one a new connection.
+async fn query(pool: SqlitePool, id: i64) -> Result<Option<Row>, sqlx::Error> {
+    let (sender, answer) = oneshot::channel();
+    let query = async move {
+        let query = sqlx::query_as("SELECT name, city FROM profile WHERE id = ?").bind(id);
+        // An error means that the caller has left.
+        let _ = sender.send(query.fetch_optional(&pool).await);
+    };
+    smol::spawn(query).detach();
+    answer.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
 #[cfg(test)]
@@ -154,12 +165,11 @@ mod tests {
         smol::block_on(async {
             for _ in 0..2 {
                 let profiles = Profiles::open(Some(&path)).await.unwrap();
-                let count = sqlx::query_as("SELECT COUNT(*) FROM profile");
-                let (count,): (i64,) = count.fetch_one(&profiles.pool).await.unwrap();
-                assert_eq!(count, 8);
-                let alice = profiles.work(&Context::background(), "7").await.unwrap();
-                assert_eq!(alice.name, "Alice");
-                profiles.pool.close().await;
+                let ctx = Context::background();
+                let last = profiles.work(&ctx, "8").await.unwrap();
+                assert_eq!(last.name, "Hedy");
+                let none = profiles.work(&ctx, "9").await.unwrap_err();
+                assert!(matches!(none, ServiceError::NotFound(_)), "{none:?}");
             }
         });
         std::fs::remove_file(&path).unwrap();

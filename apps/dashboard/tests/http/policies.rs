@@ -5,7 +5,7 @@ use std::time::Duration;
 use dashboard::app::Config;
 use serde_json::{Value, json};
 
-use crate::support::{Dashboard, plain_settings};
+use crate::support::{Answer, Dashboard, plain_settings};
 
 /// The breaker's state, as the page shows it.
 fn breaker(dashboard: &Dashboard) -> Value {
@@ -43,7 +43,7 @@ fn ads_that_hang_leave_time_for_the_answer() {
     let dashboard = Dashboard::start();
     dashboard.set_with(|settings| {
         settings.policies.optional = true;
-        settings.policies.timeout_ms = 300;
+        settings.policies.timeout_ms = 1_000;
         settings.services.ads.hang = true;
     });
     let page = dashboard.get("/api/pages/7");
@@ -79,11 +79,18 @@ fn a_user_who_is_not_known_is_asked_for_once() {
 #[test]
 fn slow_recommendations_are_asked_for_twice_and_the_loser_is_cancelled() {
     let dashboard = Dashboard::start();
-    dashboard.set_with(|settings| {
-        settings.policies.hedge = true;
-        settings.services.recommendations.delay_ms = 400;
+    let mut settings = plain_settings();
+    settings.policies.hedge = true;
+    settings.services.recommendations.delay_ms = 600;
+    dashboard.set(&settings);
+    let mut reader = dashboard.ask(7);
+    dashboard.until("the first is asked", |seen| {
+        seen.recommendations.started == 1
     });
-    assert_eq!(dashboard.get("/api/pages/7").status, 200);
+    // The second is to hang, so that the first one wins.
+    settings.services.recommendations.hang = true;
+    dashboard.app().controls().set_behaviors(settings.services);
+    assert_eq!(Answer::read(&mut reader).status, 200);
     dashboard.until("one has answered, one was cancelled", |seen| {
         let seen = seen.recommendations;
         (seen.started, seen.answered, seen.cancelled) == (2, 1, 1)
@@ -93,7 +100,7 @@ fn slow_recommendations_are_asked_for_twice_and_the_loser_is_cancelled() {
 #[test]
 fn the_breaker_opens_after_failures_and_closes_once_a_probe_succeeds() {
     let dashboard = Dashboard::start_with(Config {
-        breaker_open: Duration::from_millis(300),
+        breaker_open: Duration::from_secs(2),
         ..Config::default()
     });
     let mut settings = plain_settings();

@@ -33,7 +33,8 @@ fn what_does_not_finish_is_cut_when_the_time_is_up() {
         dashboard.shutdown(Duration::from_millis(50)),
         ShutdownOutcome::Cut(1)
     );
-    assert_eq!(Answer::read(&mut under_way).status, 0);
+    // The last poll of the connection may still send that the page was cancelled.
+    assert!(matches!(Answer::read(&mut under_way).status, 0 | 503));
     let seen = controls.counts().profile;
     assert_eq!((seen.in_flight, seen.cancelled), (0, 1));
 }

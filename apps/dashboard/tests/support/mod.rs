@@ -66,18 +66,12 @@ impl Dashboard {
         ))
     }
 
-    /// Sends bytes on a connection of their own, and reads until the server closes it.
     pub(crate) fn send(&self, bytes: impl AsRef<[u8]>) -> Answer {
-        let mut stream = self.connect();
-        // The server may answer and close before it has read all.
-        let _ = stream.write_all(bytes.as_ref());
-        Answer::read(&mut stream)
+        send_to(self.address, bytes)
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(WATCHDOG)).unwrap();
-        stream
+        connect_to(self.address)
     }
 
     /// A connection on which a request for a page was sent, and no more.
@@ -110,6 +104,20 @@ impl Dashboard {
     pub(crate) fn shutdown(self, bound: Duration) -> ShutdownOutcome {
         smol::block_on(self.app.shutdown(bound))
     }
+}
+
+/// Sends bytes on a connection of their own, and reads until the server closes it.
+pub(crate) fn send_to(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Answer {
+    let mut stream = connect_to(address);
+    // The server may answer and close before it has read all.
+    let _ = stream.write_all(bytes.as_ref());
+    Answer::read(&mut stream)
+}
+
+fn connect_to(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(WATCHDOG)).unwrap();
+    stream
 }
 
 /// Waits until it is so, or fails with what was seen instead.

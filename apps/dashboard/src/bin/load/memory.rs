@@ -7,7 +7,7 @@ use failfast::{Context, ContextError};
 const STEP: Duration = Duration::from_millis(200);
 
 /// What may come on top without being called growth, in KiB: the allocator keeps what peaks leave behind.
-const SLACK_KIB: u64 = 4 * 1024;
+const SLACK_KIB: u64 = 8 * 1024;
 
 /// Samples of the resident memory, in KiB, in the order of time.
 #[derive(Debug, Default)]
@@ -23,23 +23,23 @@ impl Samples {
         Ok(Self(samples))
     }
 
-    /// The memory early on, once all is warm, and at the end, each the median of a fifth of the time.
-    pub(crate) fn early_and_late(&self) -> Option<(u64, u64)> {
+    /// The memory halfway, when all is warm, and at the end, each the median of a fifth of the time.
+    pub(crate) fn halfway_and_late(&self) -> Option<(u64, u64)> {
         let fifth = self.0.len() / 5;
         let median = |from: usize| {
             let mut part = self.0.get(from..from + fifth)?.to_vec();
             part.sort_unstable();
             part.get(fifth / 2).copied()
         };
-        Some((median(fifth)?, median(self.0.len() - fifth)?))
+        Some((median(2 * fifth)?, median(self.0.len() - fifth)?))
     }
 
     /// Whether it did not grow.
     pub(crate) fn is_flat(&self) -> bool {
-        let Some((early, late)) = self.early_and_late() else {
+        let Some((halfway, late)) = self.halfway_and_late() else {
             return true;
         };
-        late <= early + early / 10 + SLACK_KIB
+        late <= halfway + halfway / 10 + SLACK_KIB
     }
 }
 

@@ -37,7 +37,7 @@ fn alone(seen: &Seen, name: &str) -> Vec<String> {
     if !seen.memory.is_flat() {
         wrong.push(format!(
             "{name}: memory grew: {:?} KiB",
-            seen.memory.early_and_late()
+            seen.memory.halfway_and_late()
         ));
     }
     if seen.left != Left::default() || seen.outcome != ShutdownOutcome::Drained {
@@ -102,9 +102,9 @@ const ROWS: [Row; 14] = [
     ("finished after the page had ended", |seen| {
         seen.waste.finished_late.to_string()
     }),
-    ("memory, early and late", |seen| {
-        match seen.memory.early_and_late() {
-            Some((early, late)) => format!("{:.1} and {:.1} MiB", mib(early), mib(late)),
+    ("memory, halfway and late", |seen| {
+        match seen.memory.halfway_and_late() {
+            Some((halfway, late)) => format!("{:.1} and {:.1} MiB", mib(halfway), mib(late)),
             None => "unknown".to_owned(),
         }
     }),
