@@ -127,19 +127,17 @@ fn the_executor_alone_allocates_once_a_task() {
     assert_eq!(more.later - few.later, MORE - FEW);
 }
 
-fn fan_out(n: usize) -> impl Future<Output = ()> + Send + 'static {
-    async move {
-        let parent = Context::background().with_timeout(DEADLINE);
-        let (group, ctx) = Group::with_context(&parent, tokio::spawn);
-        for answer in 0..n {
-            let ctx = ctx.clone();
-            group.spawn(async move {
-                let _ctx = ctx;
-                yield_and(answer).await
-            });
-        }
-        group.wait().await.expect("no failure");
+async fn fan_out(n: usize) {
+    let parent = Context::background().with_timeout(DEADLINE);
+    let (group, ctx) = Group::with_context(&parent, tokio::spawn);
+    for answer in 0..n {
+        let ctx = ctx.clone();
+        group.spawn(async move {
+            let _ctx = ctx;
+            yield_and(answer).await
+        });
     }
+    group.wait().await.expect("no failure");
 }
 
 #[test]

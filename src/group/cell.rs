@@ -309,7 +309,7 @@ unsafe fn free<F, K>(cell: Cell) {
     // not foreign code.
     let node = unsafe {
         let whole = cell.cast::<Whole<F, K>>();
-        let header = &mut *(&raw mut (*whole.as_ptr()).header);
+        let header = &mut (*whole.as_ptr()).header;
         let node = header.in_place.then_some(header.node);
         std::ptr::drop_in_place(header);
         pool::free(whole);

@@ -78,7 +78,8 @@ pub(super) unsafe fn complete<K: Keep>(
     let recorded = unsafe { record(&mut state, node, header, keep, outcome) };
 
     // 2. Cancel. The state is unlocked meanwhile, and the group stays, because this is still one of its tasks. What
-    // nobody wants is dropped before the slot is released, because nothing outlives the wait.
+    // nobody wants is dropped before the slot is released, because nothing outlives the wait; and so is the error of
+    // this function, because `Error::downcast` gives it away only where nothing else holds it.
     let Record {
         ends,
         delivery,
@@ -86,7 +87,8 @@ pub(super) unsafe fn complete<K: Keep>(
         error,
     } = recorded;
     let (mut marked, mut waiter) = (None, None);
-    if ends.is_some() || extra.is_some() || delivery.is_due() || seen.is_some() {
+    let unlocks = ends.is_some() || error.is_some() || extra.is_some() || delivery.is_due();
+    if unlocks || seen.is_some() {
         drop(state);
         // SAFETY: still a member.
         marked =
@@ -101,6 +103,7 @@ pub(super) unsafe fn complete<K: Keep>(
         }
         waiter = delivery.deliver();
         unwind::discard(extra);
+        shield::outside(|| unwind::discard(error)); // no part of the task, which is not being polled any more
         state = node.kind.lock();
     }
 
@@ -110,13 +113,13 @@ pub(super) unsafe fn complete<K: Keep>(
     drop(state);
 
     // 4. Wake.
-    if released.is_some() || marked.is_some() || waiter.is_some() || error.is_some() {
+    if released.is_some() || marked.is_some() || waiter.is_some() {
         let wakes = Wakes {
             marked,
             released: released.unwrap_or_default(),
             waiter,
         };
-        wakes.run_by(by, error); // for the last task, and for few others
+        wakes.run_by(by); // for the last task, and for few others
     }
     next
 }
@@ -404,9 +407,9 @@ struct Wakes {
 
 impl Wakes {
     /// Contained, because the task has completed and must not do so again; and outside of the task's frame, because
-    /// the task is not being polled any more. `error` may be the last of the failure, whose drop is foreign code.
+    /// the task is not being polled any more.
     #[inline(never)]
-    fn run_by(self, by: By, error: Option<Error>) {
+    fn run_by(self, by: By) {
         let wake = || match by {
             By::Executor if !self.is_empty() => clock::aside(move || self.run()),
             _ => self.run(),
@@ -414,7 +417,6 @@ impl Wakes {
         if let Err(payload) = unwind::contain(|| shield::outside(wake)) {
             unwind::discard(payload);
         }
-        shield::outside(|| drop(error));
     }
 
     /// Whether there is nothing that an executor's thread may not do.

@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::panic::Location;
 
 #[derive(Default)]
-pub(super) struct Spanned;
+pub(super) struct Spanned {}
 
 pub(super) fn may_be_wanted() -> bool {
     false
@@ -20,11 +20,11 @@ impl Spanned {
         _: &'static Location<'static>,
         _: &ClockRef,
     ) -> Self {
-        Self
+        Self {}
     }
 
     pub(super) fn of_task(_: u64, _: &Header, _: &ClockRef) -> Self {
-        Self
+        Self {}
     }
 
     pub(super) fn is_wanted(&self) -> bool {

@@ -112,3 +112,33 @@ fn results_beside_a_failure_panic_in_their_destructors() {
         assert_eq!(drops.get(), 3);
     });
 }
+
+/// The thread that completed the failing task held the error until it had woken the owner, so that the owner nearly
+/// always found it in use.
+#[test]
+fn downcast_after_the_wait_gives_the_error_away_whatever_the_thread_of_the_task() {
+    watched(|| {
+        for round in 0..2_000 {
+            let group = Group::<()>::new(smol::spawn);
+            group.spawn(async { Err(std::io::Error::other("refused")) });
+            let error = block_on(group.wait()).unwrap_err();
+            let refused = error.downcast::<std::io::Error>();
+            assert_eq!(refused.unwrap().to_string(), "refused", "round {round}");
+        }
+    });
+}
+
+#[test]
+fn downcast_after_a_settled_wait_gives_later_errors_away_too() {
+    watched(|| {
+        for _ in 0..500 {
+            let group = Group::<()>::new(smol::spawn).with_ending(Ending::Settle);
+            for _ in 0..3 {
+                group.spawn(async { Err(std::io::Error::other("refused")) });
+            }
+            for (_, outcome) in block_on(group.outcomes()).unwrap() {
+                assert!(outcome.unwrap_err().downcast::<std::io::Error>().is_ok());
+            }
+        }
+    });
+}
