@@ -17,6 +17,9 @@ pub trait Runtime: 'static {
     /// The cases that do not apply to it.
     const EXCEPTIONS: &'static [Exception] = &[];
 
+    /// Whether the sizes above 4,096 are tried as well: on two hosts, because the others would only take longer.
+    const TRIES_HUGE_SIZES: bool = false;
+
     type Place: Place;
 
     /// The runtime's own timer. `Send` where its tasks are.

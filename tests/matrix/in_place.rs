@@ -8,6 +8,7 @@ pub(super) struct InPlace;
 
 impl Runtime for InPlace {
     const NAME: &'static str = "in place";
+    const TRIES_HUGE_SIZES: bool = true;
 
     type Place = Nowhere;
     type Sleep = futures_timer::Delay;

@@ -8,6 +8,7 @@ pub(super) struct SmolGlobal;
 
 impl Runtime for SmolGlobal {
     const NAME: &'static str = "smol::spawn";
+    const TRIES_HUGE_SIZES: bool = true;
 
     type Place = Executor<smol::Task<()>>;
     type Sleep = smol::Timer;

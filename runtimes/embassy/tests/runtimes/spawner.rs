@@ -9,8 +9,8 @@ use std::time::Duration;
 
 pub(crate) struct LocalSpawner;
 
-/// A pool of tasks. embassy wants its size in advance: 10,000 sources are the most that a case spawns at once.
-#[embassy_executor::task(pool_size = 12_000)]
+/// A pool of tasks. embassy wants its size in advance: 2,000 tasks are the most that a case has at once.
+#[embassy_executor::task(pool_size = 4_096)]
 async fn run_task(task: LocalTask) {
     task.await;
 }

@@ -33,7 +33,8 @@ impl Runtime for SpawnLocal {
         timeout_future(time)
     }
 
+    /// glib's timers count whole milliseconds, rounded down.
     fn clock() -> impl Clock {
-        timeout_future
+        |left| timeout_future(left + Duration::from_millis(1))
     }
 }
