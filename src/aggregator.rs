@@ -472,6 +472,10 @@ impl<R, T, M> TaskAggregator<R, T, M> {
     /// How long an aggregation may take; 5 s by default. The caller's deadline counts too, if it is earlier. Zero is
     /// a deadline that has passed: no source is asked.
     ///
+    /// The timeout cancels; the aggregation returns when its tasks have gone, those of a nested aggregation included. A
+    /// task that blocks its thread, or that its executor never polls again, is waited for:
+    /// [`with_straggler_limit`](Self::with_straggler_limit) bounds that.
+    ///
     /// # Examples
     ///
     /// ```

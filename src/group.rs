@@ -183,7 +183,8 @@ pub type LocalInPlaceGroup<'env, T> = TaskGroup<T, LocalScoped<'env>>;
 ///   parent that has ended, too.
 /// * **Panics** are contained in their task and fail the group as [`ErrorKind::Panicked`](crate::ErrorKind).
 /// * **Memory follows the living.** A finished task keeps its result and a few words; a background task, and one of
-///   `T = ()` while `wait` or `run` is pending, keeps nothing.
+///   `T = ()` while `wait` or `run` is pending, keeps nothing. A thread keeps 64 KiB at most of what it has freed, for its
+///   next tasks.
 ///
 /// # How a group ends
 ///

@@ -2,6 +2,10 @@
 //!
 //! `Arc` and `OnceLock` are std's in both worlds.
 
+#[cfg_attr(
+    failfast_loom,
+    allow(dead_code, reason = "the model checker has its own")
+)]
 mod lock;
 
 #[cfg(failfast_loom)]
@@ -10,9 +14,6 @@ use loom::sync as primitives;
 use std::sync as primitives;
 
 pub(crate) use primitives::atomic;
-
-/// For statics, which outlive the model checker's runs.
-pub(crate) use lock::{Guard, Lock};
 
 #[cfg(not(failfast_loom))]
 pub(crate) use lock::{Guard as MutexGuard, Lock as Mutex};

@@ -11,8 +11,8 @@ use super::entry::{self, Entry};
 use super::heap::{Heap, Key};
 use super::sleep::{Outcome, TimerError};
 use super::time::Instant;
-use crate::sync::{Guard, Lock};
 use crate::unwind;
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -26,7 +26,8 @@ const BATCH: usize = 256;
 /// Aligned, so that two threads with a shard each share no cache line.
 #[repr(align(128))]
 pub(super) struct Shard {
-    state: Lock<State>,
+    /// std's lock, and not `crate::sync`'s: [`end_due`](Shard::end_due) takes it again and again, and must let others in.
+    state: Mutex<State>,
 }
 
 struct State {
@@ -39,7 +40,7 @@ struct State {
 impl Shard {
     pub(super) fn new() -> Self {
         Shard {
-            state: Lock::new(State {
+            state: Mutex::new(State {
                 heap: Heap::new(),
                 promise: None,
                 trusted_until: None,
@@ -48,8 +49,8 @@ impl Shard {
     }
 
     #[inline]
-    fn lock(&self) -> Guard<'_, State> {
-        self.state.lock()
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Arms a sleep that may rely on the alarm as it is. Neither the clock nor the kernel is asked.
@@ -107,8 +108,10 @@ impl Shard {
 
     /// In a forked child: the wakers of its parent's sleeps, unless the parent held the lock.
     pub(super) fn bequeath(&self, wakers: &mut Vec<Waker>) {
-        let Some(mut state) = self.state.try_lock() else {
-            return;
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
         };
         while let Some(entry) = state.heap.pop() {
             wakers.extend(entry.end(Ok(())));

@@ -13,18 +13,18 @@
 //!
 //! # Atomic read-modify-writes
 //!
-//! A lock counts as two, because it is taken and given back.
+//! A lock counts as one, because it is given back by a store, but for that of the clock, which counts as two.
 //!
 //! | what | with no deadline | with a deadline, by the system's clock |
 //! |---|---|---|
-//! | node made under the background | 0 | 2 (a weak reference to itself, for its timer) |
-//! | node made under a parent | 5 (parent 1, weak 2, lock 2) | 5, or 6 where the deadline is a grandparent's |
+//! | node made under the background | 0 | 0 |
+//! | node made under a parent | 2 (parent 1, lock 1) | 2, or 3 where the deadline is a grandparent's |
 //! | `check` while alive | 0 | 0 |
 //! | `watch` | 0 | 5 (count and driver's turn 2, arming 2, the timer's reference 1) |
 //! | `unwatch` | 0 | 5 (count and driver's turn 2, disarming 2, the timer's reference 1) |
-//! | `finish`, nobody there | 3 (end 1, lock 2), with a parent 5 | the same |
-//! | drop of a node that finished | 2 (`Arc`), with a parent 4 | 3, with a parent 4 |
-//! | drop of one that lives, with a parent | 6 (lock 2) | 6 |
+//! | `finish`, nothing there | 2 (end 1, lock 1), with a parent 3 | the same |
+//! | drop of a node that finished | 2 (`Arc`), with a parent 3 | the same |
+//! | drop of one that lives, with a parent | 4 (lock 1) | the same |
 
 use super::Context;
 use super::address::Address;

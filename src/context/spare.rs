@@ -3,7 +3,7 @@
 //! # Invariants
 //!
 //! 1. A node is taken apart only while the lease has the only reference to it: it has left its parent's list, so nobody
-//!    can find it by its address.
+//!    can find it by its address, and there is no weak reference. Nothing that its destructor calls makes one.
 //! 2. The spare memory holds no value. The reference count around it is one.
 //! 3. A thread keeps at most [`KEPT`] of them.
 #![allow(unsafe_code, reason = "a call's deadline without an allocation")]
@@ -19,7 +19,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
-#[cfg(not(failfast_loom))]
+#[cfg(not(any(failfast_loom, failfast_sanitizer)))]
 pub(super) use kept::{give, take};
 
 type Memory = Arc<MaybeUninit<Node<Timed>>>;
@@ -54,7 +54,8 @@ fn empty(node: Arc<Node<Timed>>) -> Result<Memory, NodeRef> {
     }
     // Whoever finds it in the parent's list meanwhile holds it for a moment alone: a walk, which marks it, or a snapshot.
     node.base().leave();
-    if Arc::strong_count(&node) != 1 || Arc::weak_count(&node) != 0 {
+    // The weak references first: one that is upgraded and dropped after it was counted is seen as a strong one.
+    if Arc::weak_count(&node) != 0 || Arc::strong_count(&node) != 1 {
         return Err(node);
     }
     fence(Ordering::Acquire); // whoever had it before has released it
@@ -65,7 +66,7 @@ fn empty(node: Arc<Node<Timed>>) -> Result<Memory, NodeRef> {
     Ok(unsafe { Arc::from_raw(place.cast::<MaybeUninit<Node<Timed>>>()) })
 }
 
-#[cfg(not(failfast_loom))]
+#[cfg(not(any(failfast_loom, failfast_sanitizer)))]
 mod kept {
     use super::Memory;
     use std::cell::Cell;
@@ -100,11 +101,11 @@ mod kept {
     }
 }
 
-/// The model checker's threads are made anew for each interleaving.
-#[cfg(failfast_loom)]
+/// The model checker's threads are made anew for each interleaving, and the sanitizers are to see each node freed.
+#[cfg(any(failfast_loom, failfast_sanitizer))]
 pub(super) fn take() -> Memory {
     Arc::new_uninit()
 }
 
-#[cfg(failfast_loom)]
+#[cfg(any(failfast_loom, failfast_sanitizer))]
 pub(super) fn give(_: Memory) {}

@@ -5,7 +5,9 @@
 //! that finds it held, which is rare and short, because no foreign code runs under it: it spins for a moment, then lets
 //! others run, then sleeps for moments that grow. So a thread of a higher priority than the holder's can't starve it.
 //!
-//! It is not fair, knows no poisoning (what it guards is left consistent before any foreign code runs), and wakes nobody.
+//! It is not fair, knows no poisoning (what it guards is left consistent before any foreign code runs), and wakes no
+//! thread. A loop that takes it again as soon as it has given it back keeps other threads out for as long as it runs,
+//! because none of them is woken in between: such a loop must be short, or use std's lock, as the clock's shards do.
 //!
 //! # Invariant
 //!
@@ -18,6 +20,7 @@ use std::fmt;
 use std::hint::spin_loop;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -41,6 +44,10 @@ pub(crate) struct Lock<T> {
 unsafe impl<T: Send> Send for Lock<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Lock<T> {}
+
+// As std's: a panic leaves the value consistent.
+impl<T> UnwindSafe for Lock<T> {}
+impl<T> RefUnwindSafe for Lock<T> {}
 
 /// The value, until it is dropped.
 #[must_use = "the lock is given back at once if the guard is dropped"]

@@ -14,6 +14,7 @@ use std::cell::Cell;
 use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::marker::PhantomPinned;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -53,13 +54,13 @@ is! {
     Context: { Clone + Default + Debug + Send + Sync + Unpin + 'static };
     Canceller: { Clone + Debug + Send + Sync + Unpin + 'static };
     Done: { Future<Output = ()> + Debug + Send + Sync + Unpin + 'static };
-    OnDone: { Debug + Send + Sync + Unpin + 'static };
+    OnDone: { Debug + Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + 'static };
     Attempt: { Copy + Eq + Debug + Send + Sync + Unpin + 'static };
     GrpcTimeoutError: { std::error::Error + Clone + Eq + Send + Sync + Unpin + 'static };
 
     // Clocks.
     SystemClock: { Clock + Copy + Default + Debug + Send + Sync + Unpin + 'static };
-    ManualClock: { Clock + Clone + Default + Debug + Send + Sync + Unpin + 'static };
+    ManualClock: { Clock + Clone + Default + Debug + Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + 'static };
     LocalClock: { Clock + Clone + Debug + Send + Sync + Unpin + 'static };
     Sleep: { Future<Output = Result<(), TimerError>> + Debug + Send + Sync + Unpin + 'static };
     TimerError: { std::error::Error + Clone + Eq + Send + Sync + Unpin + 'static };

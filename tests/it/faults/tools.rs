@@ -86,9 +86,6 @@ pub(crate) fn held() -> isize {
     HELD.load(Relaxed)
 }
 
-/// What a thread keeps at most of the memory of tasks that have ended, for its next tasks.
-pub(crate) const OF_THREAD: isize = 65_536;
-
 /// How often this thread has allocated.
 pub(crate) fn allocations() -> usize {
     CALLS.get()

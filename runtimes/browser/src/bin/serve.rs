@@ -71,8 +71,10 @@ mod server {
     /// Waits so long, or until the page hangs up.
     fn is_aborted_within(stream: &mut TcpStream, time: Duration) -> io::Result<bool> {
         stream.set_read_timeout(Some(time))?;
-        match stream.read(&mut [0]) {
-            Ok(_) => Ok(true),
+        // The page sends nothing more: whatever is read is its end.
+        let read = stream.read(&mut [0]).map(|_bytes| true);
+        match read {
+            Ok(hung_up) => Ok(hung_up),
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Ok(false),
                 io::ErrorKind::ConnectionReset => Ok(true),
