@@ -1,0 +1,7 @@
+//! That the documents are true: what they cite exists, what they count is counted, what they show is what the library
+//! makes. (Their code runs as doctests.)
+
+mod architecture;
+mod citations;
+mod front_page;
+mod sources;
