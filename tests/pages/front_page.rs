@@ -3,8 +3,8 @@
 use crate::sources::{read, root};
 use failfast::clock::ManualClock;
 use failfast::observe::Recorder;
-use failfast::{BoxError, Context, InPlaceGroup};
-use futures::FutureExt as _;
+use failfast::{Aggregator, BoxError, Context};
+use futures::future::{BoxFuture, FutureExt as _};
 use std::fs;
 use std::pin::pin;
 use std::time::Duration;
@@ -20,11 +20,20 @@ fn front_page_is_short() {
 }
 
 /// A service that takes so long, in three steps, and then may fail.
-async fn service(ctx: Context, millis: u64, error: Option<&str>) -> Result<(), BoxError> {
-    for _ in 0..3 {
-        ctx.sleep(Duration::from_micros(millis * 1_000 / 3)).await?;
+fn service(
+    millis: u64,
+    error: Option<&'static str>,
+) -> impl Fn(Context, ()) -> BoxFuture<'static, Result<(), BoxError>> {
+    let step = Duration::from_micros(millis * 1_000 / 3);
+    move |ctx, ()| {
+        let steps = async move {
+            for _ in 0..3 {
+                ctx.sleep(step).await?;
+            }
+            error.map_or(Ok(()), |error| Err(error.into()))
+        };
+        steps.boxed()
     }
-    error.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// One service falls, and two others with it; in virtual time, so that it is the same picture each time.
@@ -33,18 +42,19 @@ fn domino() -> String {
     let ctx = Context::background()
         .with_clock(clock.clone())
         .with_observer(recorder.clone());
-    let group = InPlaceGroup::<()>::new(&ctx.with_timeout(Duration::from_millis(90)));
-    for (name, millis, error) in [
-        ("profile", 50, Some("HTTP 500")),
-        ("orders", 400, None),
-        ("recommendations", 20, None),
-        ("ads", 200, None),
-    ] {
-        group.spawn_named(name, service(group.context().clone(), millis, error));
-    }
-    let mut wait = pin!(group.wait());
-    while wait.as_mut().now_or_never().is_none() {
-        clock.advance_to_next();
+    let dashboard = Aggregator::in_place()
+        .with_name("dashboard")
+        .with_timeout(Duration::from_millis(90))
+        .source("profile", service(48, Some("HTTP 500")))
+        .source("orders", service(400, None))
+        .source("recommendations", service(21, None))
+        .source("ads", service(200, None));
+    let mut answer = pin!(dashboard.aggregate(&ctx, ()));
+    while answer.as_mut().now_or_never().is_none() {
+        assert!(
+            clock.advance_to_next(),
+            "it waits for something else than time"
+        );
     }
     recorder.to_svg()
 }
