@@ -3,5 +3,6 @@
 
 mod architecture;
 mod citations;
+mod contract;
 mod front_page;
 mod sources;

@@ -60,7 +60,7 @@ pub(crate) fn quoted(text: &str) -> impl Iterator<Item = &str> {
 /// The cells of the rows of the first table behind a heading, without its head.
 pub(crate) fn table<'a>(text: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
     let (_, section) = text
-        .split_once(&format!("\n{heading}\n"))
+        .split_once(&format!("{heading}\n"))
         .unwrap_or_else(|| panic!("no {heading:?}"));
     let section = section.split("\n#").next().unwrap_or(section);
     let rows = section.lines().filter(|line| line.starts_with("| "));
