@@ -1,10 +1,10 @@
 //! What the repository cites is in it.
 
 use crate::sources::{files, read, root};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Every text of ours.
-fn texts() -> Vec<std::path::PathBuf> {
+fn texts() -> Vec<PathBuf> {
     let folders = [
         "src",
         "tests",
@@ -24,7 +24,11 @@ fn texts() -> Vec<std::path::PathBuf> {
         "RELEASING.md",
         "fuzz/README.md",
     ];
-    below.chain(pages.map(Into::into)).collect()
+    let pages = pages.into_iter().map(PathBuf::from);
+    // The published package has not all of them.
+    below
+        .chain(pages.filter(|page| root().join(page).exists()))
+        .collect()
 }
 
 /// The targets of the links of a page.
