@@ -116,7 +116,7 @@ pub type LocalAggregator<R, T> = TaskAggregator<R, T, LocalTask>;
 /// # The order of calls
 ///
 /// `source` or `sources` come first, then at most one [`settled`](Self::settled), then [`map`](Self::map) or
-/// [`join`](Self::join). The types tell most of it; what they can't tell panics where it is called. Options stand
+/// [`join`](Self::join). The types enforce most of it; what they can't enforce panics where it is called. Options stand
 /// anywhere.
 ///
 /// # Options
@@ -147,7 +147,7 @@ pub type LocalAggregator<R, T> = TaskAggregator<R, T, LocalTask>;
 /// | dropped while it ran | debug | `dashboard dropped by its caller after 3ms` |
 /// | `map`, a `Display`, the request's `Clone` or the spawn function panicked | error | `dashboard panicked after 12ms: index out of bounds` |
 ///
-/// Key-values: `aggregation` (the name), `elapsed`, and on failure `source` (whose failure it was, or who had not
+/// Key-values: `aggregation` (the name), `elapsed`, and on failure `source` (whose failure it was, or which had not
 /// answered) and `error` (the root cause); and the caller's own, from [`LogFields`](crate::observe::LogFields).
 /// Requests and answers are not logged. An aggregation that was never polled leaves no record.
 pub struct TaskAggregator<R, T, M>(Arc<Plan<R, T, M>>);
@@ -208,7 +208,7 @@ impl<R, M> TaskAggregator<R, (), M> {
     }
 }
 
-/// The two flavors differ in what they ask of sources and functions, and of nothing else.
+/// The two flavors differ in the bounds on sources and functions, and in nothing else.
 macro_rules! flavors {
     ($task:ty, $alias:ident, $erase:ident $(, $send:ident)?) => {
         impl<R: Clone $(+ $send)? + 'static> TaskAggregator<R, (), $task> {
@@ -285,7 +285,7 @@ macro_rules! flavors {
             /// # Panics
             ///
             /// If it is called after [`settled`](Self::settled), [`map`](Self::map) or [`join`](Self::join), and
-            /// the types did not tell.
+            /// the types did not refuse it.
             ///
             /// # Examples
             ///
@@ -439,7 +439,7 @@ impl<R, T, M> TaskAggregator<R, T, M> {
     ///
     /// # Panics
     ///
-    /// If it is called twice, or after [`map`](Self::map) or [`join`](Self::join), and the types did not tell.
+    /// If it is called twice, or after [`map`](Self::map) or [`join`](Self::join), and the types did not refuse it.
     ///
     /// # Examples
     ///

@@ -15,7 +15,7 @@
 // | `clock/manual.rs` | time that stands still |
 // | `clock/system.rs` | the process's one shared timer |
 // | `clock/shard.rs` | a part of its sleeps, under a lock of its own |
-// | `clock/alarm.rs` | who wakes that timer up, and when |
+// | `clock/alarm.rs` | what wakes that timer up, and when |
 // | `clock/fork.rs` | what a forked child must not share (unsafe) |
 // | `clock/dispatch.rs` | the threads that run wakers and callbacks |
 // | `clock/nudge.rs` | small jobs a little later |
@@ -65,7 +65,7 @@ pub(crate) use confined::in_wake;
 pub(crate) use nudge::nudge;
 pub(crate) use time::Instant;
 
-/// What tells the time, and wakes when it has come.
+/// Gives the time, and wakes when a moment has come.
 ///
 /// [`SystemClock`] is the one to use unless there is a reason. A runtime's own
 /// sleep function is a clock too (`smol::Timer::after`, `tokio::time::sleep`),
@@ -111,7 +111,7 @@ pub(crate) use time::Instant;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub trait Clock: Send + Sync {
-    /// The time, as this clock tells it.
+    /// The time by this clock.
     ///
     /// # Examples
     ///

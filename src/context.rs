@@ -12,7 +12,7 @@
 // | `context/node.rs`, `kinds.rs` | what can end: one object a context, a group's engine included |
 // | `context/end_slot.rs` | whether it has, in one word (unsafe) |
 // | `context/links.rs`, `linked.rs` | children, watchers, links (unsafe) |
-// | `context/walk.rs` | an end's way to everyone |
+// | `context/walk.rs` | an end's way through everything that it reaches |
 // | `context/orphans.rs`, `let_go.rs` | what a dropped node leaves; dropping without recursion |
 // | `context/deadline.rs` | which deadlines can end a node |
 // | `context/timer.rs`, `turn.rs` | the timer behind a deadline (unsafe) |
@@ -88,13 +88,13 @@ use values::Values;
 ///
 /// * A context ends once, by the first of: its own end, its deadline, an ancestor's end. [`err`](Self::err),
 ///   [`cause`](Self::cause) and [`is_done`](Self::is_done) are one fact, which changes once, for ever.
-/// * Each context is done before anybody who waits for it is woken.
+/// * Each context is done before its waiters are woken.
 /// * When the cancel that ended a context returns, every descendant is done, and every waiter has been woken, except
 ///   those whose waking another cancel, which is still running, has taken over. A cancel of a context that is already
 ///   done, or one called from inside a waker, returns at once, and promises only that this context is done.
-/// * A deadline that passed before a cancel came is what ended the context, even if no timer had fired yet. Asking is
+/// * A deadline that passed before a cancel came is what ended the context, even if no timer had fired yet. Looking is
 ///   enough.
-/// * A context that nobody waits for costs no timer, no task and no thread.
+/// * A context without waiters costs no timer, no task and no thread.
 ///
 /// # Examples
 ///
@@ -158,7 +158,7 @@ impl Context {
 
     /// A child that ends `timeout` from now, by this context's clock, or when this context ends.
     ///
-    /// A timeout too long for an [`Instant`] to tell is none. If the clock panics, the child is born done, with kind
+    /// A timeout beyond what an [`Instant`] can hold is none. If the clock panics, the child is born done, with kind
     /// `Canceled`, and says so.
     ///
     /// # Examples
@@ -279,7 +279,7 @@ impl Context {
         }
     }
 
-    /// This context with another clock: everything below tells time by it. Deadlines that were set above keep theirs.
+    /// This context with another clock: everything below goes by it. Deadlines that were set above keep theirs.
     ///
     /// A clock that panics, stands still or runs backwards ends what waits on it with an error (kind `Canceled`, and a
     /// cause that says so), and nothing else.
@@ -365,7 +365,7 @@ impl Context {
     }
 }
 
-/// Asking.
+/// Looking.
 impl Context {
     /// Whether it has ended.
     ///
@@ -556,7 +556,7 @@ impl Context {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it leaves nothing behind; asking again gives the same answer.
+    /// Dropping it leaves nothing behind; polling again gives the same answer.
     ///
     /// # Examples
     ///
@@ -687,7 +687,7 @@ impl Context {
         let slept = self.run(async move {
             match sleep {
                 Ok(Some(sleep)) => sleep.await.map_err(BoxError::from),
-                Ok(None) => pending().await, // longer than an `Instant` can tell
+                Ok(None) => pending().await, // longer than an `Instant` can hold
                 Err(broken) => Err(broken),
             }
         });
@@ -703,7 +703,7 @@ impl Context {
     /// **Only a *group's* cancellation respects it.** [`run`](Self::run), `select!`, a policy's timeout, a hedge that
     /// lost, and dropping a group whose tasks run in place cut it, because they drop the future itself.
     ///
-    /// For the commit of a transaction, not for work: whoever waits for the group waits for it, too, at most
+    /// For the commit of a transaction, not for work: the wait for the group waits for it, too, at most
     /// [`with_straggler_limit`](crate::Group::with_straggler_limit).
     ///
     /// # Semantics
@@ -736,10 +736,10 @@ impl Context {
         Shield::new(future)
     }
 
-    /// Has `callback` called once when the context ends: by whoever ends it, or at once by the caller if it has ended
-    /// already.
+    /// Has `callback` called once when the context ends: on the thread that ends it, or at once by the caller if it has
+    /// ended already.
     ///
-    /// A callback that panics harms neither the others nor whoever ends the context; the panic is logged.
+    /// A callback that panics harms neither the others nor the code that ends the context; the panic is logged.
     ///
     /// Equivalent to: Go's `context.AfterFunc`, but that the callback runs on the thread that ends the context, after
     /// every waiter has been woken: keep it short.

@@ -54,7 +54,7 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// Why a group, or an aggregation, did not succeed.
 ///
 /// One type for all: opaque as [`std::io::Error`] is, one word wide, and cheap to clone. It is what happened
-/// *first*; the failures that followed are in [`others`](Self::others). Ask its [`kind`](Self::kind), or for
+/// *first*; the failures that followed are in [`others`](Self::others). Look at its [`kind`](Self::kind), or for
 /// the error of the task by [`downcast_ref`](Self::downcast_ref).
 ///
 /// # What it displays
@@ -175,11 +175,11 @@ pub enum ErrorKind {
     Lost,
     /// Tasks were still running when the limit set with `with_straggler_limit` had passed.
     Stragglers,
-    /// The group's context was canceled, by somebody who was not one of its tasks.
+    /// The group's context was canceled, by something else than a failure of one of its tasks.
     Canceled,
     /// The deadline of the group's context passed: its own, or an ancestor's.
     DeadlineExceeded,
-    /// Fewer tasks succeeded than the group was asked for.
+    /// Fewer tasks succeeded than the quorum that was set.
     Quorum,
 }
 
@@ -237,7 +237,7 @@ impl Error {
         }
     }
 
-    /// Who had not finished at the moment of the end, those who were still queued too, in the order of spawning.
+    /// The tasks that had not finished at the moment of the end, queued ones too, in the order of spawning.
     /// For the kinds `Canceled`, `DeadlineExceeded` and `Stragglers`; empty for the others.
     ///
     /// # Examples
@@ -435,7 +435,7 @@ impl Error {
     ///
     /// # Errors
     ///
-    /// This error, complete, if there is no such `E`, or if somebody else can still see it: the holder of a clone
+    /// This error, complete, if there is no such `E`, or if it can still be seen from elsewhere: through a clone
     /// of this error, or of a [`Cause`] or [`ContextError`] that carries it, even if that is one of this error's
     /// `others`. Contexts don't count as holders.
     ///
@@ -459,7 +459,7 @@ impl Error {
 
     /// Goes on with the task's panic in the caller.
     ///
-    /// The payload can be had once; whoever comes later, with a clone of this error, panics with its text.
+    /// The payload can be had once: a later call, on a clone of this error, panics with its text.
     ///
     /// # Panics
     ///
@@ -548,7 +548,7 @@ impl Error {
         drop(refused);
     }
 
-    /// Tells the error that it ended a context, by [`End::failed`], so that `downcast` finds what the context holds
+    /// Notes in the error that it ended a context, by [`End::failed`], so that `downcast` finds what the context holds
     /// of it. Only the first call counts.
     pub(crate) fn set_end(&self, end: &Arc<End>) {
         let _ = self.0.end.set(Arc::downgrade(end));
@@ -577,7 +577,7 @@ impl Error {
         }
     }
 
-    /// By value: nobody else holds it.
+    /// By value: no other reference exists.
     fn into_behind(self) -> BoxError {
         let inner = Arc::into_inner(self.0).expect(MOVABLE);
         match Arc::into_inner(inner.what).expect(MOVABLE) {

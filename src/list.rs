@@ -46,14 +46,14 @@ pub(crate) unsafe trait Linked: Sized {
     fn links(&self) -> &Links<Self>;
 }
 
-/// A list of nodes that belong to somebody else.
+/// A list of nodes that it does not own.
 pub(crate) struct List<N> {
     first: Option<NonNull<N>>,
     last: Option<NonNull<N>>,
     length: usize,
 }
 
-// SAFETY: a list is a few addresses; whoever reaches a node through it is bound by the unsafe functions' contracts.
+// SAFETY: a list is a few addresses; code that reaches a node through it is bound by the unsafe functions' contracts.
 unsafe impl<N> Send for List<N> {}
 // SAFETY: as above; `&List` gives addresses only.
 unsafe impl<N> Sync for List<N> {}

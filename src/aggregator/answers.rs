@@ -34,7 +34,7 @@ impl<X> Slot<X> {
     }
 }
 
-/// An answer that nobody took, because another source has failed. Its destructor is the user's: one that panics
+/// An answer that was not taken, because another source has failed. Its destructor is the user's: one that panics
 /// must not stop the others.
 impl<X> Drop for Slot<X> {
     fn drop(&mut self) {

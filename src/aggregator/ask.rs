@@ -95,7 +95,7 @@ impl<A> FromIterator<(Name, A)> for Many<A> {
     }
 }
 
-/// The two flavors differ in what they ask of a source, and of nothing else.
+/// The two flavors differ in the bounds on a source, and in nothing else.
 macro_rules! asks {
     ($task:ty, $erase:ident $(, $send:ident)?) => {
         impl<R, A> Ask<R, $task> for One<A>

@@ -5,10 +5,10 @@
 //!
 //! # Invariants
 //!
-//! 1. What a `Flavored<_, Task>` points to is `Send + Sync`. Its only constructors ask for it, in their types:
+//! 1. What a `Flavored<_, Task>` points to is `Send + Sync`. Its only constructors require it, by their bounds:
 //!    [`sendable`](Flavored::sendable) and [`then`](Flavored::then).
-//! 2. A `Flavored` of another `M` is neither `Send` nor `Sync`, so [`local`](Flavored::local) may ask for nothing.
-//! 3. Nobody outside of this module can put anything else into one: the field is private, and is lent as `&`.
+//! 2. A `Flavored` of another `M` is neither `Send` nor `Sync`, so [`local`](Flavored::local) requires nothing.
+//! 3. No code outside of this module can put anything else into one: the field is private, and is lent as `&`.
 #![allow(
     unsafe_code,
     reason = "auto traits of trait objects cannot depend on a type parameter"

@@ -11,7 +11,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long an aggregation may take if nobody says.
+/// How long an aggregation may take if nothing else is set.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Which level a failure is logged at.
@@ -68,7 +68,7 @@ impl Options {
         Arc::make_mut(&mut self.timeout.0).timeout = timeout;
     }
 
-    /// The timeout of an aggregator with other sources is another, though it is as long: each tells its own.
+    /// The timeout of an aggregator with other sources is another, though it is as long: each names its own.
     pub(super) fn renew(&mut self) {
         let allowed = Allowed::clone(&self.timeout.0);
         self.timeout.0 = Arc::new(allowed);
@@ -79,7 +79,7 @@ impl Options {
         NewDeadline::after_standing(ctx, self.timeout(), self.timeout.0.clone())
     }
 
-    /// The context of the sources, where it tells their policies which logger is this aggregator's. `None`: the
+    /// The context of the sources, where it brings their policies this aggregator's logger. `None`: the
     /// caller's does as well, because all records go to the global one.
     pub(super) fn tell_logger(&self, ctx: &Context) -> Option<Context> {
         match (&self.logger, ctx.value::<Logger>()) {

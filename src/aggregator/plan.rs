@@ -1,4 +1,4 @@
-//! What an aggregator has been told to do, and the doing of it.
+//! What an aggregator was configured to do, and the doing of it.
 
 use super::answers::{Answers, MOST};
 use super::ask::{Ask, Given};

@@ -1,7 +1,7 @@
 //! One log record for each aggregation that was polled, whatever becomes of it.
 //!
 //! The text alone says everything, because many loggers drop the key-values. A logger is the user's code: it is
-//! called under no lock, and what it throws becomes nobody's outcome.
+//! called under no lock, and what it throws changes no outcome.
 
 use super::options::Options;
 use crate::clock::Instant;
@@ -20,7 +20,7 @@ use std::time::Duration;
 /// What all records have in common: they can be filtered by it.
 const TARGET: &str = "failfast";
 
-/// How many failures a record tells one by one.
+/// How many failures a record names one by one.
 const TOLD: usize = 8;
 
 type Outcome = (Name, Result<(), Error>);
@@ -46,7 +46,7 @@ struct Said<'a> {
 }
 
 impl<'a> Report<'a> {
-    /// The clock is asked only if there is somebody who might listen.
+    /// The clock is read only if there may be a logger or a subscriber.
     #[inline]
     pub(super) fn begin(ctx: &'a Context, options: &'a Options) -> Self {
         let listens = options.logger.is_some()
@@ -206,7 +206,7 @@ impl<'a> Report<'a> {
             .log(&record.args(format_args!("{text}")).build());
     }
 
-    /// The fields that the caller wants in every record of the request.
+    /// The caller's fields, for every record of the request.
     fn callers(&self) -> &[(Name, String)] {
         let fields = self.ctx.value::<LogFields>();
         fields.map_or(&[], |fields| &fields.0)

@@ -1,4 +1,4 @@
-//! Who wakes the timer up, and for when.
+//! What wakes the timer up, and for when.
 //!
 //! Everything here happens under the alarm's lock and only decides; what is to
 //! be done comes back as an [`Errand`], for when the lock is free.
@@ -10,13 +10,13 @@ use std::time::Duration;
 /// An alarm that is late by this much will not ring.
 const OVERDUE: Duration = Duration::from_secs(1);
 
-/// Who rings.
+/// What rings.
 enum Keeper {
     /// futures-timer's thread, which other crates share and may kill.
     FuturesTimer(Option<Delay>),
     /// A thread of our own, running or about to.
     Thread,
-    /// No one: that thread is to be started.
+    /// Nothing yet: that thread is to be started.
     Nobody,
 }
 
@@ -25,14 +25,14 @@ enum Keeper {
 pub(super) enum Errand {
     /// Set a `Delay` for `at`, and bring it back with its `generation`.
     SetDelay { at: Instant, generation: u64 },
-    /// Tell our own thread to look again.
+    /// Wake our own thread, to look again.
     Notify,
     /// Start our own thread.
     StartThread,
 }
 
 pub(super) struct Alarm {
-    /// It rings at this moment: it is set, or whoever has the errand sets it.
+    /// It rings at this moment: it is set, or the thread that has the errand sets it.
     rings_at: Option<Instant>,
     /// Of two threads that set a `Delay` at once, the later errand wins.
     generation: u64,
@@ -56,7 +56,7 @@ impl Alarm {
         self.rings_at
     }
 
-    /// Sees to it that the alarm rings at `deadline` or before.
+    /// Makes the alarm ring at `deadline` or before.
     pub(super) fn rely(&mut self, deadline: Instant, now: Instant) -> Option<Errand> {
         match self.rings_at {
             Some(at) if at <= deadline && !is_overdue(at, now) => None,
@@ -65,7 +65,7 @@ impl Alarm {
         }
     }
 
-    /// Whether this is the moment it was set for. If so, whoever called looks at every shard, and then sets it anew
+    /// Whether this is the moment it was set for. If so, the caller looks at every shard, and then sets it anew
     /// by [`rely`](Self::rely). If not, it is still to ring, or another thread is looking.
     pub(super) fn rang(&mut self, now: Instant) -> bool {
         let rang = self.rings_at.is_some_and(|at| at <= now);

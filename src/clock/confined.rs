@@ -10,10 +10,10 @@
 //! ```
 //!
 //! The mail is opened whenever its thread makes, lends or drops a confined value, and when that thread ends. What
-//! arrives later is leaked: nobody may touch it any more.
+//! arrives later is leaked, because no thread may touch it any more.
 //!
-//! 1. A [`Mailbox`] belongs to one thread, whose thread-local [`HOME`] alone holds it as its own. A box that anybody
-//!    still holds is not freed, so no other box has its address: equal addresses mean the same thread.
+//! 1. A [`Mailbox`] belongs to one thread, whose thread-local [`HOME`] alone holds it as its own. A box to which a
+//!    reference exists is not freed, so no other box has its address: equal addresses mean the same thread.
 //! 2. The value of a `Confined` is made on the thread of its `home`, and lent and dropped only where [`is_home`] says
 //!    that this is that thread.
 //! 3. A [`Parcel`] is opened only by the thread of the mailbox that it lies in. Elsewhere its drop does nothing.
@@ -42,7 +42,7 @@ unsafe impl<T> Send for Confined<T> {}
 unsafe impl<T> Sync for Confined<T> {}
 
 impl<T> Confined<T> {
-    /// Confines a value to this thread. `None` while the thread ends, because then nobody would open the mail; the
+    /// Confines a value to this thread. `None` while the thread ends, because then the mail would not be opened; the
     /// value was dropped.
     pub(super) fn new(make: impl FnOnce() -> T) -> Option<Self> {
         let home = home()?;
@@ -136,7 +136,7 @@ impl Mailbox {
         drop_all(parcels);
     }
 
-    /// Drops what has arrived, and lets nothing in any more. Called on the mailbox's own thread.
+    /// Drops what has arrived, and takes nothing in any more. Called on the mailbox's own thread.
     fn close(&self) {
         let mail = std::mem::replace(&mut *self.lock(), Mail::Closed);
         if let Mail::Open(parcels) = mail {

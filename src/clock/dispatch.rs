@@ -8,7 +8,7 @@
 //! 1. Each thread is either busy with a job or spare, and counted so.
 //! 2. While jobs wait, a spare thread watches, or no more can be had. Then the
 //!    busy ones take what waits as they get through; if there are none at all,
-//!    whoever brought the job runs it.
+//!    the thread that brought the job runs it.
 //! 3. A spare thread leaves only when no job waits.
 //!
 //! A forked child has a dispatcher of its own: `system.rs`, invariant 5.
@@ -32,7 +32,7 @@ const MOST: usize = 64;
 /// So few places in the queue are not worth giving back.
 const SMALL: usize = 64;
 
-/// Foreign code that nobody waits for.
+/// Foreign code for which no caller waits.
 pub(super) enum Job {
     Wake(Waker),
     #[cfg_attr(
@@ -73,13 +73,13 @@ impl Dispatcher {
         }
     }
 
-    /// Sees to it that `wakers` are woken, by this thread only if there is no
+    /// Has `wakers` woken, by this thread only if there is no
     /// other.
     pub(super) fn hand_over(&'static self, wakers: Vec<Waker>) {
         self.run(wakers.into_iter().map(Job::Wake));
     }
 
-    /// Sees to it that `jobs` are run, by this thread only if there is no
+    /// Has `jobs` run, by this thread only if there is no
     /// other. Never waits for one.
     pub(super) fn run(&'static self, jobs: impl ExactSizeIterator<Item = Job>) {
         if jobs.len() == 0 {
@@ -88,7 +88,7 @@ impl Dispatcher {
         let mut queue = self.lock();
         let watched = !queue.waiting.is_empty() && queue.spare > 0;
         queue.waiting.extend(jobs);
-        // Invariant 2: who watches what waits watches these, too.
+        // Invariant 2: the thread that watches what waits watches these, too.
         if !watched && !self.provide_spare(queue) {
             self.run_here();
         }
@@ -263,7 +263,7 @@ mod tests {
         Waker::from(Arc::new(Act(act)))
     }
 
-    /// A waker that tells on which thread it runs.
+    /// A waker that reports on which thread it runs.
     fn telling() -> (Receiver<ThreadId>, Waker) {
         let (sender, receiver) = mpsc::channel();
         let tell = move || sender.send(thread::current().id()).unwrap();

@@ -1,4 +1,4 @@
-//! What a clock knows about one armed sleep. All of it is read and written
+//! What a clock keeps of one armed sleep. All of it is read and written
 //! under that clock's lock, so registering can't miss firing.
 
 use super::heap::{Heap, Key};
@@ -61,7 +61,7 @@ impl Entry {
         }
     }
 
-    /// Ends the wait. Gives back who is to be woken, outside the lock.
+    /// Ends the wait. Returns the waker, to be woken under no lock.
     pub(super) fn end(&mut self, outcome: Outcome) -> Option<Waker> {
         let ended = match outcome {
             Ok(()) => Entry::Fired,

@@ -2,9 +2,9 @@
 //!
 //! A forked child has a copy of its parent's memory and none of its threads: a lock that another thread held is
 //! locked for ever, and a timer's thread doesn't exist. So a child must not touch what it inherited, but make its
-//! own. It has to know that before it trusts anything, hence at each arming of a sleep; `getpid` is a system call
+//! own. This is checked before anything is trusted, hence at each arming of a sleep; `getpid` is a system call
 //! and would triple the price of one (100 to 140 ns measured, where arming and dropping take 60). Instead the C
-//! library calls a handler in the child (`pthread_atfork`), which counts; asking is one load.
+//! library calls a handler in the child (`pthread_atfork`), which counts; the check is one load.
 //!
 //! A child made by a bare system call runs no such handler. It is noticed by its process id, wherever
 //! [`OfProcess::check`] is called: at most a millisecond's worth of deadlines are armed unchecked.
@@ -62,7 +62,7 @@ fn watch() -> bool {
     WATCHED.load(Ordering::Acquire)
 }
 
-/// Other systems that can fork: nobody counts, and each use asks for the process id.
+/// Other systems that can fork: no handler counts, so each use reads the process id.
 #[cfg(all(
     unix,
     any(
@@ -94,7 +94,7 @@ pub(super) struct PerProcess<T: 'static> {
     current: AtomicPtr<OfProcess<T>>,
 }
 
-/// The value of one process, with the sign that tells it from its children's.
+/// The value of one process, with the sign that distinguishes it from its children's.
 pub(super) struct OfProcess<T> {
     forks: usize,
     process: u32,
@@ -183,7 +183,7 @@ impl<T> OfProcess<T> {
         self.watched
     }
 
-    /// [`is_ours`](Self::is_ours), also after a fork that nobody saw. A system call.
+    /// [`is_ours`](Self::is_ours), also after a fork that no handler saw. A system call.
     pub(super) fn check(&self) -> bool {
         if self.process != process::id() {
             let seen = self.forks;

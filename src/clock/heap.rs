@@ -24,7 +24,7 @@ const NOWHERE: usize = usize::MAX;
 /// So few nodes are not worth giving back their memory.
 const SMALL: usize = 64;
 
-/// The right to ask about one entry and to remove it. There is one a slot.
+/// The right to read one entry and to remove it. There is one a slot.
 #[derive(Debug)]
 pub(super) struct Key(usize);
 

@@ -1,4 +1,4 @@
-//! A clock that stands still until told otherwise.
+//! A clock that stands still until it is advanced.
 //!
 //! 1. `now` never goes back.
 //! 2. When a waker runs, the lock is free and `now` is at least its deadline.
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-/// A clock for tests: its time passes only when it is told to.
+/// A clock for tests: its time passes only when it is advanced.
 ///
 /// Clones show the same time. A test that would take minutes runs in
 /// microseconds, on any executor, and always the same way.

@@ -1,7 +1,7 @@
 //! The sleeps of some of the threads, and what the alarm has promised them.
 //!
 //! 1. While the lock is free and `promise` is set, the alarm looks at this shard at the promised moment or before, or
-//!    some thread is on its way to see to that. It may look for nothing.
+//!    some thread is on its way to do so. It may look for nothing.
 //! 2. While the lock is free, the promise is no later than the earliest deadline in here, or the thread that armed
 //!    that sleep is on its way.
 //! 3. A sleep ends under the lock, and its waker is registered under the lock: one of the two sees the other.
@@ -33,7 +33,7 @@ pub(super) struct Shard {
 struct State {
     heap: Heap<Entry>,
     promise: Option<Instant>,
-    /// Deadlines up to here need no check that anyone is there to keep the promise.
+    /// Deadlines up to here need no check that a thread is there to keep the promise.
     trusted_until: Option<Instant>,
 }
 
@@ -53,7 +53,7 @@ impl Shard {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Arms a sleep that may rely on the alarm as it is. Neither the clock nor the kernel is asked.
+    /// Arms a sleep that may rely on the alarm as it is. Neither reads the clock nor calls the kernel.
     #[inline]
     pub(super) fn arm_trusting(&self, deadline: Instant, waker: Waker) -> Result<Key, Waker> {
         let mut state = self.lock();
@@ -97,7 +97,7 @@ impl Shard {
         }
     }
 
-    /// Nobody keeps the time: ends all sleeps with `error`, and takes the promise back.
+    /// No thread keeps the time: ends all sleeps with `error`, and takes the promise back.
     pub(super) fn fail_all(&self, error: &TimerError, failed: &mut Vec<Waker>) {
         let mut state = self.lock();
         state.promise = None;

@@ -1,4 +1,4 @@
-//! The future that a clock gives, whoever keeps its time.
+//! The future that a clock gives, whichever timer is behind it.
 
 use super::local::LocalSleep;
 use super::manual::ManualSleep;
@@ -105,7 +105,7 @@ impl Sleep {
         }
     }
 
-    /// One of a clock that panicked, with this text, when it was asked for a sleep.
+    /// One of a clock that panicked, with this text, when a sleep was made.
     pub(crate) fn broken(panic: String) -> Sleep {
         Sleep {
             stage: Stage::Ended(Err(TimerError::panicked(&panic))),
@@ -133,7 +133,7 @@ impl Sleep {
     }
 
     /// Whether a poll on this thread can do anything but fail. False only for the timer of a thread-bound runtime
-    /// on another thread: whoever re-drives it from there leaves that to its own thread.
+    /// on another thread: a driver there leaves it to its own thread.
     pub(crate) fn belongs_here(&self) -> bool {
         match &self.stage {
             Stage::Local(sleep) => sleep.belongs_here(),

@@ -2,7 +2,7 @@
 //!
 //! Most deadlines never come. So arming a sleep is a push under a lock, and
 //! dropping it a removal; only a deadline earlier than all others of its shard
-//! has to see to the alarm, and only one earlier than all others has to set it,
+//! has to look at the alarm, and only one earlier than all others has to set it,
 //! which costs a thread switch. Each thread arms in a shard of its own, as far
 //! as there are enough, so that two threads share nothing on this path.
 //!
@@ -19,12 +19,12 @@
 //! 2. No thread holds two locks. futures-timer is called under none.
 //! 3. The thread that rings never runs a foreign waker, unless no other thread
 //!    can be had.
-//! 4. If futures-timer's thread dies, it wakes all who wait for it while it
-//!    unwinds, us too, and fails all who come later: each leads to a thread of
-//!    our own.
+//! 4. If futures-timer's thread dies, it wakes all that wait for it while it
+//!    unwinds, our timer too, and fails what comes later: each leads to a thread
+//!    of our own.
 //! 5. A forked child makes a timer of its own (`fork.rs`), and neither locks
 //!    nor drops anything of its parent's: another thread may have held that
-//!    lock. It wakes who waited with its parent, so that they arm again.
+//!    lock. It wakes what waited with its parent, which then arms again.
 //! 6. Nothing of the user's is polled here, so no timer is polled inside its own
 //!    poll.
 
@@ -64,7 +64,7 @@ use std::time::Duration;
 /// child's own; those that it inherited are woken when the child first uses
 /// this clock, and arm again. (If the parent had never used this clock, but
 /// another of its crates had used futures-timer, then a sleep in the child
-/// relies on a thread that is gone: nobody can see that.)
+/// relies on a thread that is gone, which can't be seen.)
 ///
 /// # Errors
 ///
@@ -168,7 +168,7 @@ fn timer() -> &'static OfProcess<Timer> {
     TIMER.get(Timer::new, Timer::inherit)
 }
 
-/// The same, also after a fork that nobody saw. Costs a system call.
+/// The same, also after a fork that no handler saw. Costs a system call.
 fn timer_checked() -> &'static OfProcess<Timer> {
     loop {
         let timer = timer();

@@ -1,4 +1,4 @@
-//! The one place that knows where `Instant` comes from: `std::time::Instant::now` panics in a browser.
+//! The one place that names where `Instant` comes from: `std::time::Instant::now` panics in a browser.
 
 #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 pub(crate) use std::time::Instant;

@@ -10,8 +10,8 @@ use std::sync::{Arc, Weak};
 
 /// # Invariant
 ///
-/// It is [`Arc::as_ptr`] of the node that has it, and it is used only while that node's memory is there: by somebody
-/// who holds the node, or under the lock of a list that the node's destructor has yet to leave.
+/// It is [`Arc::as_ptr`] of the node that has it, and it is used only while that node's memory is there: by code
+/// that holds the node, or under the lock of a list that the node's destructor has yet to leave.
 pub(super) struct Address(*const Node);
 
 // SAFETY: what can be done with it is done through `Arc` and `Weak` of a node, which is `Send` and `Sync`.

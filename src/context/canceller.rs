@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// The right to end a context. The context is canceled when the last clone of its canceller that was not
 /// [disarmed](Self::disarm) is dropped.
 ///
-/// Its cause is then "its canceller was dropped", unless somebody [canceled](Self::cancel) it before.
+/// Its cause is then "its canceller was dropped", unless it was [canceled](Self::cancel) before.
 ///
 /// # Examples
 ///
@@ -56,7 +56,7 @@ impl Canceller {
         self.end(End::canceled);
     }
 
-    /// [`cancel`](Self::cancel) with a cause, which [`Context::cause`](crate::Context::cause) then tells.
+    /// [`cancel`](Self::cancel) with a cause, which [`Context::cause`](crate::Context::cause) then returns.
     ///
     /// # Examples
     ///
@@ -105,7 +105,7 @@ impl Canceller {
 
     /// One armed canceller less. Returns whether it was the last.
     fn give_up(&self) -> bool {
-        // Acquire and release: whoever is last sees what the others did before.
+        // Acquire and release: the last one sees what was done before the others went.
         self.node.kind.armed.fetch_sub(1, Ordering::AcqRel) == 1
     }
 }

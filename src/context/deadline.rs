@@ -1,7 +1,7 @@
 //! Deadlines: which can end a node, which clock each goes by, and whether one has passed.
 //!
-//! A deadline belongs to the node that it was set on, its *owner*. A node knows its own deadline and the nearest owner
-//! above it; that one knows the next. So a child is made in constant time, however deep the tree.
+//! A deadline belongs to the node that it was set on, its *owner*. A node has its own deadline and refers to the nearest
+//! owner above it; that one refers to the next. So a child is made in constant time, however deep the tree.
 //!
 //! A deadline that can't fire first is not kept: an ancestor's by the same clock that is no later makes a node's own
 //! irrelevant, and a node's own that is earlier makes that ancestor's irrelevant for everything below. So most nodes
@@ -59,7 +59,7 @@ impl ClockRef {
         }
     }
 
-    /// A sleep of `duration` from now. `None` if its end is beyond what an `Instant` can tell.
+    /// A sleep of `duration` from now. `None` if its end is beyond what an `Instant` can hold.
     pub(super) fn sleep_for(&self, duration: Duration) -> Result<Option<Sleep>, BoxError> {
         let Some(until) = self.read().map_err(ClockPanicked)?.checked_add(duration) else {
             return Ok(None);
@@ -77,7 +77,7 @@ impl ClockRef {
         self.key() == other.key()
     }
 
-    /// Tells clocks apart.
+    /// Distinguishes clocks.
     fn key(&self) -> Key {
         self.0
             .as_ref()
@@ -85,7 +85,7 @@ impl ClockRef {
     }
 }
 
-/// A clock panicked, so that nobody can tell whether a deadline has passed.
+/// A clock panicked, so it is not known whether a deadline has passed.
 #[derive(Debug, thiserror::Error)]
 #[error("the context's clock panicked: {0}")]
 pub(super) struct ClockPanicked(pub(super) String);
@@ -105,7 +105,7 @@ enum Asked {
 }
 
 impl NewDeadline {
-    /// `timeout` from now, by the clock of `ctx`. `None` if that is beyond what an `Instant` can tell.
+    /// `timeout` from now, by the clock of `ctx`. `None` if that is beyond what an `Instant` can hold.
     pub(crate) fn after(
         ctx: &Context,
         timeout: Duration,
@@ -347,7 +347,7 @@ impl Base {
         matches!(self.above, Above::None)
     }
 
-    /// The owner, if it is the only one, as it nearly always is. It is asked at each poll of each task, and the walk
+    /// The owner, if it is the only one, as it nearly always is. Each poll of each task looks at it, and the walk
     /// over all owners costs ten times as much.
     #[inline]
     pub(super) fn sole_owner(&self) -> Option<&Base> {
@@ -422,7 +422,7 @@ impl Base {
         let error = end.error();
         let marked = node.mark(end);
         if marked.first {
-            // After the end is marked, because the logger may ask this very context.
+            // After the end is marked, because the logger may look at this very context.
             unwind::shield("a logger", || {
                 log::error!(
                     "a context's deadline can't be kept, so the context has ended: {error}"
@@ -434,7 +434,7 @@ impl Base {
         let_go(node);
     }
 
-    /// A node with a deadline knows itself; one that is being dropped is nobody's concern.
+    /// A node that is being dropped is not ended: nothing can look at it any more.
     fn end_by(&self, end: impl FnOnce() -> Option<Arc<End>>) {
         if self.is_marked() {
             return;
@@ -500,7 +500,7 @@ impl<'a> Iterator for Owners<'a> {
 
 /// One reading of each clock.
 ///
-/// Clocks are told apart by their addresses. Whoever reads holds the nodes whose clocks it reads, or nodes below them,
+/// Clocks are distinguished by their addresses. A reader holds the nodes whose clocks it reads, or nodes below them,
 /// until it is through, so no address is used again meanwhile, and a reading touches no count.
 #[derive(Default)]
 pub(super) struct Readings {
@@ -523,7 +523,7 @@ impl Readings {
         reading.as_ref().copied().map_err(String::as_str)
     }
 
-    /// Whether a deadline has passed. One whose clock can't tell has not.
+    /// Whether a deadline has passed. One whose clock panics has not.
     pub(super) fn is_past(&mut self, own: &Own) -> bool {
         self.of(&own.clock).is_ok_and(|now| now >= own.at)
     }

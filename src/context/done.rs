@@ -47,12 +47,12 @@ impl Done {
         self.waiter.as_ref()?.node().end_by_clock()
     }
 
-    /// The end, as far as anybody has noticed.
+    /// The end, as far as it has been noticed.
     pub(crate) fn noticed(&self) -> Option<Arc<End>> {
         self.waiter.as_ref()?.node().end()
     }
 
-    /// Sees to it that the task is woken at the end. True if that has come. Asks no clock but by arming a timer.
+    /// Has the task woken at the end. True if that has come. Reads no clock but by arming a timer.
     pub(crate) fn wait(&mut self, cx: &mut task::Context<'_>) -> bool {
         let Some(waiter) = &mut self.waiter else {
             return false;

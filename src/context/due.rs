@@ -1,4 +1,4 @@
-//! The flag by which a clock says that a timer may have to be polled, and a look at it from any node below.
+//! The flag that a clock's wake-up sets, because a timer may have to be polled, and a view of it from any node below.
 #![allow(
     unsafe_code,
     reason = "each poll of each task looks at the flag: finding its timer anew costs five times as much"
@@ -12,7 +12,7 @@ use std::ptr::NonNull;
 pub(super) struct Flag(AtomicBool);
 
 impl Flag {
-    /// Acquire: pairs with `set`, so whoever sees the flag sees what the clock did before.
+    /// Acquire: pairs with `set`, so a thread that sees the flag sees what the clock did before.
     #[inline]
     pub(super) fn is_set(&self) -> bool {
         self.0.load(Ordering::Acquire)

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! ALIVE ──set──▶ an End
-//!   └──finish──▶ FINISHED ──get──▶ an End, made when somebody asks
+//!   └──finish──▶ FINISHED ──get──▶ an End, made when it is first read
 //! ```
 //!
 //! # Invariants
@@ -12,7 +12,7 @@
 //! 1. The word leaves `ALIVE` once, by one compare-and-swap: the first end wins.
 //! 2. A word that is neither `ALIVE` nor `FINISHED` is `Arc::into_raw` of an `End`. The slot owns that reference, and
 //!    the word never changes again, so the `End` lives as long as the slot.
-//! 3. Each store of an address releases, and each load acquires, so whoever sees the address sees the `End`.
+//! 3. Each store of an address releases, and each load acquires, so a thread that sees the address sees the `End`.
 #![allow(unsafe_code, reason = "asking costs one load")]
 
 use crate::error::End;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 /// Nothing has ended it.
 const ALIVE: *mut End = ptr::null_mut();
 
-/// It ended well, and nobody has asked for the `End` yet. No `End` has this address, because it is not aligned.
+/// It ended well, and the `End` has not been read yet. No `End` has this address, because it is not aligned.
 const FINISHED: *mut End = ptr::without_provenance_mut(1);
 
 pub(super) struct EndSlot(AtomicPtr<End>);
@@ -81,7 +81,7 @@ impl EndSlot {
     }
 
     fn change(&self, from: *mut End, to: *mut End) -> Result<*mut End, *mut End> {
-        // Release for what `to` points to, acquire for the `End` of whoever came first (invariant 3).
+        // Release for what `to` points to, acquire for the `End` that came first (invariant 3).
         self.0
             .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
     }
@@ -99,7 +99,7 @@ impl Drop for EndSlot {
     fn drop(&mut self) {
         let end = self.0.load(Ordering::Acquire);
         if end != ALIVE && end != FINISHED {
-            // SAFETY: the slot owns this reference (invariant 2), and nobody can reach the slot any more.
+            // SAFETY: the slot owns this reference (invariant 2), and no reference to the slot is left.
             drop(unsafe { Arc::from_raw(end) });
         }
     }

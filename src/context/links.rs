@@ -1,18 +1,18 @@
-//! Who depends on a node: its children, and whoever watches its end.
+//! What depends on a node: its children, and what watches its end.
 //!
 //! Each node has its own lock. Where threads compete for it, as they do for a server's root context, which every
 //! request joins, the lists are split into lanes, and each thread uses a lane of its own.
 //!
 //! # Invariants
 //!
-//! 1. A node's end is set before whoever set it takes the lanes, and everyone who joins checks the end under the
-//!    lane's lock. So either the walk sees who joined, or who joins sees the end: nobody is missed.
+//! 1. A node's end is set before the walk that set it takes the lanes, and what joins checks the end under the lane's
+//!    lock. So either the walk sees what joined, or what joins sees the end: no wake-up is lost.
 //! 2. `more` is installed under the lock of `first`. So a walk that has locked `first` after the end was set either
-//!    finds the lanes, or whoever installs them later, and everyone who uses them, sees the end.
+//!    finds the lanes, or the thread that installs them later, and each that uses them, sees the end.
 //! 3. A child or an entry that is in a list is alive: it removes itself under the lane's lock before its memory goes.
-//! 4. A child is linked by its parent's lists only, an entry by those of the node that it watches, and `place` tells
-//!    the lane. It is written before the child or entry is linked, by whoever links it.
-//! 5. An entry's content belongs to whoever holds the lock of its lane; before it is linked and after it was removed,
+//! 4. A child is linked by its parent's lists only, an entry by those of the node that it watches, and `place` is
+//!    the lane. It is written before the child or entry is linked, by the code that links it.
+//! 5. An entry's content belongs to the holder of the lock of its lane; before it is linked and after it was removed,
 //!    to its owner.
 //! 6. An entry with a callback or an orphanage in it is owned by its list as well: one reference of its `Arc`.
 //! 7. No lock is held while another is taken, and no foreign code runs under one.
@@ -63,7 +63,7 @@ pub(super) struct Sibling {
     place: AtomicU8,
 }
 
-/// Whoever watches a node's end.
+/// What watches a node's end.
 pub(super) struct Entry {
     links: list::Links<Entry>,
     place: AtomicU8,
@@ -83,15 +83,15 @@ pub(super) enum Content {
     Link(NonNull<Base>),
 }
 
-/// Whom an end concerns, as a walk takes it from the lists.
+/// What an end concerns, as a walk takes it from the lists.
 pub(super) enum Taken {
     Child(NodeRef),
     Linked(NodeRef),
-    /// Somebody who waits: to be told once everything is marked.
+    /// A waiter, to be woken once everything is marked.
     Told(Told),
 }
 
-/// What is told of an end.
+/// What is woken or called at an end.
 pub(super) enum Told {
     Waker(Waker),
     Callback(Callback),
@@ -136,7 +136,7 @@ impl Sibling {
         }
     }
 
-    /// Whether the node is among its parent's children. Exact for whoever links or removes it.
+    /// Whether the node is among its parent's children. Exact for the code that links or removes it.
     pub(super) fn is_linked(&self) -> bool {
         self.place.load(Ordering::Relaxed) != NOWHERE
     }
@@ -195,18 +195,18 @@ impl Links {
         }
     }
 
-    /// The lanes behind the first. To be asked after `first` was locked (invariant 2).
+    /// The lanes behind the first. To be read after `first` was locked (invariant 2).
     fn others(&self) -> &[Padded] {
         self.more.get().map_or(&[], |more| more)
     }
 
-    /// Whether nobody depends on the node. To be asked once its end is set: then it stays so.
+    /// Whether nothing depends on the node. To be read once its end is set: then it stays so.
     pub(super) fn is_vacant(&self) -> bool {
         self.first.lock().is_vacant() && self.others().iter().all(|lane| lane.0.lock().is_vacant())
     }
 
-    /// Shows everyone whom the node's end concerns. `take`: whoever waits is taken out of the lists; else the nodes
-    /// alone are shown.
+    /// Shows everything that the node's end concerns. `take`: waiters are taken out of the lists; else the nodes alone
+    /// are shown.
     pub(super) fn visit(&self, take: bool, found: &mut Vec<Taken>) {
         self.first.lock().visit(take, found);
         for lane in self.others() {
@@ -223,7 +223,7 @@ impl Links {
     }
 
     /// Takes everything out of a node that is being dropped, if there is anything. Only callbacks can be left, because
-    /// whoever else is in the lists holds the node.
+    /// everything else in the lists holds the node.
     pub(super) fn drain(&mut self) -> Option<Left> {
         if self.more.get().is_none() && self.first.get_mut().is_vacant() {
             return None;
@@ -318,7 +318,7 @@ impl Lane {
     fn drain(&mut self, left: &mut Left) {
         while let Some(entry) = self.watchers.pop_front() {
             left.registrations += 1;
-            // SAFETY: as in `take`; nobody else can reach the lane.
+            // SAFETY: as in `take`; the lane is this function's alone.
             match unsafe { take_content(entry) } {
                 Some(Content::Callback(callback)) => left.callbacks.push(callback),
                 Some(Content::Orphanage(orphanage)) => left.orphanages.push(orphanage),
@@ -397,7 +397,7 @@ pub(super) fn join<K: Kind>(child: &Arc<Node<K>>) {
     }
     if let Some(end) = parent.end() {
         child.set_end(end);
-        child.set_subtree_marked(); // nobody is below yet
+        child.set_subtree_marked(); // nothing is below yet
         child.release_cause();
     }
 }
@@ -438,7 +438,7 @@ impl Base {
         let (place, mut lane) = self.links.choose();
         if self.is_marked() {
             drop(lane);
-            // SAFETY: nobody else has the entry.
+            // SAFETY: no other reference to the entry exists.
             return Err(unsafe { entry.replace(Content::Gone) });
         }
         let owned = Arc::into_raw(entry.clone()).cast_mut(); // invariant 6
@@ -586,7 +586,7 @@ impl Waiter {
         match unsafe { self.node.base().add_waiter(entry.as_ref(), waker) } {
             Ok(()) => self.entry = Some(entry),
             Err(waker) => {
-                // SAFETY: it is in no list, so nobody else has it.
+                // SAFETY: it is in no list, so no other reference exists.
                 unsafe { free(entry) };
                 crate::unwind::discard(waker);
             }
@@ -606,7 +606,7 @@ impl Waiter {
         let entry = self.entry.take()?;
         // SAFETY: it is alive until it is freed below.
         let waker = self.node.base().remove_waiter(unsafe { entry.as_ref() });
-        // SAFETY: it is in no list any more, so nobody else has it.
+        // SAFETY: it is in no list any more, so no other reference exists.
         unsafe { free(entry) };
         waker
     }
@@ -614,7 +614,7 @@ impl Waiter {
 
 /// # Safety
 ///
-/// Made by [`Waiter::register`], and nobody else has it.
+/// Made by [`Waiter::register`], and no other reference exists.
 unsafe fn free(entry: NonNull<Entry>) {
     // SAFETY: made by `Box::leak`.
     drop(unsafe { Box::from_raw(entry.as_ptr()) });

@@ -197,7 +197,7 @@ fn timed(clock: &ManualClock) -> (Context, NodeRef) {
     (Context::of(node.clone(), &root), node)
 }
 
-/// Weakened: `claim` that leaves no note for whoever has the turn.
+/// Weakened: `claim` that leaves no note for the holder of the turn.
 #[test]
 fn a_timer_is_armed_while_its_deadline_passes() {
     explore(|| {

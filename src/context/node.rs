@@ -3,12 +3,12 @@
 //! # Invariants
 //!
 //! 1. **First wins.** A node ends at most once: see [`EndSlot`].
-//! 2. **Done before woken.** An end marks everything that it reaches before it wakes anybody: see [`walk`](super::walk).
-//! 3. **Nobody is missed.** Joining and ending meet at the lock of a lane: see [`links`](super::links).
+//! 2. **Done before woken.** An end marks everything that it reaches before it wakes anything: see [`walk`](super::walk).
+//! 3. **No lost wake-ups.** Joining and ending take the same lock, that of a lane: see [`links`](super::links).
 //! 4. **No foreign code under a lock**, and none uncaught.
 //! 5. **No recursion.** Ends, drops and look-ups are loops: 100,000 levels are as good as one.
-//! 6. **Nothing is left.** A node that ended, or that nobody holds, is in no list of a node that lives on.
-//! 7. **The clock counts, not who asks.** A deadline that passed before an end came is what ended the node.
+//! 6. **Nothing is left.** A node that ended, or to which no reference is left, is in no list of a node that lives on.
+//! 7. **The clock counts, not when it is read.** A deadline that passed before an end came is what ended the node.
 //! 8. **No timer without a waiter**: see [`timer`](super::timer).
 //!
 //! # Atomic read-modify-writes
@@ -55,10 +55,10 @@ pub(crate) trait Kind: Any + Send + Sync {
     /// The node has ended. Called when its whole subtree is marked, and before anything anywhere is woken.
     fn ended(&self, _node: &NodeRef) {}
 
-    /// Called after `ended` of every node that this end reached, and before anybody is woken: observers are told now.
+    /// Called after `ended` of every node that this end reached, and before anything is woken: observers are called now.
     fn report(&self, _node: &NodeRef) {}
 
-    /// Called after that: whoever waits is woken now.
+    /// Called after that: waiters are woken now.
     fn wake(&self, _node: &NodeRef) {}
 
     /// For snapshots: the group.
@@ -86,7 +86,7 @@ pub(crate) struct Node<K: ?Sized = dyn Kind> {
     pub(crate) kind: K,
 }
 
-/// What all nodes have. What is written often comes first, beside the reference counts; what is read by everyone
+/// What all nodes have. What is written often comes first, beside the reference counts; what every poll reads
 /// comes last, on cache lines that are seldom written.
 #[repr(C)]
 pub(super) struct Base {
@@ -103,7 +103,7 @@ pub(super) struct Base {
     pub(super) above: Above,
     /// The earliest of all deadlines that can end it.
     pub(super) earliest: Option<Instant>,
-    /// The flag of the one timer that can have something to tell, where there is one timer alone (see
+    /// The flag of the one timer that may have to be polled, where there is one timer alone (see
     /// [`timer`](super::timer)): looked at by each poll of each task, so it is not looked up each time.
     due: Option<View>,
     /// Everything below is marked, too: a walk need not descend.
@@ -111,7 +111,7 @@ pub(super) struct Base {
     end: EndSlot,
 }
 
-/// What everyone reads lies on other cache lines than what is written with each child, on the machines that have many
+/// What every poll reads lies on other cache lines than what is written with each child, on the machines that have many
 /// cores: with shorter words the distance is shorter too.
 #[cfg(all(not(failfast_loom), target_pointer_width = "64"))]
 const _: () = {
@@ -167,7 +167,7 @@ impl<K: Kind> Node<K> {
             depth,
             origin,
         } = plan;
-        // No clock is asked about the deadlines above: whoever asks about the new node does that.
+        // The clocks of the deadlines above are not read here, because each look at the new node reads them.
         let (own, verdict) = NewDeadline::split(deadline, parent);
         let inherited = parent.and_then(|parent| parent.base.earliest);
         let placing = Placing {
@@ -197,8 +197,8 @@ impl<K: Kind> Node<K> {
     pub(super) fn allocate(kind: impl FnOnce() -> K, placing: Placing) -> Arc<Self> {
         let kind = kind(); // before anything is written that a panic would leave behind
         let node = K::memory();
-        // SAFETY: it has just been made, so this is the only reference to it. Both fields are written before anybody
-        // takes the node for initialized.
+        // SAFETY: it has just been made, so this is the only reference to it. Both fields are written before
+        // the node is taken for initialized.
         unsafe {
             let place = Arc::as_ptr(&node).cast::<Self>().cast_mut();
             (&raw mut (*place).kind).write(kind);
@@ -213,7 +213,7 @@ impl<K: ?Sized> Node<K> {
         &self.base
     }
 
-    /// Whether it has ended, as far as anybody has noticed: one load, asks no clock.
+    /// Whether its end is set: one load, reads no clock.
     #[inline]
     pub(crate) fn is_marked(&self) -> bool {
         self.base.is_marked()
@@ -225,7 +225,7 @@ impl<K: ?Sized> Node<K> {
         self.base.is_done()
     }
 
-    /// The end; asks no clock.
+    /// The end; reads no clock.
     #[inline]
     pub(crate) fn end(&self) -> Option<Arc<End>> {
         self.base.end()
@@ -270,10 +270,10 @@ impl<K: ?Sized> Node<K> {
         self.base.unwatch(1);
     }
 
-    /// Whether the node has ended, as far as its timers have told. Where none has anything to tell, this is a load for
-    /// each deadline. Else the clock is asked, and if it is early, the timer is polled again.
+    /// Whether the node has ended, as far as its timers have shown. Where no flag is set, this is a load for
+    /// each deadline. Else the clock is read, and if it is early, the timer is polled again.
     ///
-    /// `cx` is that of a caller who has one: if the timer wakes itself in its own poll, the caller's task is woken, so
+    /// `cx` is the caller's, if it has one: if the timer wakes itself in its own poll, the caller's task is woken, so
     /// that it comes again.
     #[inline]
     pub(crate) fn poll_due(&self, cx: Option<&mut task::Context<'_>>) -> bool {
@@ -329,7 +329,7 @@ impl Base {
         self.end.get(|| End::finished(self.origin))
     }
 
-    /// Whether the one timer that can end the node has something to tell. `None` where none or several can.
+    /// Whether the one timer that can end the node may have to be polled. `None` where none or several can.
     #[inline]
     pub(super) fn sole_due(&self) -> Option<bool> {
         self.due.as_ref().map(View::is_set)
@@ -343,7 +343,7 @@ impl Base {
         self.subtree_marked.load(Ordering::Acquire)
     }
 
-    /// To be called once every node below is marked. Releases those marks to whoever skips the subtree for it.
+    /// To be called once every node below is marked. Releases those marks to walks that skip the subtree for it.
     pub(super) fn set_subtree_marked(&self) {
         self.subtree_marked.store(true, Ordering::Release);
     }
@@ -358,7 +358,7 @@ impl Base {
         &self.me
     }
 
-    /// Leaves the parent's list: an ended node need not be told of the parent's end.
+    /// Leaves the parent's list: an ended node need not be reached by the parent's end.
     pub(super) fn leave(&self) {
         if let Some(parent) = &self.parent {
             parent.base.remove_child(self);
@@ -367,16 +367,16 @@ impl Base {
 }
 
 impl Node {
-    /// Ends it and everything below, and wakes nobody yet: see [`Marked`].
+    /// Ends it and everything below, and wakes nothing yet: see [`Marked`].
     ///
-    /// A deadline that had passed by the clock's reading wins, whether anybody had noticed or not.
+    /// A deadline that had passed by the clock's reading wins, whether it had been noticed or not.
     pub(crate) fn mark(self: &Arc<Self>, end: Arc<End>) -> Marked {
         let mut walk = Walk::default();
         let first = !self.is_marked() && walk.end(self, end);
         walk.into_marked(first)
     }
 
-    /// Ends a node whose work is done, as its kind knows. Asks no clock, and makes no [`End`] unless somebody asks.
+    /// Ends a node whose work is done, as its kind knows. Reads no clock; an [`End`] is made when it is first read.
     pub(crate) fn finish(self: &Arc<Self>) {
         if !self.base.end.finish() {
             return;
@@ -405,7 +405,7 @@ impl Node {
     }
 }
 
-/// Invariants 5 and 6. Nobody can reach the node any more, but the lists still know its address.
+/// Invariants 5 and 6. No reference to the node is left, but the lists still have its address.
 impl Drop for Base {
     fn drop(&mut self) {
         if self.sibling.is_linked() {

@@ -1,7 +1,7 @@
 //! Callbacks whose node is gone, though its end, which is its parent's or a source's now, may still come.
 //!
-//! A node that nobody holds any more hands its callbacks up: to its parent, as plain callbacks; or, if it was linked to
-//! several sources, to an [`Orphanage`], which waits with all of them. A node that nobody can end drops them.
+//! A node to which no reference is left hands its callbacks up: to its parent, as plain callbacks; or, if it was linked to
+//! several sources, to an [`Orphanage`], which waits with all of them. A node that nothing can end drops them.
 //!
 //! Handing up costs a step for the node and one for each of its own callbacks, however many are on their way up, because
 //! the shorter list is appended to the longer. Callbacks of linked nodes cost one for each node on their way that is gone.
@@ -110,7 +110,7 @@ impl Orphanage {
             state.places.insert(key, (Arc::downgrade(node), entry));
             return;
         }
-        drop(state); // called meanwhile: it did not know of this place
+        drop(state); // called meanwhile, when this place was not in the list
         leave(node, &entry);
     }
 
@@ -150,7 +150,7 @@ impl Orphanage {
     }
 }
 
-/// The callbacks that nobody can call any more.
+/// The callbacks that nothing can call any more.
 impl Drop for Orphanage {
     fn drop(&mut self) {
         unwind::discard_each(mem::take(&mut self.state.get_mut().callbacks));

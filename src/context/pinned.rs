@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //!
-//! 1. While `registered` is true the entry may be in the node's list, which knows its address. It is pinned, so it stays
+//! 1. While `registered` is true the entry may be in the node's list, which holds its address. It is pinned, so it stays
 //!    there, and the destructor removes it.
 //! 2. The entry is reached through shared references alone, because the end may take its waker at any time, under the
 //!    lane's lock.
@@ -48,7 +48,7 @@ impl PinnedDone {
         }
     }
 
-    /// The end, as far as anybody has noticed.
+    /// The end, as far as it has been noticed.
     pub(crate) fn noticed(&self) -> Option<Arc<End>> {
         self.node.as_ref()?.end()
     }
@@ -58,7 +58,7 @@ impl PinnedDone {
         self.node.as_deref().is_some_and(Node::has_ended_itself)
     }
 
-    /// Sees to it that the task is woken at the end. True if that has come. Asks no clock but by arming a timer.
+    /// Has the task woken at the end. True if that has come. Reads no clock but by arming a timer.
     pub(crate) fn wait(self: Pin<&Self>, cx: &mut task::Context<'_>) -> bool {
         let Some(node) = &self.node else { return false };
         if !self.registered.load(Ordering::Relaxed) {

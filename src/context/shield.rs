@@ -1,7 +1,7 @@
 //! Critical sections: while one runs, its task is not dropped by its group's cancellation.
 //!
-//! A shield belongs to the task that polls it. Who that is, is in a thread-local: a stack of [`Frame`]s, one for each
-//! task that is being polled, which whoever polls a task [enters](Frame::enter). A task on an executor hides the frames
+//! A shield belongs to the task that polls it. Which one that is, is in a thread-local: a stack of [`Frame`]s, one for
+//! each task that is being polled, [entered](Frame::enter) by what polls the task. A task on an executor hides the frames
 //! before it; a task that its group polls in place lies on top of the one that polls the group.
 //!
 //! # What a frame's owner does
@@ -15,7 +15,7 @@
 //! # Invariants
 //!
 //! 1. The thread-local points to an [`Entered`] on the stack of the `enter` that set it, which restores the one before
-//!    when it returns or unwinds. So whoever reads the thread-local on its thread finds a live one.
+//!    when it returns or unwinds. So a reader of the thread-local on its thread finds a live one.
 //! 2. An `Entered` is reached on its own thread alone; the frames behind it are shared, and count with atomics.
 //! 3. A shield holds a reference to each count that it has raised, so counts outlive their tasks.
 #![allow(
@@ -55,7 +55,7 @@ struct Holds {
     waker: AtomicWaker,
 }
 
-/// Which task a frame is of, as its group knows it.
+/// Which task a frame is of, by addresses of its group's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Tag {
     pub(crate) group: *const (),
@@ -67,11 +67,11 @@ pub(crate) struct Tag {
 pub(crate) enum Lie {
     /// It hides them: an executor polls the task.
     Hide,
-    /// On top of them: whoever polls the group polls the task.
+    /// On top of them: the poll of the group polls the task.
     Below,
 }
 
-/// A frame on the stack of whoever polls its task.
+/// A frame on the stack of the poll of its task.
 struct Entered<'a> {
     frame: &'a Frame,
     tag: Tag,
@@ -127,7 +127,7 @@ impl Frame {
         holds.waker.register(waker);
         let held = holds.is_held();
         if !held {
-            unwind::discard(holds.waker.take()); // the last let go meanwhile: nobody wakes it any more
+            unwind::discard(holds.waker.take()); // the last shield ended meanwhile: nothing wakes it any more
         }
         held
     }
@@ -164,7 +164,7 @@ impl Drop for Restore {
 
 impl Holds {
     fn is_held(&self) -> bool {
-        // Pairs with `release`: whoever sees that nobody holds it sees what was done under the shield.
+        // Pairs with `release`: a thread that sees that no shield holds it sees what was done under the shield.
         self.count.load(Ordering::Acquire) > 0
     }
 
@@ -240,7 +240,7 @@ impl Held {
             let holds = frame.holds().clone();
             let granted = !frame.is_closed() || before.has(&holds);
             if granted {
-                // Relaxed: the task that is counted is being polled, so nobody decides about it meanwhile.
+                // Relaxed: the task that is counted is being polled, so its fate is not decided meanwhile.
                 holds.count.fetch_add(1, Ordering::Relaxed);
             }
             held.push(Hold { holds, granted });

@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //!
-//! 1. A node is taken apart only while the lease has the only reference to it: it has left its parent's list, so nobody
-//!    can find it by its address, and there is no weak reference. Nothing that its destructor calls makes one.
+//! 1. A node is taken apart only while the lease has the only reference to it: it has left its parent's list, so it
+//!    can't be found by its address, and there is no weak reference. Nothing that its destructor calls makes one.
 //! 2. The spare memory holds no value. The reference count around it is one.
 //! 3. A thread keeps at most [`KEPT`] of them.
 #![allow(unsafe_code, reason = "a call's deadline without an allocation")]
@@ -24,7 +24,7 @@ pub(super) use kept::{give, take};
 
 type Memory = Arc<MaybeUninit<Node<Timed>>>;
 
-/// A context's node, lent for a call: its memory is used again, if nobody else has it any more when this is dropped.
+/// A context's node, lent for a call: its memory is used again, if this is the last reference when it is dropped.
 pub(crate) struct Lease(Option<Arc<Node<Timed>>>);
 
 impl Context {
@@ -52,13 +52,13 @@ fn empty(node: Arc<Node<Timed>>) -> Result<Memory, NodeRef> {
     if Arc::strong_count(&node) != 1 {
         return Err(node);
     }
-    // Whoever finds it in the parent's list meanwhile holds it for a moment alone: a walk, which marks it, or a snapshot.
+    // What finds it in the parent's list meanwhile holds it for a moment: a walk, which marks it, or a snapshot.
     node.base().leave();
     // The weak references first: one that is upgraded and dropped after it was counted is seen as a strong one.
     if Arc::weak_count(&node) != 0 || Arc::strong_count(&node) != 1 {
         return Err(node);
     }
-    fence(Ordering::Acquire); // whoever had it before has released it
+    fence(Ordering::Acquire); // what had a reference before has released it
     let place = Arc::into_raw(node).cast_mut();
     // SAFETY: invariant 1. Each field is dropped once, because the memory is uninitialized from here on.
     unwind::shield("a context's node", || unsafe { ptr::drop_in_place(place) });

@@ -1,16 +1,16 @@
-//! The timer behind a deadline: armed while somebody waits, driven by the clock's own wake-up.
+//! The timer behind a deadline: armed while there are waiters, driven by the clock's own wake-up.
 //!
 //! # Invariants
 //!
-//! 1. The timer is armed while `wanted` is above zero, and dropped when that becomes zero or the node has ended. Whoever
-//!    changes that has the turn, or leaves a note for who has.
+//! 1. The timer is armed while `wanted` is above zero, and dropped when that becomes zero or the node has ended. A thread
+//!    that changes that has the turn, or leaves a note for the one that has it.
 //! 2. The clock's code runs in the turn, outside of every lock, and contained: a panic ends the node, and nothing else.
 //! 3. A wake-up that comes from inside of the timer's own poll only sets `due`. The timer is not polled again in that
 //!    call stack, because some timers (tokio's, when a task has spent its budget) would do the same for ever. It is
 //!    polled again by the next [`poll_due`](super::Node::poll_due), or by a nudge of the system's timer a moment later.
 //! 4. A wake-up from elsewhere sets `due` and drives: if the clock says that the deadline has passed, the node ends,
 //!    else the timer is polled again.
-//! 5. A waker of the timer's holds the node, and knows where it is by the node's own address.
+//! 5. A waker of the timer's holds the node, and finds it by the node's own address.
 #![allow(
     unsafe_code,
     reason = "a waker that is the node itself costs no allocation"
@@ -31,12 +31,12 @@ use std::sync::Arc;
 use std::task::{self, Poll, RawWaker, RawWakerVTable, Waker};
 use std::time::Duration;
 
-/// How long after a timer woke itself it is polled again, if nobody else does.
+/// How long after a timer woke itself it is polled again, if no task does so before.
 const NUDGE: Duration = Duration::from_millis(1);
 
 pub(super) struct Timer {
     turn: Turn<Option<Sleep>>,
-    /// The clock has something to tell.
+    /// The timer may have to be polled.
     due: Flag,
     /// It woke itself inside of its own poll (invariant 3).
     woke_itself: AtomicBool,
@@ -209,7 +209,7 @@ impl Base {
         }
     }
 
-    /// Whether the deadline has passed. `due`: the clock has woken us, so it may tell without the timer.
+    /// Whether the deadline has passed. `due`: the clock has woken us, so reading it may be enough.
     fn look(
         &self,
         own: &Own,
@@ -220,7 +220,7 @@ impl Base {
             return Ok(Poll::Ready(()));
         }
         if sleep.as_ref().is_some_and(|sleep| !sleep.belongs_here()) {
-            // A timer that is bound to another thread, where nobody may come to poll it again. Its clock tells the
+            // A timer that is bound to another thread, where it may not be polled again. Its clock shows the
             // system's time, so the system's timer can keep the deadline as well.
             unwind::discard(sleep.replace(SystemClock.sleep_until(own.at)));
         }
@@ -239,7 +239,7 @@ impl Base {
     /// The clock woke us.
     fn wake_timer(&self) {
         let Some(timer) = self.timer() else { return };
-        // `claim` releases it to whoever has the turn, and gets the note.
+        // `claim` releases it to the thread that has the turn, which finds the note.
         timer.due.set();
         if timer.turn.is_mine() {
             return timer.woke_itself.store(true, Ordering::Relaxed); // invariant 3
@@ -249,7 +249,7 @@ impl Base {
         }
     }
 
-    /// Invariant 3: somebody polls the timer again, after this call stack has gone.
+    /// Invariant 3: has the timer polled again, after this call stack has gone.
     #[cold]
     fn come_again(&self, cx: Option<&mut task::Context<'_>>) {
         if let Some(cx) = cx {

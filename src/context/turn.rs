@@ -1,22 +1,22 @@
-//! A value that one thread at a time works on, with a count of those who want it worked on.
+//! A value that one thread at a time works on, with a count of the waiters for which it is kept.
 //!
-//! Nobody waits for a turn: who comes while another has it leaves a note, and whoever has it goes round once more. So
-//! foreign code may run in a turn, where it must not run under a lock.
+//! No thread waits for a turn: one that comes while another has it leaves a note, and the other then goes round once
+//! more. So foreign code may run in a turn, where it must not run under a lock.
 //!
 //! # The word
 //!
 //! ```text
-//! count of who wants it … | BUSY | NOTE
+//! count of those that want it … | BUSY | NOTE
 //! ```
 //!
 //! # Invariants
 //!
-//! 1. `BUSY` is set by the one compare-and-swap that found it clear, and cleared by whoever set it. In between the value
-//!    is that one's alone.
+//! 1. `BUSY` is set by the one compare-and-swap that found it clear, and cleared by the holder of that turn. In between the
+//!    value is that holder's alone.
 //! 2. `NOTE` is set only while `BUSY` is. `BUSY` is cleared by a compare-and-swap that finds no `NOTE`, so no note is
 //!    lost.
-//! 3. Each change of the word acquires and releases: what one did to the value, and what another did before it left a
-//!    note, is seen by whoever has the next turn.
+//! 3. Each change of the word acquires and releases: what one thread did to the value, and what another did before it left
+//!    a note, is seen in the next turn.
 #![allow(
     unsafe_code,
     reason = "a lock would cost two more atomic steps for arming and for disarming"
@@ -69,7 +69,7 @@ impl<T> Turn<T> {
         self.change(|count| count - less, |count| count == less)
     }
 
-    /// The turn, or a note for whoever has it.
+    /// The turn, or a note for the thread that has it.
     pub(super) fn claim(&self) -> Option<Held<'_, T>> {
         self.change(|count| count, |_| true)
     }
@@ -108,7 +108,7 @@ impl<T> Turn<T> {
             .map(|_| ())
     }
 
-    /// Gives the turn back. True if somebody left a note: then it is kept.
+    /// Gives the turn back. True if there is a note: then it is kept.
     fn next(&self) -> bool {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
@@ -127,7 +127,7 @@ impl<T> Held<'_, T> {
     pub(super) fn work(self, mut step: impl FnMut(&mut T)) {
         loop {
             self.0.thread.store(this_thread(), Ordering::Relaxed);
-            // SAFETY: this is the one who has the turn (invariant 1), and the reference ends with the step.
+            // SAFETY: this thread has the turn (invariant 1), and the reference ends with the step.
             self.0.value.with_mut(|value| step(unsafe { &mut *value }));
             self.0.thread.store(0, Ordering::Relaxed);
             if !self.0.next() {

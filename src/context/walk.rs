@@ -2,17 +2,17 @@
 //!
 //! ```text
 //! mark     the node, its subtree, linked nodes and theirs: each gets the end, or its own deadline's that came before
-//! ended    every kind is told (a group arms its alarms)
-//! report   every kind tells its observer
+//! ended    every kind is called (a group arms its alarms)
+//! report   every kind calls its observer
 //! wake     every kind wakes (a group its tasks), then wakers, then callbacks
 //! ```
 //!
 //! # Invariants
 //!
-//! 1. Everything that the end reaches is marked before anybody is told.
+//! 1. Everything that the end reaches is marked before anything is called or woken.
 //! 2. A walk descends also through nodes that another walk has marked, until their whole subtree is marked. So when it
-//!    is through, everything below is marked, whoever did it. Children stay in the lists until they are dropped.
-//! 3. Whoever marked a node takes its watchers, and wakes them.
+//!    is through, everything below is marked, whichever walk did it. Children stay in the lists until they are dropped.
+//! 3. The walk that marked a node takes its watchers, and wakes them.
 //! 4. A deadline that had passed by the walk's one reading of its clock, and that is earlier than the end that arrives,
 //!    wins on its node. On a way down a tree the earliest wins so; linked nodes, which can be reached by several ways,
 //!    are reached in the order of those moments, after the trees.
@@ -330,7 +330,7 @@ pub(super) fn call(callback: Callback) {
     unwind::shield(CALLBACK, callback);
 }
 
-/// An end that has marked everything that it reaches, and has yet to wake whoever waits.
+/// An end that has marked everything that it reaches, and has yet to wake the waiters.
 #[must_use = "nobody has been woken yet"]
 pub(crate) struct Marked {
     /// Whether the end that was given is what ended the node.
@@ -339,19 +339,19 @@ pub(crate) struct Marked {
 }
 
 impl Marked {
-    /// Has observers told of the end, before anybody is woken. Foreign code: call it under no lock. [`wake`](Self::wake)
-    /// does it if nobody has.
+    /// Calls observers, before anything is woken. Foreign code: call it under no lock. [`wake`](Self::wake) does it if it
+    /// has not been done.
     pub(crate) fn report(&mut self) {
         self.walk.report();
     }
 
-    /// Wakes everyone whom the end concerns. Foreign code: call it under no lock. Dropping does the same.
+    /// Wakes everything that the end concerns. Foreign code: call it under no lock. Dropping does the same.
     pub(crate) fn wake(self) {}
 }
 
 impl Drop for Marked {
     fn drop(&mut self) {
-        shield::outside(|| self.walk.wake()); // whoever is woken is no part of the task that ends the context
+        shield::outside(|| self.walk.wake()); // what is woken is no part of the task that ends the context
     }
 }
 

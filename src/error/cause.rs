@@ -13,7 +13,7 @@ use std::sync::{Arc, Weak};
 /// Which way a context ended, and why: what [`Context::check`](crate::Context::check), `err` and `run` return.
 ///
 /// Displays Go's words, and behind them the cause where there is one (`context canceled: profile: connection
-/// refused`), so that a plain `?` loses nothing. Where nobody gave a reason, the cause is this error itself, and
+/// refused`), so that a plain `?` loses nothing. Where no reason was given, the cause is this error itself, and
 /// is displayed once.
 ///
 /// One word wide and cheap to clone: a counted pointer to the record that was made by the context's end. Two are
@@ -55,7 +55,7 @@ pub struct ContextError(Cause);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ContextErrorKind {
-    /// Somebody canceled it or an ancestor of it, or the group whose context it is has finished.
+    /// It or an ancestor of it was canceled, or the group whose context it is has finished.
     Canceled,
     /// Its deadline passed, or an ancestor's.
     DeadlineExceeded,
@@ -168,7 +168,7 @@ impl PartialEq for ContextError {
 
 impl Eq for ContextError {}
 
-/// The alternate form (`{error:#}`) goes on to the root, and tells where the context that ended was made.
+/// The alternate form (`{error:#}`) goes on to the root, and shows where the context that ended was made.
 impl fmt::Display for ContextError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         chain::write(self, f)
@@ -188,9 +188,9 @@ impl StdError for ContextError {
 }
 
 /// Why a context ended: what was given to `cancel_with` or `with_timeout_cause`, the failure of a group's task, or
-/// the plain [`ContextError`] where nobody gave a reason.
+/// the plain [`ContextError`] where no reason was given.
 ///
-/// Displays as the reason alone. The alternate form (`{cause:#}`) goes on to the root, and tells where in the
+/// Displays as the reason alone. The alternate form (`{cause:#}`) goes on to the root, and shows where in the
 /// program the context that ended was made, for the person who asks "which timeout was it?".
 ///
 /// As it quotes the reason, its [`source`](StdError::source) is the *source of* the reason. The reason itself:
@@ -224,9 +224,9 @@ pub(super) struct Record {
 }
 
 pub(super) enum Reason {
-    /// Nobody gave one.
+    /// None was given.
     Plain,
-    /// Somebody gave one.
+    /// One was given.
     Given(Arc<Payload>),
     /// A task of the group failed. It is a twin of the group's error without its `others`, because one of those
     /// may well hold this record: it would hold itself.
@@ -334,7 +334,7 @@ impl Cause {
         plain::as_context_error(self)
     }
 
-    /// Whether nobody gave a reason: all there is to say is that the context ended.
+    /// Whether no reason was given: all there is to say is that the context ended.
     pub(super) fn is_plain(&self) -> bool {
         matches!(self.0.reason, Reason::Plain)
     }

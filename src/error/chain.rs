@@ -3,7 +3,7 @@
 //! Our errors quote the error that they carry: their text ends with its text. Hence two ways down a chain:
 //!
 //! 1. `source()` skips what was quoted, so that a report of the chain says each text once.
-//! 2. [`walk`] skips nothing. Everything that asks *what is it?* uses it.
+//! 2. [`walk`] skips nothing. Every search for *what is it?* uses it.
 
 use super::end::End;
 use super::{BoxError, Cause, ContextError, Error, Fault, Name};
@@ -169,7 +169,7 @@ pub(super) fn is_timeout(error: &Dyn) -> bool {
         View::Context(error) => error.is_deadline_exceeded(),
         View::Fault(fault) => fault.is_timeout(),
         View::Io(_) | View::Foreign(_) => is_io_timeout(error),
-        View::Error(_) | View::Cause(_) => false, // what they quote tells
+        View::Error(_) | View::Cause(_) => false, // what they quote decides
     })
 }
 

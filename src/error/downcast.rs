@@ -1,6 +1,6 @@
 //! Moving an error out of the errors that hold it.
 //!
-//! 1. Only what nobody else can see is moved. All contexts' ends on the way are locked at once, so that no new
+//! 1. Only what has no other reference is moved. All contexts' ends on the way are locked at once, so that no new
 //!    holder can come while the holders are counted (invariant 2 of [`end`](super::end)). The locks are taken from
 //!    the outer error to the inner; errors own one another without cycles, so no two callers can wait for each other.
 //! 2. Nothing changes before everything is known to be movable.
@@ -110,7 +110,7 @@ impl<'a> Lent<'a> {
         let mut holders = 1;
         for record in lent {
             if Arc::strong_count(record) != 1 || !twin_in(record).is_some_and(Error::is_unshared) {
-                return false; // somebody has the cause
+                return false; // another reference to the cause exists
             }
             holders += 1;
         }
@@ -149,7 +149,7 @@ fn lends(record: &Record, error: &Error) -> bool {
     twin_in(record).is_some_and(|twin| !twin.is_same_handle(error) && twin.is_same(error))
 }
 
-/// Takes the levels apart, which nobody else holds.
+/// Takes the levels apart, to which no other reference exists.
 fn move_out<E: StdError + 'static>(error: Error) -> E {
     let mut next: BoxError = Box::new(error);
     loop {

@@ -1,9 +1,9 @@
 //! The end of a context: what every context that it reached shares.
 //!
 //! 1. Contexts hold the [`End`]; users hold its [`Record`], as a `Cause` or a `ContextError`. So the count of the
-//!    record tells whether anybody outside of the contexts can see the reason.
-//! 2. The record is cloned out of the end under the end's lock only. Whoever holds the lock and the only reference
-//!    to the record can therefore take the reason out of it: nobody else has it, and nobody can get it meanwhile.
+//!    record shows whether the reason can be seen from outside of the contexts.
+//! 2. The record is cloned out of the end under the end's lock only. So code that holds the lock and the only reference
+//!    to the record can take the reason out of it, because no other reference exists, and none can be made meanwhile.
 //! 3. A record that replaces another has its kind, its origin and its text.
 
 use super::cause::{ContextError, ContextErrorKind, Reason, Record, Text};
@@ -60,7 +60,7 @@ impl End {
         Self::new(ContextErrorKind::Canceled, origin, None, reason)
     }
 
-    /// A cancellation for which nobody gave a reason.
+    /// A cancellation without a reason.
     pub(crate) fn canceled(origin: Origin) -> Arc<Self> {
         Self::canceled_because(Reason::Plain, origin)
     }
@@ -89,8 +89,8 @@ impl End {
         Self::canceled_by(why.into(), origin)
     }
 
-    /// A task of the group failed, and `error` is what the group will return. Whoever makes this end a context's
-    /// end tells the error so: [`Error::set_end`].
+    /// A task of the group failed, and `error` is what the group will return. The code that ends a
+    /// context with it passes it to the error: [`Error::set_end`].
     pub(crate) fn failed(error: &Error, origin: Origin) -> Arc<Self> {
         Self::canceled_because(Reason::Failure(error.twin()), origin)
     }
@@ -139,7 +139,7 @@ impl End {
         self.error().cause().clone()
     }
 
-    /// Whether `error` tells of this end. Compares addresses, so it holds for a replaced record as well.
+    /// Whether `error` says that this end came. Compares addresses, so it holds for a replaced record as well.
     pub(crate) fn is_told_by(&self, error: &ContextError) -> bool {
         std::ptr::eq(error.record().home.as_ptr(), self)
     }
@@ -196,7 +196,7 @@ impl Reserved {
         Self(Kept::Standing(reason))
     }
 
-    /// `None` after its release, if nobody else has it.
+    /// `None` after its release, if no other reference exists.
     pub(super) fn get(&self) -> Option<Arc<Payload>> {
         match &self.0 {
             Kept::Once { lent, .. } => lent.upgrade(),

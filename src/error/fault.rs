@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //!
-//! 1. A fault never carries a fault: whatever a policy makes of one keeps its [`What`] and adds to what is told around
+//! 1. A fault never carries a fault: whatever a policy makes of one keeps its [`What`] and adds to what is said around
 //!    it. So however deep policies nest, the error is said once, and nothing here needs a stack.
 //! 2. The faults in a history have no history of their own.
 
@@ -75,7 +75,7 @@ struct Inner {
     stopped: Option<Stop>,
     history: Vec<Tried>,
     others: Vec<Fault>,
-    /// The wait that the service asked for, where a `when` told of it.
+    /// The wait that the service demands, as a `when` returned it.
     advised: Option<Duration>,
 }
 
@@ -340,7 +340,7 @@ impl Fault {
         walk(self).skip(1).find_map(|error| error.downcast_ref())
     }
 
-    /// How long to wait before it makes sense to ask again: told by a breaker or a rate that refused the call, or by the
+    /// How long to wait before another call makes sense: from a breaker or a rate that refused the call, or from the
     /// service, where a `when` returned [`Advice::After`](crate::policy::Advice::After).
     ///
     /// # Examples
@@ -390,7 +390,7 @@ impl Fault {
         Self::new(FaultKind::Failed, Detail::Error(Payload::new(error)))
     }
 
-    /// The source panicked, where the panic reaches others than who polled it.
+    /// The source panicked, where the panic reaches others than the task that polled it.
     pub(crate) fn panicked(payload: unwind::Payload) -> Self {
         let text = unwind::message_of(&*payload).to_owned();
         unwind::discard(payload);
@@ -421,7 +421,7 @@ impl Fault {
     }
 }
 
-/// What policies make of a fault, and ask of it.
+/// What policies make of a fault, and read from it.
 impl Fault {
     fn update(mut self, change: impl FnOnce(&mut Inner)) -> Self {
         change(Arc::make_mut(&mut self.0));
@@ -433,7 +433,7 @@ impl Fault {
         self.update(|inner| inner.attempts = 0)
     }
 
-    /// The same error with all that a policy knows of its attempts.
+    /// The same error with all that a policy recorded of its attempts.
     pub(crate) fn with_trail(
         self,
         attempts: u32,
@@ -483,7 +483,7 @@ impl Fault {
         }
     }
 
-    /// The end of a context, if that is all it tells.
+    /// The end of a context, if it holds nothing else.
     pub(crate) fn end(&self) -> Option<&ContextError> {
         match self.kind() {
             FaultKind::Ended(error) => Some(error),
@@ -550,7 +550,7 @@ impl Fault {
         }
     }
 
-    /// Whether nobody else can see what it carries. The history does not count: it goes first.
+    /// Whether no other reference to what it carries exists. The history does not count: it goes first.
     pub(super) fn is_free(&self) -> bool {
         let own = self
             .0
@@ -567,7 +567,7 @@ impl Fault {
         Arc::strong_count(&self.0) == 1 && Arc::strong_count(&self.0.what) == holders
     }
 
-    /// By value: nobody else holds it.
+    /// By value: no other reference exists.
     pub(super) fn into_behind(self) -> BoxError {
         let inner = Arc::into_inner(self.0).expect(MOVABLE);
         drop(inner.history);
@@ -648,7 +648,7 @@ impl fmt::Debug for Tried {
     }
 }
 
-/// What is left of a panic for those who did not poll what panicked.
+/// What is left of a panic for callers that did not poll what panicked.
 #[derive(Debug, thiserror::Error)]
 #[error("panicked: {0}")]
 struct Panicked(String);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// A name of a task, a source or an aggregator. Dereferences to `str`.
 ///
 /// Two words wide and cheap to clone: a static text is borrowed, any other is shared. It compares, orders and
-/// hashes as its text does, so that a map keyed by names can be asked with a `&str`.
+/// hashes as its text does, so that a map keyed by names can be searched with a `&str`.
 ///
 /// # Examples
 ///

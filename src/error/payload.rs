@@ -1,6 +1,6 @@
-//! What was given to us to keep: errors and panics of the user's, whose destructors are foreign code.
+//! Foreign values that are kept: errors and panics of the user's, whose destructors are foreign code.
 //!
-//! 1. A destructor that panics harms nobody: each one is contained on its own.
+//! 1. A destructor that panics harms no other: each one is contained on its own.
 //! 2. Dropping a chain of errors that hold one another needs no stack: what a destructor of the user's lets go of
 //!    waits in a queue of the thread's until that destructor has returned.
 
@@ -53,7 +53,7 @@ impl fmt::Display for Taken {
 
 impl StdError for Taken {}
 
-/// What a task panicked with, until somebody resumes it, and its text, which stays.
+/// What a task panicked with, until it is resumed, and its text, which stays.
 pub(super) struct Panic {
     text: String,
     payload: Mutex<Option<unwind::Payload>>,

@@ -23,7 +23,7 @@ impl StdError for RequestFailed {
     }
 }
 
-/// An error that counts its drops, and panics in them if told so.
+/// An error that counts its drops, and panics in them if it is set to.
 #[derive(Debug)]
 struct Counted {
     dropped: Arc<AtomicUsize>,
@@ -754,7 +754,7 @@ mod by_value {
                 });
                 let moved = outer.downcast::<RequestFailed>();
                 let (asked, whole) = asked.join().unwrap();
-                // An asker who saw the whole error holds it, unless all was moved out before.
+                // A thread that saw the whole error holds it, unless all was moved out before.
                 assert!(moved.is_ok() != whole);
                 let text = if round % 2 == 0 {
                     "profile: request failed"

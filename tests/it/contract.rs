@@ -1,4 +1,4 @@
-//! Lines of the contract that must compile as they stand: nothing here runs.
+//! What users may write, and must compile as it stands: nothing here runs.
 #![allow(unused, clippy::all)]
 use failfast::{*, observe::*, policy::*};
 use std::{sync::Arc, rc::Rc, time::Duration};

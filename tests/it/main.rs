@@ -17,7 +17,7 @@ mod context_race;
 mod context_timer;
 mod context_values;
 mod context_waiting;
-#[rustfmt::skip] // its lines stand as in the contract
+#[rustfmt::skip] // its lines stand as users would write them
 mod contract;
 mod each;
 mod error;

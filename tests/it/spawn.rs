@@ -1,4 +1,4 @@
-//! §1: the runtime's own spawn function is the adapter. Every line of the contract, as it stands there.
+//! Section 1 of the contract: the runtime's own spawn function is the adapter, in every form that it has.
 
 use failfast::{
     Aggregator, Context, Error, ErrorKind, Group, LocalAggregator, LocalGroup, LocalTask, Spawn,
