@@ -57,9 +57,6 @@ fn place(name: &str) -> (PathBuf, &str) {
         ("matrix", Some((cases, case))) => {
             return (root.join(format!("{CASES}/{cases}.rs")), case);
         }
-        ("policies", Some((policy, case))) => {
-            return (tests.join(format!("policies/{policy}.rs")), case);
-        }
         ("faults", Some((kind, case))) => {
             return (tests.join(format!("it/faults/{kind}.rs")), case);
         }
