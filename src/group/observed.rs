@@ -1,13 +1,13 @@
 //! Telling an observer what happens in a group.
 //!
-//! A group that is not observed has none of this, and its engine pays a branch where it would be told.
+//! A group that is not observed has none of this, and its engine pays a branch at each of the calls.
 //!
 //! # Invariants
 //!
-//! 1. **First and last.** The group's own events are sent by one thread at a time, in their order: whoever wants one
-//!    notes it in [`Told`], and sends what is due unless another thread is at it, which then sends it as well. Nothing is
+//! 1. **First and last.** The group's own events are sent by one thread at a time, in their order: a thread that has one
+//!    notes it in [`Outbox`], and sends what is due unless another thread is at it, which then sends it as well. Nothing is
 //!    sent before the maker of the group has sent `group_opened`.
-//! 2. **A task's events are in order**, because they are sent by whoever has the task at the time: the spawner until it is
+//! 2. **A task's events are in order**, because they are sent by the owner of the task at the time: the spawner until it is
 //!    admitted, and its poller from then on. So an observed task is announced before it is admitted, where others could
 //!    see it.
 //! 3. **`group_closed` is the last.** The group's last task is released after its `task_ended`, and while a task is
@@ -42,13 +42,13 @@ pub(super) struct Observed {
     parent: Option<u64>,
     parent_task: Option<u64>,
     name: Option<Name>,
-    told: Mutex<Told>,
+    outbox: Mutex<Outbox>,
     span: Spanned,
 }
 
 /// Which of the group's own events are due, and which have been sent.
 #[derive(Default)]
-struct Told {
+struct Outbox {
     open: Due,
     cancel: Due,
     close: Due,
@@ -89,7 +89,7 @@ impl Due {
     }
 }
 
-impl Told {
+impl Outbox {
     /// Invariants 1 and 3.
     fn next(&mut self) -> Option<GroupNews> {
         if self.open == Due::No || self.close == Due::Sent {
@@ -171,7 +171,7 @@ impl Observed {
             parent,
             parent_task: parent.and_then(current_task_of),
             name: name.cloned(),
-            told: Mutex::default(),
+            outbox: Mutex::default(),
             span,
         }))
     }
@@ -196,18 +196,18 @@ impl Observed {
 /// The group's own events.
 impl Observed {
     /// Invariant 1.
-    fn tell<K: ?Sized>(&self, node: &Node<K>, engine: &Engine, note: impl FnOnce(&mut Told)) {
-        let mut told = self.told.lock();
-        note(&mut told);
-        if std::mem::replace(&mut told.telling, true) {
+    fn tell<K: ?Sized>(&self, node: &Node<K>, engine: &Engine, note: impl FnOnce(&mut Outbox)) {
+        let mut outbox = self.outbox.lock();
+        note(&mut outbox);
+        if std::mem::replace(&mut outbox.telling, true) {
             return;
         }
-        while let Some(news) = told.next() {
-            drop(told);
+        while let Some(news) = outbox.next() {
+            drop(outbox);
             self.send_news(node, engine, news);
-            told = self.told.lock();
+            outbox = self.outbox.lock();
         }
-        told.telling = false;
+        outbox.telling = false;
     }
 
     fn send_news<K: ?Sized>(&self, node: &Node<K>, engine: &Engine, news: GroupNews) {
@@ -245,10 +245,10 @@ impl Observed {
             node.kind.start_timing(node.kind.clock.now());
         }
         let is_ended = node.is_marked();
-        self.tell(node, &node.kind, |told| {
-            told.open.want();
+        self.tell(node, &node.kind, |outbox| {
+            outbox.open.want();
             if is_ended {
-                told.cancel.want();
+                outbox.cancel.want();
             }
         });
         match &self.observing {
@@ -263,18 +263,18 @@ impl Observed {
     /// The group's context has ended.
     pub(super) fn canceled(&self, node: &NodeRef, engine: &Engine) {
         if !ended_well(node, engine) {
-            self.tell(node, engine, |told| told.cancel.want());
+            self.tell(node, engine, |outbox| outbox.cancel.want());
         }
     }
 
-    /// The group is over, and nobody is left in it. Whoever has canceled it may not have come to say so.
+    /// The group is over, and no task is left in it. The thread that has canceled it may not have reported that yet.
     pub(super) fn closed(&self, node: &Node<Engine>) {
         let is_canceled = node.is_marked() && !ended_well(node, &node.kind);
-        self.tell(node, &node.kind, |told| {
+        self.tell(node, &node.kind, |outbox| {
             if is_canceled {
-                told.cancel.want();
+                outbox.cancel.want();
             }
-            told.close.want();
+            outbox.close.want();
         });
     }
 }
@@ -320,7 +320,7 @@ impl Observed {
         mut cell: Cell,
         at_limit: AtLimit,
     ) -> Admission {
-        // SAFETY: nobody else knows the cell before it is admitted.
+        // SAFETY: no other thread has the cell's address before it is admitted.
         let header = unsafe { cell.as_mut() };
         match node
             .kind
@@ -340,7 +340,7 @@ impl Observed {
         // SAFETY: the caller's promise.
         let mut admission = unsafe { Engine::admit_unseen::<false>(node, cell, AtLimit::Refuse) };
         if matches!(admission, Admission::Full) && at_limit == AtLimit::Queue {
-            // SAFETY: refused, so that nobody else knows it, and it may be admitted again.
+            // SAFETY: refused, so that it is still the caller's alone, and may be admitted again.
             unsafe {
                 let header = cell.as_ref();
                 self.send_task(header, &node.kind, |observer, task| {
@@ -350,18 +350,18 @@ impl Observed {
             }
         }
         if matches!(admission, Admission::Full | Admission::Over) {
-            // SAFETY: refused, so that nobody else knows it.
+            // SAFETY: as above.
             self.task_ended(unsafe { cell.as_ref() }, &node.kind, Ended::Cancelled, None);
         }
-        self.tell(node, &node.kind, |told| told.announced -= 1);
+        self.tell(node, &node.kind, |outbox| outbox.announced -= 1);
         admission
     }
 
     /// False if the group is over.
     fn announce(&self) -> bool {
-        let mut told = self.told.lock();
-        let is_open = told.close == Due::No;
-        told.announced += usize::from(is_open);
+        let mut outbox = self.outbox.lock();
+        let is_open = outbox.close == Due::No;
+        outbox.announced += usize::from(is_open);
         is_open
     }
 
@@ -441,8 +441,8 @@ impl Observed {
     }
 }
 
-/// A policy of the task that is being polled on this thread tells of an attempt. Outside of a task, and where nobody
-/// observes it, that is a look at a thread-local.
+/// A policy of the task that is being polled on this thread tells of an attempt. Outside of a task, and in a group that is
+/// not observed, that is a look at a thread-local.
 #[inline]
 pub(crate) fn attempt(attempt: Attempt, kind: AttemptKind, error: Option<&Fault>) {
     with_current(|observed, task, engine| observed.attempt(task, engine, (attempt, kind, error)));

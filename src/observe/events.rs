@@ -18,8 +18,8 @@ pub(crate) struct Fields<'a> {
     pub(crate) callers: &'a [(Name, String)],
 }
 
-/// Whether a subscriber is told of what this thread does. It is told in place of the logger, and not beside it, because
-/// it may receive what is logged, too.
+/// Whether this thread has a subscriber. It receives the records in place of the logger, and not beside it, because it may
+/// receive what is logged, too.
 #[cfg(feature = "tracing")]
 pub(crate) fn are_wanted() -> bool {
     use tracing::{dispatcher::get_default, subscriber::NoSubscriber};

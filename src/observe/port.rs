@@ -28,7 +28,7 @@ use std::time::Duration;
 /// * `group_opened` is the first event of a group and `group_closed` its last. `task_spawned` is the first event of a task
 ///   and `task_ended` its last, and `poll_ended` comes before `task_ended`.
 /// * The failure that ends a group is recorded, then the context is canceled, then `task_ended` and `canceled` are
-///   sent, then the task's slot is released, then others are woken. So whoever is woken finds both sent.
+///   sent, then the task's slot is released, then others are woken. So both have been sent before any waiter runs.
 /// * `canceled` is sent once for a group whose context ended before its work was done: by a failure, a deadline, an
 ///   ancestor's end, `cancel_with` or `stop`, or because the group was dropped. It is not sent for a group that ended
 ///   well.

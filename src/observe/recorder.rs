@@ -22,7 +22,7 @@ const CAPACITY: NonZeroUsize = NonZeroUsize::new(1 << 17).unwrap();
 
 /// Keeps what happens in the groups below a context, and draws it: as text, as a picture, and as a trace.
 ///
-/// Holds the last 131,072 events, or [as many as told](Self::with_capacity): of more, the oldest are dropped, and
+/// Holds the last 131,072 events, or [as many as it is given room for](Self::with_capacity): of more, the oldest are dropped, and
 /// [counted](Self::dropped). Memory is taken as events come, some 100 bytes for each. Clones share the events.
 ///
 /// Errors are kept as text, so that a recorder does not prevent [`Error::downcast`](crate::Error::downcast) by value.

@@ -9,7 +9,7 @@
 //! 1. **No lost wake-ups.** A reader registers its waker and then looks at the channel; a sender sends and then takes the
 //!    waker.
 //! 2. **Nothing is lost silently.** An event that makes room for another is counted before that other can be received.
-//!    The reader takes the count with each look, so it is told of a gap at the latest with the first event behind it.
+//!    The reader takes the count with each look, so a gap is reported at the latest with the first event behind it.
 
 use super::event::Event;
 use crate::clock::Instant;
@@ -33,7 +33,7 @@ pub(super) struct Subscriber {
 pub(super) struct Subscription {
     events: Receiver<Event>,
     reader: Arc<Reader>,
-    /// The first event behind a gap, which is told first.
+    /// The first event behind a gap, which is reported first.
     behind: Option<Event>,
 }
 

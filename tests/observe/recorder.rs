@@ -1,6 +1,6 @@
 //! The ring of events.
 
-use crate::support::{at_most, check_order, forever, ms, observed};
+use crate::support::{at_most, forever};
 use failfast::observe::Recorder;
 use failfast::{Context, InPlaceGroup};
 use futures::executor::block_on;
@@ -127,11 +127,4 @@ fn writers_errors_are_returned() {
     }
     let error = Recorder::new().write_chrome_trace(Full).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
-}
-
-#[test]
-fn two_observers_are_told_by_one_that_passes_on() {
-    let (log, ctx) = observed();
-    drop(InPlaceGroup::<()>::new(&ctx.with_timeout(ms(1))));
-    check_order(&log);
 }
