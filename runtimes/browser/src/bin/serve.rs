@@ -11,7 +11,7 @@ fn main() {}
 
 #[cfg(not(target_family = "wasm"))]
 mod server {
-    use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+    use std::io::{self, BufRead as _, BufReader, Write as _};
     use std::net::{TcpListener, TcpStream};
     use std::path::{Component, Path};
     use std::time::Duration;
@@ -69,12 +69,10 @@ mod server {
     }
 
     /// Waits so long, or until the page hangs up.
-    fn is_aborted_within(stream: &mut TcpStream, time: Duration) -> io::Result<bool> {
+    fn is_aborted_within(stream: &TcpStream, time: Duration) -> io::Result<bool> {
         stream.set_read_timeout(Some(time))?;
-        // The page sends nothing more: whatever is read is its end.
-        let read = stream.read(&mut [0]).map(|_bytes| true);
-        match read {
-            Ok(hung_up) => Ok(hung_up),
+        match stream.peek(&mut [0]) {
+            Ok(_) => Ok(true),
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Ok(false),
                 io::ErrorKind::ConnectionReset => Ok(true),
