@@ -78,8 +78,29 @@ struct Entered<'a> {
     outer: Option<NonNull<Entered<'static>>>,
 }
 
+#[cfg(not(failfast_loom))]
 thread_local! {
     static CURRENT: Cell<Option<NonNull<Entered<'static>>>> = const { Cell::new(None) };
+}
+
+#[cfg(failfast_loom)]
+loom::thread_local! {
+    /// The model checker's threads share one of the system's.
+    static CURRENT: Cell<Option<NonNull<Entered<'static>>>> = Cell::new(None);
+}
+
+/// The innermost frame on this thread.
+#[inline]
+fn current() -> Option<NonNull<Entered<'static>>> {
+    CURRENT.with(Cell::get)
+}
+
+/// Makes another frame the innermost one. Returns the one before.
+#[inline]
+fn replace_current(
+    entered: Option<NonNull<Entered<'static>>>,
+) -> Option<NonNull<Entered<'static>>> {
+    CURRENT.with(|current| current.replace(entered))
 }
 
 impl Frame {
@@ -92,14 +113,14 @@ impl Frame {
 
     /// Runs `poll` with this frame as the current one.
     pub(crate) fn enter<R>(&self, tag: Tag, lie: Lie, poll: impl FnOnce() -> R) -> R {
-        let before = CURRENT.get();
+        let before = current();
         let entered = Entered {
             frame: self,
             tag,
             outer: before.filter(|_| lie == Lie::Below),
         };
         let _restore = Restore(before);
-        CURRENT.set(Some(NonNull::from(&entered).cast()));
+        replace_current(Some(NonNull::from(&entered).cast()));
         poll()
     }
 
@@ -149,7 +170,7 @@ impl Frame {
 /// Runs foreign code that is not a part of the task that is being polled: the wakers of others, above all.
 #[inline]
 pub(crate) fn outside<R>(foreign: impl FnOnce() -> R) -> R {
-    let _restore = Restore(CURRENT.replace(None));
+    let _restore = Restore(replace_current(None));
     foreign()
 }
 
@@ -158,7 +179,7 @@ struct Restore(Option<NonNull<Entered<'static>>>);
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        CURRENT.set(self.0);
+        replace_current(self.0);
     }
 }
 
@@ -179,7 +200,7 @@ impl Holds {
 
 /// Looks through the tasks that are being polled on this thread, the innermost first, down to the executor's.
 pub(crate) fn find<R>(mut look: impl FnMut(&Frame, Tag) -> Option<R>) -> Option<R> {
-    let mut next = CURRENT.get();
+    let mut next = current();
     while let Some(entered) = next {
         // SAFETY: invariant 1; what `look` enters it leaves before it returns.
         let entered = unsafe { entered.as_ref() };
