@@ -33,7 +33,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 pub use cause::{Cause, ContextError, ContextErrorKind};
-pub(crate) use chain::{echo, walk};
+pub(crate) use chain::{echo, tells_an_end, walk};
 pub(crate) use end::{End, Reserved, Standing};
 pub use fault::{Fault, FaultKind, Rejection, Stop, Tried};
 pub use name::Name;

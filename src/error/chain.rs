@@ -190,6 +190,11 @@ pub(crate) fn echo(error: &BoxError, end: &End) -> bool {
     }
 }
 
+/// Whether `error` is, somewhere down its chain, the end of a context.
+pub(crate) fn tells_an_end(error: &BoxError) -> bool {
+    walk(&**error).any(|error| context_error(error).is_some())
+}
+
 fn context_error(error: &Dyn) -> Option<&ContextError> {
     match View::of(error) {
         View::Context(error) => Some(error),

@@ -135,7 +135,7 @@ pub(super) enum Ending {
 /// An error that only passes on that the group has ended is no failure.
 fn without_echo<V>(node: &Node<Engine>, outcome: Outcome<V>) -> Outcome<V> {
     match outcome {
-        Outcome::Failed(error) if node.is_marked() && is_echo(node, &error) => {
+        Outcome::Failed(error) if is_echo(node, &error) => {
             unwind::discard(error);
             Outcome::Canceled
         }
@@ -147,12 +147,22 @@ fn without_echo<V>(node: &Node<Engine>, outcome: Outcome<V>) -> Outcome<V> {
 /// Whether an error is, somewhere down its chain, the end of the group's own context, or the failure of a fork that
 /// ended it. Runs the user's `source`.
 pub(super) fn is_echo(node: &Node<Engine>, error: &BoxError) -> bool {
-    let Some(end) = node.end() else { return false };
+    let Some(end) = end_told_by(node, error) else {
+        return false;
+    };
     let first = node.kind.lock().failures.first().cloned();
     unwind::contain(|| {
         error::echo(error, &end) || first.is_some_and(|first| passes_on(error, &first))
     })
     .unwrap_or(false)
+}
+
+/// The group's end. A deadline further up may have ended the task's own context by the clock, while another thread's walk
+/// has yet to come to the group: so an error that tells of an end has the clock asked about the group as well.
+fn end_told_by(node: &Node<Engine>, error: &BoxError) -> Option<Arc<End>> {
+    let tells = || unwind::contain(|| error::tells_an_end(error)).unwrap_or(false);
+    let ended = node.is_marked() || (node.has_deadline() && tells() && node.is_done());
+    ended.then(|| node.end()).flatten()
 }
 
 /// Whether an error is the failure that ended the group, as a fork gave it.

@@ -523,7 +523,7 @@ impl<T, M> TaskGroup<T, M> {
             Outcome::Canceled | Outcome::Lost | Outcome::Dismissed => {
                 return self.note_body_pending();
             }
-            Outcome::Failed(error) if node.is_marked() && is_echo(node, &error) => {
+            Outcome::Failed(error) if is_echo(node, &error) => {
                 unwind::discard(error);
                 return self.note_body_pending();
             }
