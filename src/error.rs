@@ -35,6 +35,7 @@ use std::time::Duration;
 pub use cause::{Cause, ContextError, ContextErrorKind};
 pub(crate) use chain::{echo, tells_an_end, walk};
 pub(crate) use end::{End, Reserved, Standing};
+pub(crate) use fault::KEPT;
 pub use fault::{Fault, FaultKind, Rejection, Stop, Tried};
 pub use name::Name;
 

@@ -455,6 +455,11 @@ pub trait SourceExt<R>: Source<R> + Sized {
     /// * Each caller gets the answer, or the error. Neither is kept: a caller that comes later begins a new call.
     /// * `Hash` and `Eq` of the request run under a lock, so they must not call the same coalesced source.
     /// * Clones of the returned source share their calls.
+    /// * Two requests must not wait for each other: if the source asks for `b` to answer `a`, and for `a` to answer `b`,
+    ///   both may wait until the contexts of their callers end.
+    /// * Inside a [`breaker`](Self::breaker) with [`with_slow_after`](Breaker::with_slow_after), put a
+    ///   [`limit`](Self::limit) or a [`rate`](Self::rate) outside the breaker. Inside `coalesce`, the wait for a permit
+    ///   counts as slowness for each caller but the one that polls the shared call.
     ///
     /// # Cancel safety
     ///
@@ -469,6 +474,8 @@ pub trait SourceExt<R>: Source<R> + Sized {
     ///
     /// [`FaultKind::Ended`] if the caller's own context ended; else the source's. A source that asks itself, by its context
     /// or in its own poll, for the request that it is being asked for gets an error, because it would wait for itself.
+    /// In its own poll is whatever runs on that thread meanwhile: so does any other caller for the same request that the
+    /// source polls there, for example by running a local executor, or that a waker polls inline.
     ///
     /// # Examples
     ///

@@ -17,7 +17,6 @@ use crate::unwind;
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
 
 #[cfg(not(any(failfast_loom, failfast_sanitizer)))]
 pub(super) use kept::{give, take};
@@ -48,17 +47,16 @@ impl Drop for Lease {
 }
 
 /// Takes the node apart, if this is the only reference to it.
-fn empty(node: Arc<Node<Timed>>) -> Result<Memory, NodeRef> {
+fn empty(mut node: Arc<Node<Timed>>) -> Result<Memory, NodeRef> {
     if Arc::strong_count(&node) != 1 {
         return Err(node);
     }
     // What finds it in the parent's list meanwhile holds it for a moment: a walk, which marks it, or a snapshot.
     node.base().leave();
-    // The weak references first: one that is upgraded and dropped after it was counted is seen as a strong one.
-    if Arc::weak_count(&node) != 0 || Arc::strong_count(&node) != 1 {
+    // Not by two counts: between two loads, what holds it may make a weak reference and let go of its own.
+    if Arc::get_mut(&mut node).is_none() {
         return Err(node);
     }
-    fence(Ordering::Acquire); // what had a reference before has released it
     let place = Arc::into_raw(node).cast_mut();
     // SAFETY: invariant 1. Each field is dropped once, because the memory is uninitialized from here on.
     unwind::shield("a context's node", || unsafe { ptr::drop_in_place(place) });

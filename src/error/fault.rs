@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How many attempts a fault keeps: the last ones.
-const KEPT: usize = 32;
+pub(crate) const KEPT: usize = 32;
 
 /// Why a source with policies did not answer: the error of every policy.
 ///

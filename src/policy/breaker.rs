@@ -171,6 +171,9 @@ impl Breaker {
 
     /// How many probes it lets through, and how many successes close it.
     ///
+    /// Of this value and the clones that are made of it from now on. As they share one state, one that asks for fewer
+    /// also counts the successes of the others' probes.
+    ///
     /// # Examples
     ///
     /// ```
@@ -185,8 +188,9 @@ impl Breaker {
     /// same, by its caller's end, or dropped. So a service that hangs opens the breaker, also if all of its callers give
     /// up by themselves.
     ///
-    /// A wait for a permit or a token, of a [`Limit`](super::Limit) or [`Rate`](super::Rate) inside, does not count.
-    /// Without this, slowness is no failure.
+    /// A wait for a permit or a token, of a [`Limit`](super::Limit) or [`Rate`](super::Rate) inside, does not count. But
+    /// with [`coalesce`](crate::SourceExt::coalesce) between the two it does, for each caller but the one that polls the
+    /// shared call: put the limit or the rate outside the breaker then. Without this, slowness is no failure.
     ///
     /// # Examples
     ///

@@ -26,6 +26,7 @@ use crate::context::{Canceller, Context};
 use crate::error::{Fault, Stop};
 use crate::observe::AttemptKind;
 use crate::source::{Nature, Source};
+use crate::unwind;
 use pin_project_lite::pin_project;
 use std::error::Error as StdError;
 use std::fmt;
@@ -266,7 +267,7 @@ impl<A: Source<R>, R: Clone> Future for Hedging<A, A::Future, R> {
                     .project()
                     .others
                     .push(Some(Box::pin(live))),
-                None if attempts.is_over() => return Poll::Ready(Err(progress.over())),
+                None if attempts.is_over() => return Poll::Ready(Err(progress.over(asked))),
                 None => return Poll::Pending,
             }
         }
@@ -290,12 +291,13 @@ impl<F> Attempts<F> {
         }
     }
 
+    /// Its destructor may panic, which must not replace the call's answer.
     fn remove(self: Pin<&mut Self>, index: usize) {
         let mut this = self.project();
-        match index.checked_sub(1) {
+        unwind::shield("a destructor", || match index.checked_sub(1) {
             None => this.first.set(None),
             Some(index) => this.others[index] = None,
-        }
+        });
     }
 
     /// Polls an attempt. `Some` if the call is over: with its answer, or because nothing further can help.
@@ -440,15 +442,16 @@ impl Progress {
         R: Clone,
     {
         while self.is_due(asked, cx) {
-            self.left -= 1;
             self.timer = None; // the delay counts from the latest attempt
             let budget = asked.policy().budget.as_ref();
             let token = budget.map(Budget::take);
             if let Some(None) = token {
+                self.left -= 1;
                 self.refused = true;
                 continue;
             }
-            let live = self.begin(asked).ok()?;
+            let live = self.begin(asked).ok()?; // the caller's context ended just now
+            self.left -= 1;
             token.flatten().into_iter().for_each(|token| token.spend());
             return Some(live);
         }
@@ -515,8 +518,9 @@ impl Progress {
     }
 
     /// All attempts have failed, and no further one may begin.
-    fn over(&mut self) -> Fault {
+    fn over<A, R>(&mut self, asked: &Asked<A, Hedge, R>) -> Fault {
         self.end(match self.refused {
+            _ if self.left > 0 && asked.ctx.is_done() => Stop::Ended,
             true => Stop::Budget,
             false => Stop::Exhausted,
         })

@@ -38,6 +38,11 @@ use tokens::{Refused, Take, Tokens};
 ///   place in the line; only the head of the line has a timer.
 /// * A call whose token would not come before its caller's deadline is refused at once, and takes none.
 /// * A call that is dropped while it waits leaves the line, and those behind it come sooner by one token.
+/// * A call that waits has to be polled when it is woken. One at the head of the line that is kept without being polled
+///   holds up all behind it.
+/// * A call whose clock can't fire fails with the clock's error, as if the source had: a
+///   [`Breaker`](super::Breaker) or [`Retry`](super::Retry) outside takes it for a failure. Its
+///   [`attempts`](super::Fault::attempts) are 0, because the source was not called.
 /// * It tells time by the clock of the call at hand. Under two clocks, or one that is set back, no call waits longer for
 ///   it than the burst takes to come back.
 ///
@@ -217,7 +222,7 @@ impl<A: Source<R>, R> AwaitsToken<A, R> {
 fn refused(why: Refused, pace: &Pace) -> Fault {
     match why {
         Refused::TooLate { wait } => Fault::rate_exceeded(pace.tokens, pace.per, wait),
-        Refused::Broken(why) => Fault::failed(why.into()),
+        Refused::Broken(why) => Fault::failed(why.into()).not_begun(),
     }
 }
 

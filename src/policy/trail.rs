@@ -5,7 +5,7 @@ use super::wrapped::Asked;
 use crate::attempt::Attempt;
 use crate::clock::Instant;
 use crate::context::Context;
-use crate::error::{Fault, FaultKind, Stop, Tried};
+use crate::error::{Fault, FaultKind, KEPT, Stop, Tried};
 use crate::group::observe_attempt;
 use crate::observe::AttemptKind;
 use log::Level;
@@ -18,14 +18,16 @@ pub(super) struct Trail {
     /// When the first attempt began.
     began: Option<Instant>,
     attempts: u32,
-    /// With the number of the attempt, which tells the order of their begin.
+    /// With the number of the attempt, which tells the order of their begin. Fewer than twice [`KEPT`].
     tried: Vec<(u32, Tried)>,
     /// The last failure; an end only if there was no other.
     last: Option<Fault>,
     /// The last failure of the source itself.
     real: Option<Fault>,
-    /// How long the service asked to wait, or a policy inside.
+    /// How long the service asked to wait, or a policy inside, by the last failure.
     advised: Option<Duration>,
+    /// The same, by the failure that is being judged.
+    advice: Option<Duration>,
 }
 
 /// An attempt that has begun.
@@ -76,9 +78,12 @@ impl Trail {
     pub(super) fn failed(&mut self, begun: Begun, fault: Fault, now: Instant) {
         let cut = fault.end().is_some();
         if !cut || fault.attempts() > 0 {
-            self.push(begun, (!cut).then_some(&fault), now);
+            self.push(begun, Some(&fault), now);
         }
-        self.advised = fault.retry_after().or(self.advised);
+        let advised = fault.retry_after().or(self.advice.take());
+        if !cut || advised.is_some() {
+            self.advised = advised;
+        }
         if is_real(&fault) {
             self.real = Some(fault.clone());
         }
@@ -89,12 +94,13 @@ impl Trail {
 
     /// The answer is this failure, whichever came last.
     pub(super) fn prefer(&mut self, fault: Fault) {
+        self.advised = fault.retry_after().or(self.advised);
         self.real = Some(fault);
     }
 
-    /// How long the service asks to wait.
+    /// How long the service asks to wait, by the failure that is next.
     pub(super) fn advised(&mut self, after: Duration) -> Duration {
-        self.advised = Some(after);
+        self.advice = Some(after);
         after
     }
 
@@ -121,18 +127,32 @@ impl Trail {
                 attempt: begun.attempt,
                 after,
                 took: now.saturating_duration_since(at),
-                error: fault.map(Fault::bare),
+                error: fault.filter(|fault| fault.end().is_none()).map(Fault::bare),
             };
             self.tried.push((number, tried));
         }
+        if self.tried.len() >= 2 * KEPT {
+            self.forget_the_first();
+        }
+    }
+
+    /// Keeps only those that the answer may still hold, because a call may be tried for as long as its caller waits.
+    fn forget_the_first(&mut self) {
+        self.sort();
+        self.tried.drain(..self.tried.len() - KEPT);
+    }
+
+    /// In the order of their begin. Those of one attempt stay in their order, because the sort is stable.
+    fn sort(&mut self) {
+        self.tried.sort_by_key(|(number, _)| *number);
     }
 
     /// The answer of a call that has failed: the last failure of the source itself, or what else there was.
     pub(super) fn end(mut self, stop: Stop) -> Fault {
+        self.sort();
         let Some(fault) = self.real.or(self.last) else {
             unreachable!("something has failed")
         };
-        self.tried.sort_by_key(|(number, _)| *number); // stable: those of one attempt stay in their order
         let history = self.tried.into_iter().map(|(_, tried)| tried).collect();
         fault.with_trail(self.attempts, stop, self.advised, history)
     }

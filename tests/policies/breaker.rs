@@ -454,6 +454,66 @@ fn rule_36_a_reclaimed_probes_result_is_ignored() {
 }
 
 #[test]
+fn rule_36_a_clone_with_fewer_probes_closes_it_after_a_wider_one_has_probed() {
+    for (wide, succeeded, narrow) in [(3, 1, 1), (3, 2, 2), (3, 2, 1), (9, 8, 3)] {
+        let (clock, ctx) = manual();
+        let breaker = half_opened(touchy().with_probes(some(wide)), &clock, &ctx);
+        for _ in 0..succeeded {
+            assert_eq!(once(&answers.breaker(&breaker), &ctx).unwrap(), 5);
+        }
+        assert_eq!(breaker.state(&ctx), HalfOpen);
+        let narrow = breaker.with_probes(some(narrow));
+        assert_eq!(once(&answers.breaker(&narrow), &ctx).unwrap(), 5);
+        assert_eq!(narrow.state(&ctx), Closed);
+    }
+}
+
+#[test]
+fn rule_36_a_clone_that_needs_more_successes_still_probes() {
+    let (clock, ctx) = manual();
+    let breaker = half_opened(touchy().with_probes(some(3)), &clock, &ctx);
+    let narrow = breaker.clone().with_probes(some(2));
+    assert_eq!(once(&answers.breaker(&breaker), &ctx).unwrap(), 5);
+    assert_eq!(
+        narrow.state(&ctx),
+        HalfOpen,
+        "one success is not enough for it"
+    );
+    assert_eq!(once(&answers.breaker(&narrow), &ctx).unwrap(), 5);
+    assert_eq!(narrow.state(&ctx), Closed);
+}
+
+#[test]
+fn failures_before_the_clock_was_set_back_are_as_old_as_that() {
+    let window = ms(10_000);
+    let set_back = |ahead: &[u64]| {
+        let (clock, ctx) = manual();
+        let breaker = Breaker::new("orders-db").with_trip(some(3), some(100));
+        let breaker = breaker.with_window(window);
+        let source = fails.breaker(&breaker);
+        for ahead in ahead {
+            let future = ManualClock::new();
+            future.advance(ms(3_600_000 + ahead));
+            once(&source, &ctx.with_clock(future)).unwrap_err();
+        }
+        once(&source, &ctx).unwrap_err();
+        (clock, ctx, breaker)
+    };
+    // Both are taken for failures of now, in whichever order they came.
+    for ahead in [[0, 0], [0, 1], [1, 0]] {
+        let (_clock, ctx, breaker) = set_back(&ahead);
+        assert_eq!(breaker.state(&ctx), Open);
+    }
+    // So the window lets go of one that was an hour ahead.
+    for (passed, state) in [(window - NANO, Open), (window, Closed)] {
+        let (clock, ctx, breaker) = set_back(&[0]);
+        clock.advance(passed);
+        once(&fails.breaker(&breaker), &ctx).unwrap_err();
+        assert_eq!(breaker.state(&ctx), state);
+    }
+}
+
+#[test]
 fn rule_37_the_state_is_told_by_the_clock() {
     let (clock, ctx) = manual();
     let breaker = opened(touchy(), &ctx);

@@ -1,9 +1,10 @@
 //! `hedge`.
 
 use crate::support::{Act, Failure, Hand, Script, failure, manual, ms};
-use failfast::policy::{Backoff, Budget, FaultKind, Hedge, Retry, Stop};
-use failfast::{BoxError, Context, Source, SourceExt};
+use failfast::policy::{Advice, Backoff, Budget, FaultKind, Hedge, Retry, Stop};
+use failfast::{BoxError, Canceller, Context, Source, SourceExt};
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -346,4 +347,116 @@ fn with_no_further_attempts_the_retry_around_it_counts() {
     let source = script.source().hedge(fifty().times(0)).retry(retry);
     assert_eq!(Hand::new(source.fetch(ctx, ())).finish(&clock).unwrap(), 2);
     assert_eq!(script.context(1).attempt().number(), 2);
+}
+
+#[test]
+fn retry_around_a_hedge_that_the_caller_ended_counts_both_attempts() {
+    let (clock, ctx) = manual();
+    let script = Script::new(&clock, [Act::Hang]);
+    let source = script.source().hedge(fifty()).retry(Retry::times(1));
+    let mut call = Hand::new(source.fetch(ctx.with_timeout(ms(80)), ()));
+    let fault = call.finish(&clock).unwrap_err();
+    assert!(matches!(fault.kind(), FaultKind::Ended(_)));
+    assert_eq!((script.calls(), fault.attempts()), (2, 2));
+    let history = fault.history().iter();
+    let tried: Vec<_> = history
+        .map(|tried| (tried.attempt.number(), tried.took, tried.error.is_none()))
+        .collect();
+    assert_eq!(tried, [(1, ms(80), true), (2, ms(30), true)]);
+}
+
+#[test]
+fn a_caller_that_ends_as_the_last_attempt_fails_is_why_it_stopped() {
+    let (clock, ctx) = manual();
+    let (ctx, canceller) = ctx.with_cancel();
+    let canceller = Mutex::new(Some(canceller));
+    let hedge = fifty().when(move |_: &Failure| {
+        canceller.lock().unwrap().take().unwrap().cancel();
+        true
+    });
+    let script = Script::new(&clock, [fail(1, 10)]);
+    let mut call = Hand::new(script.source().hedge(hedge).fetch(ctx, ()));
+    let fault = call.finish(&clock).unwrap_err();
+    assert_eq!((failure(&fault), script.calls()), (Some(1), 1));
+    assert!(matches!(fault.stopped(), Some(Stop::Ended)));
+}
+
+#[test]
+fn a_caller_that_ends_as_the_next_attempt_begins_is_why_it_stopped() {
+    /// Ends its caller's context when it is cloned for the second attempt.
+    struct Request(Arc<AtomicU32>, Arc<Canceller>);
+    impl Clone for Request {
+        fn clone(&self) -> Self {
+            if self.0.fetch_add(1, SeqCst) == 1 {
+                self.1.cancel();
+            }
+            Self(self.0.clone(), self.1.clone())
+        }
+    }
+    let calls = AtomicU32::new(0);
+    let source = |_: Context, _: Request| {
+        calls.fetch_add(1, SeqCst);
+        std::future::ready(Err::<u32, _>(Failure(1)))
+    };
+    let (clock, ctx) = manual();
+    let (ctx, canceller) = ctx.with_cancel();
+    let request = Request(Arc::default(), Arc::new(canceller));
+    let mut call = Hand::new((&source).hedge(fifty()).fetch(ctx, request));
+    let fault = call.finish(&clock).unwrap_err();
+    assert_eq!((failure(&fault), calls.load(SeqCst)), (Some(1), 1));
+    assert!(matches!(fault.stopped(), Some(Stop::Ended)));
+}
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("bomb")
+    }
+}
+
+#[test]
+fn losers_whose_destructors_panic_do_not_replace_the_answer() {
+    let source = |ctx: Context, (): ()| async move {
+        if ctx.attempt().number() == 3 {
+            return Ok::<u32, BoxError>(3);
+        }
+        let _bomb = Bomb;
+        std::future::pending().await
+    };
+    let (clock, ctx) = manual();
+    let mut call = Hand::new(source.hedge(fifty().times(2)).fetch(ctx, ()));
+    assert_eq!(call.finish(&clock).unwrap(), 3);
+}
+
+#[test]
+fn losers_whose_destructors_panic_do_not_replace_a_fatal_error() {
+    let source = |ctx: Context, (): ()| async move {
+        if ctx.attempt().is_hedge() {
+            return Err::<u32, _>(Failure(2));
+        }
+        let _bomb = Bomb;
+        std::future::pending().await
+    };
+    let (clock, ctx) = manual();
+    let hedge = fifty().when(|_: &Failure| false);
+    let mut call = Hand::new(source.hedge(hedge).fetch(ctx, ()));
+    let fault = call.finish(&clock).unwrap_err();
+    assert_eq!((failure(&fault), fault.attempts()), (Some(2), 2));
+}
+
+#[test]
+fn the_primarys_advice_stays_with_its_error() {
+    let (clock, ctx) = manual();
+    let script = Script::new(&clock, [fail(1, 10), fail(2, 10)]);
+    let retry = Retry::times(1).when(|error: &Failure| match error.0 {
+        1 => Advice::After(ms(2_000)),
+        _ => Advice::No,
+    });
+    let source = script.source().retry(retry).hedge(fifty());
+    let mut call = Hand::new(source.fetch(ctx.with_timeout(ms(1_000)), ()));
+    let fault = call.finish(&clock).unwrap_err();
+    assert_eq!((failure(&fault), script.calls()), (Some(1), 2));
+    assert_eq!(fault.retry_after(), Some(ms(2_000)));
 }

@@ -492,6 +492,7 @@ fn a_clock_that_cannot_fire_is_the_error_and_the_line_goes_on() {
         fault.to_string(),
         "the timer cannot fire: it panicked: no runtime here"
     );
+    assert_eq!((fault.attempts(), script.calls()), (0, 1));
     assert_eq!(waiting(&rate), 0);
     assert_eq!(Hand::new(source.fetch(ctx, ())).finish(&clock).unwrap(), 5);
 }

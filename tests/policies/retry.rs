@@ -578,3 +578,71 @@ fn one_retry_serves_sources_of_other_types() {
         assert_eq!(both.fetch(ctx, ()).await.unwrap(), 5);
     });
 }
+
+/// An error that counts those that live.
+#[derive(Debug, thiserror::Error)]
+#[error("failure {number}")]
+struct Counted {
+    number: usize,
+    live: Arc<AtomicUsize>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.live.fetch_sub(1, SeqCst);
+    }
+}
+
+#[test]
+fn errors_alive_during_a_long_retry_are_bounded() {
+    const KEPT: usize = 32;
+    for failures in [1, KEPT, 2 * KEPT - 1, 2 * KEPT, 2 * KEPT + 1, 10_000] {
+        let (live, most, calls) = <(Arc<AtomicUsize>, AtomicUsize, AtomicUsize)>::default();
+        let source = |_: Context, (): ()| {
+            let number = calls.fetch_add(1, SeqCst) + 1;
+            most.fetch_max(live.fetch_add(1, SeqCst) + 1, SeqCst);
+            let live = live.clone();
+            std::future::ready(Err::<u32, _>(Counted { number, live }))
+        };
+        let times = u32::try_from(failures - 1).unwrap();
+        let retry = Retry::times(times).with_backoff(Backoff::constant(SOON));
+        let call = (&source).retry(retry).fetch(Context::background(), ());
+        let fault = Hand::new(call).settle();
+        let Poll::Ready(Err(fault)) = fault else {
+            panic!("it never succeeds")
+        };
+        assert!(most.load(SeqCst) <= 2 * KEPT + 1, "{most:?} of {failures}");
+        assert_eq!(fault.attempts() as usize, failures);
+        let history = fault
+            .history()
+            .iter()
+            .filter_map(|tried| tried.error.as_ref());
+        let numbers: Vec<_> = history
+            .map(|error| error.downcast_ref::<Counted>().unwrap().number)
+            .collect();
+        let first = failures.saturating_sub(KEPT) + 1;
+        assert_eq!(numbers, Vec::from_iter(first..=failures));
+        drop(fault);
+        assert_eq!(live.load(SeqCst), 0);
+    }
+}
+
+#[test]
+fn a_later_failure_without_advice_takes_back_that_of_an_earlier_one() {
+    let advice = |failure: &crate::support::Failure| match failure.0 {
+        1 => Advice::After(ms(5)),
+        _ => Advice::Yes,
+    };
+    let stopped = |acts: Vec<Act>, timeout: u64| {
+        let (clock, ctx) = manual();
+        let script = Script::new(&clock, acts);
+        let source = script.source().retry(ten(9).when(advice));
+        let call = source.fetch(ctx.with_timeout(ms(timeout)), ());
+        let fault = Hand::new(call).finish(&clock).unwrap_err();
+        (failure(&fault), fault.retry_after())
+    };
+    assert_eq!(stopped(vec![fails(1), fails(2)], 12), (Some(2), None));
+    // An attempt that the caller's end cut short takes nothing back, because the answer is the failure before it.
+    let cut = vec![fails(1), Act::Hang];
+    assert_eq!(stopped(cut, 12), (Some(1), Some(ms(5))));
+}

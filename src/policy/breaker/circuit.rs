@@ -18,7 +18,9 @@
 //!    own, so a probe that has lost its place can't give it back.
 //! 3. Open ends by the time alone: whatever reads the state at `since + open` or later finds it half open.
 //! 4. A reading that lies before an instant kept here replaces it, so that under a clock that was set back, or under
-//!    two clocks, nothing takes longer than `open`.
+//!    two clocks, nothing takes longer than `open`, or `window`.
+//! 5. Half open, as many successes as the terms at hand ask for close it, also if other terms admitted the probes.
+//!    Clones may differ in `probes`, and where there are enough successes for one, it has no place for another probe.
 
 use super::window::Window;
 use crate::clock::Instant;
@@ -110,14 +112,17 @@ impl Circuit {
         })
     }
 
-    /// Lets the time do its part (invariants 3 and 4). To be called before `admit` and `state`.
+    /// Lets the time and the terms do their part (invariants 3 to 5). To be called before `admit` and `state`.
     pub(super) fn advance(&mut self, terms: &Terms, now: Instant) -> Option<Transition> {
-        let Stage::Open { since } = &mut self.stage else {
-            return None;
-        };
-        *since = now.min(*since);
-        let over = left(terms.open, *since, now).is_zero();
-        over.then(|| self.enter(Stage::HalfOpen))
+        match &mut self.stage {
+            Stage::Closed => None,
+            Stage::Open { since } => {
+                *since = now.min(*since);
+                let over = left(terms.open, *since, now).is_zero();
+                over.then(|| self.enter(Stage::HalfOpen))
+            }
+            Stage::HalfOpen => self.close_if_enough(terms),
+        }
     }
 
     pub(super) fn state(&self) -> BreakerState {
@@ -174,10 +179,15 @@ impl Circuit {
             Verdict::Failure(now) => Some(self.enter(Stage::Open { since: now })),
             Verdict::Success => {
                 self.probes.succeeded += 1;
-                let enough = self.probes.succeeded >= terms.probes.get();
-                enough.then(|| self.enter(Stage::Closed))
+                self.close_if_enough(terms)
             }
         }
+    }
+
+    /// Invariant 5.
+    fn close_if_enough(&mut self, terms: &Terms) -> Option<Transition> {
+        let enough = self.probes.succeeded >= terms.probes.get();
+        enough.then(|| self.enter(Stage::Closed))
     }
 
     fn enter(&mut self, stage: Stage) -> Transition {

@@ -12,6 +12,7 @@ use std::time::Duration;
 pub(super) struct Window {
     /// How many calls there have been.
     calls: u64,
+    /// In the order of their moments.
     failures: VecDeque<Failure>,
 }
 
@@ -30,6 +31,7 @@ impl Window {
     pub(super) fn failure(&mut self, terms: &Terms, now: Instant) -> bool {
         self.calls += 1;
         let call = self.calls;
+        self.set_back(now);
         while let Some(oldest) = self.failures.front() {
             if oldest.is_recent(terms, call, now) {
                 break;
@@ -40,13 +42,21 @@ impl Window {
         u64::try_from(self.failures.len()).is_ok_and(|count| count >= terms.failures.get().into())
     }
 
+    /// Moves failures of the future to `now`: the circuit's invariant 4. They are the last, because they are in order.
+    fn set_back(&mut self, now: Instant) {
+        let future = self.failures.iter_mut().rev();
+        for failure in future.take_while(|failure| failure.at > now) {
+            failure.at = now;
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         self.failures.clear();
     }
 }
 
 impl Failure {
-    /// A failure at this very moment is always recent, also if the window is zero or the clock was set back.
+    /// A failure at this very moment is always recent, also if the window is zero.
     fn is_recent(&self, terms: &Terms, call: u64, now: Instant) -> bool {
         let of_calls = terms.of_calls.max(terms.failures);
         let age = now.saturating_duration_since(self.at);
