@@ -78,7 +78,7 @@ fn a_malformed_deadline_is_400_and_says_what_one_looks_like() {
 }
 
 #[test]
-fn a_malformed_user_is_400_and_an_unknown_path_404() {
+fn a_malformed_user_is_400_and_an_unknown_user_or_path_404() {
     let dashboard = Dashboard::start();
     for user in ["seven", "-1", "7.0", "18446744073709551616", "%37", "7%00"] {
         assert_eq!(
@@ -86,6 +86,10 @@ fn a_malformed_user_is_400_and_an_unknown_path_404() {
             400,
             "{user}"
         );
+    }
+    for user in [u64::MAX - 1, u64::MAX] {
+        let answer = dashboard.get(&format!("/api/pages/{user}"));
+        assert_eq!(answer.status, 404, "{answer:?}");
     }
     for path in [
         "/api/pages",
