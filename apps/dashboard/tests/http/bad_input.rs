@@ -6,7 +6,7 @@ use std::time::Duration;
 use dashboard::app::Config;
 use dashboard::http::Limits;
 
-use crate::support::{Answer, Dashboard, plain_settings};
+use crate::support::{Answer, Dashboard, WATCHDOG, eventually, plain_settings};
 
 /// Limits that a test can wait for.
 fn impatient() -> Dashboard {
@@ -183,6 +183,28 @@ fn a_flood_of_idle_connections_takes_no_more_than_its_share() {
     assert_eq!(dashboard.get("/api/settings").status, 200);
     assert!(dashboard.app().open_connections().0 <= 4);
     drop(flood);
+}
+
+#[test]
+fn a_client_that_never_reads_is_disconnected() {
+    let dashboard = Dashboard::start_with(Config {
+        limits: Limits {
+            write: Duration::from_millis(100),
+            ..Limits::default()
+        },
+        ..Config::default()
+    });
+    let mut rude = dashboard.connect();
+    rude.set_write_timeout(Some(WATCHDOG)).unwrap();
+    let many = "GET / HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1_000);
+    // More answers than the system holds for it. An error means that the server has closed the connection.
+    while rude.write_all(many.as_bytes()).is_ok() {}
+    eventually(
+        "it is disconnected",
+        || dashboard.app().open_connections().0 == 0,
+        || dashboard.app().open_connections(),
+    );
+    assert_eq!(dashboard.get("/api/settings").status, 200);
 }
 
 #[test]
