@@ -9,8 +9,8 @@
 //! ways there are with at most so many preemptions as each model says; more of them find more, slower:
 //! `LOOM_MAX_PREEMPTIONS=4` overrides it.
 //!
-//! Not modelled: `SystemClock` (a thread of its own, real time), std's `Arc`, `Weak` and `OnceLock`, and
-//! async-channel, in whose midst loom never switches.
+//! Not modelled: `SystemClock` (a thread of its own, real time), and std's `Arc`, `Weak` and `OnceLock`, in
+//! whose midst loom never switches.
 #![cfg(failfast_loom)]
 #![allow(missing_docs, reason = "a test, and empty without the flag")]
 

@@ -4,7 +4,9 @@
 /// writing, become U+FFFD.
 pub(super) fn printable(text: &str) -> String {
     let shown = |character: char| match character {
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' => '\u{fffd}',
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}' => {
+            '\u{fffd}'
+        }
         '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
         control if control.is_control() => '\u{fffd}',
         other => other,
@@ -48,8 +50,8 @@ mod tests {
             "a\u{fffd}[31m\u{fffd}\u{fffd}b\u{fffd}\u{fffd}"
         );
         assert_eq!(
-            printable("\u{202e}gnp.exe\u{2066}"),
-            "\u{fffd}gnp.exe\u{fffd}"
+            printable("\u{202e}gnp.exe\u{2066}\u{61c}"),
+            "\u{fffd}gnp.exe\u{fffd}\u{fffd}"
         );
         assert_eq!(printable("é 中 👍"), "é 中 👍");
     }

@@ -216,8 +216,8 @@ impl Recorder {
 
     /// The events from now on, as they happen: for a page, a test or a metric.
     ///
-    /// Up to `capacity` events wait for the reader. Of more, the oldest are dropped, and the next item is an
-    /// [`EventKind::Missed`] that tells how many. The stream ends when the last clone of the recorder is gone, and with it
+    /// Up to `capacity` events wait for the reader, in memory that is taken as they come and is freed with the reader. Of
+    /// more, the oldest are dropped, and the next item is an [`EventKind::Missed`] that tells how many. The stream ends when the last clone of the recorder is gone, and with it
     /// every context that carries it.
     ///
     /// # Cancel safety
@@ -246,7 +246,8 @@ impl Recorder {
         capacity: NonZeroUsize,
     ) -> impl Stream<Item = Event> + Send + 'static + use<> {
         let (subscriber, subscription): (_, Subscription) = subscription(capacity);
-        self.shared.log.lock().subscribers.push(subscriber);
+        let gone = self.shared.log.lock().subscribe(subscriber);
+        drop(gone);
         subscription
     }
 
@@ -283,6 +284,15 @@ impl Log {
         self.dropped += u64::from(oldest.is_some());
         self.events.push_back(event);
         oldest
+    }
+
+    /// Returns those whose reader is gone: to be dropped under no lock, because that may wake.
+    fn subscribe(&mut self, subscriber: Subscriber) -> Vec<Subscriber> {
+        let known = std::mem::take(&mut self.subscribers).into_iter();
+        let (known, gone) = known.partition(Subscriber::is_read);
+        self.subscribers = known;
+        self.subscribers.push(subscriber);
+        gone
     }
 
     fn publish(&mut self, event: &Event) -> Vec<Waker> {
@@ -355,5 +365,19 @@ impl fmt::Debug for Recorder {
             .field("events", &log.events.len())
             .field("dropped", &log.dropped)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subscriptions_that_were_dropped_do_not_add_up() {
+        let recorder = Recorder::new();
+        let reader = recorder.subscribe(CAPACITY);
+        (0..1000).for_each(|_| drop(recorder.subscribe(CAPACITY)));
+        assert!(recorder.shared.log.lock().subscribers.len() <= 2);
+        drop(reader);
     }
 }

@@ -1,23 +1,23 @@
 //! A live reader of a recorder's events.
 //!
-//! The events wait in a bounded channel. Its own wake-ups are not used, because it wakes while it holds its list of
-//! waiters: a waker that drops a task which waits there would never return. So the reader polls the channel without
-//! waiting in it, and is woken by an [`AtomicWaker`], under no lock.
+//! The events wait in a queue under a lock, which grows as they come. Wakers are foreign code, so the reader is woken by
+//! an [`AtomicWaker`] beside the lock, never under it.
 //!
 //! # Invariants
 //!
-//! 1. **No lost wake-ups.** A reader registers its waker and then looks at the channel; a sender sends and then takes the
+//! 1. **No lost wake-ups.** A reader registers its waker and then looks at the queue; a sender sends and then takes the
 //!    waker.
 //! 2. **Nothing is lost silently.** An event that makes room for another is counted before that other can be received.
 //!    The reader takes the count with each look, so a gap is reported at the latest with the first event behind it.
+//! 3. **A reader that is gone holds no events.** Its drop takes the queue, and nothing is put into it from there on.
 
 use super::event::Event;
 use crate::clock::Instant;
 use crate::sync::Mutex;
 use crate::unwind;
-use async_channel::{Receiver, Sender, TryRecvError};
 use futures::stream::Stream;
 use futures::task::AtomicWaker;
+use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,22 +25,36 @@ use std::task::{self, Poll, Waker};
 
 /// The recorder's end.
 pub(super) struct Subscriber {
-    events: Sender<Event>,
     reader: Arc<Reader>,
 }
 
 /// The reader's end: see [`Recorder::subscribe`](super::Recorder::subscribe).
 pub(super) struct Subscription {
-    events: Receiver<Event>,
     reader: Arc<Reader>,
     /// The first event behind a gap, which is reported first.
     behind: Option<Event>,
 }
 
-#[derive(Default)]
 struct Reader {
     waker: AtomicWaker,
-    missed: Mutex<Option<Missed>>,
+    queue: Mutex<Queue>,
+}
+
+struct Queue {
+    events: VecDeque<Event>,
+    capacity: usize,
+    missed: Option<Missed>,
+    ends: Ends,
+}
+
+/// Which of the two ends are there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    Both,
+    /// The recorder is gone: the stream ends once it has been read.
+    Reader,
+    /// The reader is gone: events are refused.
+    Recorder,
 }
 
 /// What made room for later events.
@@ -52,37 +66,59 @@ struct Missed {
 }
 
 pub(super) fn subscription(capacity: NonZeroUsize) -> (Subscriber, Subscription) {
-    let (sender, receiver) = async_channel::bounded(capacity.get());
-    let reader = Arc::new(Reader::default());
+    let queue = Queue {
+        events: VecDeque::new(),
+        capacity: capacity.get(),
+        missed: None,
+        ends: Ends::Both,
+    };
+    let reader = Arc::new(Reader {
+        waker: AtomicWaker::new(),
+        queue: Mutex::new(queue),
+    });
     let subscriber = Subscriber {
-        events: sender,
         reader: reader.clone(),
     };
     let subscription = Subscription {
-        events: receiver,
         reader,
         behind: None,
     };
     (subscriber, subscription)
 }
 
+impl Queue {
+    /// Returns the event that made room, if one did.
+    fn push(&mut self, event: Event) -> Option<Event> {
+        let oldest = match self.events.len() < self.capacity {
+            true => None,
+            false => self.events.pop_front(),
+        };
+        if let Some(oldest) = &oldest {
+            let count = self.missed.map_or(0, |missed| missed.count) + 1;
+            let at = oldest.at;
+            self.missed = Some(Missed { count, at });
+        }
+        self.events.push_back(event);
+        oldest
+    }
+}
+
 impl Subscriber {
     /// False if the reader is gone. The caller holds the recorder's lock, so events come one at a time and in order.
     pub(super) fn send(&self, event: Event) -> bool {
-        let mut missed = self.reader.missed.lock(); // invariant 2: until the event is there
-        match self.events.force_send(event) {
-            Ok(oldest) => {
-                if let Some(oldest) = oldest {
-                    let count = missed.map_or(0, |missed| missed.count) + 1;
-                    *missed = Some(Missed {
-                        count,
-                        at: oldest.at,
-                    });
-                }
-                true
-            }
-            Err(_) => false,
+        let mut queue = self.reader.queue.lock();
+        if queue.ends == Ends::Recorder {
+            return false; // invariant 3
         }
+        let oldest = queue.push(event);
+        drop(queue);
+        drop(oldest);
+        true
+    }
+
+    /// Whether its reader is still there.
+    pub(super) fn is_read(&self) -> bool {
+        self.reader.queue.lock().ends != Ends::Recorder
     }
 
     pub(super) fn take_waker(&self) -> Option<Waker> {
@@ -93,7 +129,11 @@ impl Subscriber {
 /// The recorder is gone: the stream ends.
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        self.events.close();
+        let mut queue = self.reader.queue.lock();
+        if queue.ends == Ends::Both {
+            queue.ends = Ends::Reader;
+        }
+        drop(queue);
         if let Some(waker) = self.reader.waker.take() {
             super::wake_reader(waker);
         }
@@ -101,45 +141,64 @@ impl Drop for Subscriber {
 }
 
 impl Subscription {
-    fn receive(&mut self) -> Result<Event, TryRecvError> {
+    fn receive(&mut self) -> Poll<Option<Event>> {
         if let Some(behind) = self.behind.take() {
-            return Ok(behind);
+            return Poll::Ready(Some(behind));
         }
-        let mut missed = self.reader.missed.lock();
-        let event = self.events.try_recv()?;
-        match missed.take() {
-            None => Ok(event),
+        let mut queue = self.reader.queue.lock();
+        let Some(event) = queue.events.pop_front() else {
+            return match queue.ends {
+                Ends::Reader => Poll::Ready(None),
+                Ends::Both | Ends::Recorder => Poll::Pending,
+            };
+        };
+        Poll::Ready(Some(match queue.missed.take() {
+            None => event,
             Some(Missed { count, at }) => {
                 self.behind = Some(event);
-                Ok(Event::missed(count, at))
+                Event::missed(count, at)
             }
-        }
+        }))
     }
 }
 
-/// The waker is dropped here, because the recorder drops its end of the subscription under its lock.
+/// The waker and the events are dropped here, because the recorder drops its end of the subscription later, or never.
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.events.close();
+        let mut queue = self.reader.queue.lock();
+        queue.ends = Ends::Recorder;
+        let events = std::mem::take(&mut queue.events); // invariant 3
+        drop(queue);
+        drop(events);
         unwind::discard(self.reader.waker.take());
     }
 }
-
-/// The channel is not waited in, so nothing of it is pinned.
-impl Unpin for Subscription {}
 
 impl Stream for Subscription {
     type Item = Event;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Event>> {
-        if let Ok(event) = self.receive() {
+        if let Poll::Ready(Some(event)) = self.receive() {
             return Poll::Ready(Some(event));
         }
         self.reader.waker.register(cx.waker()); // invariant 1
-        match self.receive() {
-            Ok(event) => Poll::Ready(Some(event)),
-            Err(TryRecvError::Closed) => Poll::Ready(None),
-            Err(TryRecvError::Empty) => Poll::Pending,
-        }
+        self.receive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_go_with_their_reader_and_none_come_after() {
+        let (subscriber, subscription) = subscription(NonZeroUsize::MAX);
+        let event = || Event::missed(1, Instant::now());
+        (0..1000).for_each(|_| assert!(subscriber.send(event())));
+        assert!(subscriber.is_read());
+        drop(subscription);
+        assert!(!subscriber.is_read());
+        assert!(!subscriber.send(event()));
+        assert_eq!(subscriber.reader.queue.lock().events.capacity(), 0);
     }
 }

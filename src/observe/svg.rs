@@ -112,7 +112,7 @@ impl<'a> Picture<'a> {
     fn new(history: &'a History) -> Self {
         let Selection { rows, left_out } = history.select(MOST_ROWS);
         let near = history.groups.iter().filter_map(|group| group.deadline);
-        let near = near.filter(|at| *at <= history.end * 2).max();
+        let near = near.filter(|at| *at <= history.end.saturating_mul(2)).max();
         let span = near
             .unwrap_or_default()
             .max(history.end)
@@ -490,7 +490,7 @@ impl Picture<'_> {
         const HEIGHT: f64 = 36.0;
         let columns = ((AXIS.1 - AXIS.0) / 3.0) as u32;
         let alive = |column: u32| {
-            let at = self.span * column / columns;
+            let at = self.span.saturating_mul(column) / columns;
             let tasks = self.history.tasks.iter();
             tasks
                 .filter(|task| {

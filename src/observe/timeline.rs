@@ -13,6 +13,8 @@ const MOST_ROWS: usize = 50;
 const WIDTH: usize = 80;
 /// Narrower than this nothing can be recognized.
 const LEAST_WIDTH: usize = 40;
+/// A formatter pads to 65,535 characters at most, and panics beyond.
+const MOST_WIDTH: usize = 10_000;
 /// Even where the texts are long.
 const LEAST_AXIS: usize = 10;
 const MOST_DEPTH: usize = 6;
@@ -52,7 +54,7 @@ impl Timeline {
         }
     }
 
-    /// No line is longer than `width` characters; 80 by default, and 40 at least.
+    /// No line is longer than `width` characters; 80 by default, 40 at least, and 10,000 at most.
     ///
     /// # Examples
     ///
@@ -67,7 +69,7 @@ impl Timeline {
     /// ```
     #[must_use]
     pub fn with_width(mut self, width: usize) -> Self {
-        self.width = width.max(LEAST_WIDTH);
+        self.width = width.clamp(LEAST_WIDTH, MOST_WIDTH);
         self
     }
 }
@@ -271,7 +273,7 @@ impl Timeline {
             .history
             .deadlines()
             .into_iter()
-            .filter(|at| *at <= end * 2);
+            .filter(|at| *at <= end.saturating_mul(2));
         near.max().unwrap_or_default().max(end)
     }
 

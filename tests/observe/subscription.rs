@@ -219,3 +219,15 @@ fn readers_on_other_threads_miss_nothing() {
         }
     });
 }
+
+#[test]
+fn room_for_any_number_of_events_takes_no_memory_before_they_come() {
+    for capacity in [1 << 40, usize::MAX / 1024, usize::MAX] {
+        let recorder = Recorder::new();
+        let events = recorder.subscribe(at_most(capacity));
+        run(&recorder);
+        drop(recorder);
+        let kinds: Vec<_> = block_on(events.map(|event| event.kind()).collect());
+        assert_eq!(kinds, KINDS, "{capacity}");
+    }
+}

@@ -205,3 +205,50 @@ fn only_three_deadlines_are_drawn() {
     assert!(drawn.contains("and 2 later deadlines"), "{drawn}");
     drop(groups);
 }
+
+#[test]
+fn any_width_is_drawn_and_none_is_exceeded() {
+    const MOST: usize = 10_000;
+    let recorder = Recorder::new();
+    let (clock, ctx) = manual(recorder.clone());
+    let group = InPlaceGroup::<()>::new(&ctx);
+    group.spawn_named("n".repeat(70_000), forever());
+    clock.advance(ms(1));
+    for width in [
+        0,
+        39,
+        40,
+        41,
+        9_999,
+        MOST,
+        10_001,
+        65_535,
+        65_536,
+        65_541,
+        196_606,
+        usize::MAX,
+    ] {
+        let drawn = recorder.timeline().with_width(width).to_string();
+        let most = width.clamp(40, MOST);
+        let longest = drawn.lines().map(|line| line.chars().count()).max();
+        assert!(longest.is_some_and(|longest| longest <= most), "{width}");
+        assert!(drawn.contains("nnnn"), "{width}");
+    }
+}
+
+#[test]
+fn recording_that_spans_ages_is_drawn() {
+    let recorder = Recorder::new();
+    let (clock, ctx) = manual(recorder.clone());
+    let group = InPlaceGroup::<()>::new(&ctx);
+    (0..101).for_each(|_| group.spawn(forever()));
+    clock.advance(std::time::Duration::from_secs(1 << 60));
+    drop(group);
+    assert!(recorder.timeline().to_string().contains("task 0"));
+    let svg = recorder.to_svg();
+    crate::picture::check(&svg);
+    assert!(
+        svg.contains("Not shown"),
+        "there are more than it has rows for"
+    );
+}

@@ -8,6 +8,7 @@ mod limits;
 mod pool;
 mod request_id;
 mod server;
+mod write_timeout;
 
 pub use answer::{Body, Problem, json, problem, text};
 pub use client::{CallError, Client, Endpoint};

@@ -17,13 +17,13 @@ use futures::channel::oneshot;
 use futures::future::{Either, select};
 use futures::stream::{self, BoxStream, Stream, StreamExt as _};
 use http_body_util::{BodyExt as _, StreamBody};
-use hyper::Response;
 use hyper::body::{Bytes, Frame};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
 use serde::Serialize;
 use smol::Timer;
 
-use crate::http::{Body, RequestId};
+use crate::http::{Body, Problem, RequestId, problem};
 use crate::page::UserId;
 
 /// How many pages may wait for a subscriber. Of more, the oldest are left out.
@@ -31,6 +31,9 @@ const PAGES: usize = 64;
 
 /// How many events of one page may wait for a subscriber.
 const EVENTS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
+
+/// How many clients may watch at once: each holds a connection, and most of those are for the pages.
+const WATCHERS: usize = 128;
 
 /// How many pages a subscriber follows at once.
 const AT_ONCE: usize = 256;
@@ -87,9 +90,13 @@ impl Live {
         }
     }
 
-    /// The answer to a new client: it goes on until the client leaves or the server drains.
+    /// The answer to a new client: it goes on until the client leaves or the server drains. 503 if enough watch already.
     pub(super) fn answer(&self, draining: &Context) -> Response<Body> {
-        let frames = self.frames().take_until(draining.done());
+        let Some(frames) = self.frames() else {
+            let text = format!("{WATCHERS} clients watch already: try again when one has left");
+            return problem(StatusCode::SERVICE_UNAVAILABLE, &Problem::new(text));
+        };
+        let frames = frames.take_until(draining.done());
         let frames = frames.map(|text| Ok::<_, Infallible>(Frame::data(Bytes::from(text))));
         let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
         let headers = response.headers_mut();
@@ -98,13 +105,25 @@ impl Live {
         response
     }
 
-    fn frames(&self) -> impl Stream<Item = String> + Send + use<> {
+    /// `None` if enough watch already.
+    fn frames(&self) -> Option<impl Stream<Item = String> + Send + use<>> {
         let (client, pages) = async_channel::bounded(PAGES);
-        self.lock().push(client);
+        self.admit(client)?;
         let pages = pages.flatten_unordered(AT_ONCE);
         let heartbeats = Timer::interval(HEARTBEAT).map(|_| ":\n\n".to_owned());
         let hello = stream::once(ready("retry: 1000\n\n".to_owned()));
-        hello.chain(stream::select(pages, heartbeats))
+        Some(hello.chain(stream::select(pages, heartbeats)))
+    }
+
+    /// Those that have left make room, and are forgotten.
+    fn admit(&self, client: Sender<Frames>) -> Option<()> {
+        let mut clients = self.lock();
+        clients.retain(|client| !client.is_closed());
+        if clients.len() >= WATCHERS {
+            return None;
+        }
+        clients.push(client);
+        Some(())
     }
 
     /// Those that are still connected.

@@ -21,6 +21,8 @@ pub struct Limits {
     pub head: Duration,
     /// How long a client may take for a request's body.
     pub body: Duration,
+    /// How long the connection may wait for a client that does not read its answer.
+    pub write: Duration,
     /// The largest head, in bytes, of at least 8 KiB.
     pub head_size: usize,
     /// The largest body, in bytes.
@@ -34,6 +36,7 @@ impl Default for Limits {
             request: Duration::from_secs(5),
             head: Duration::from_secs(10),
             body: Duration::from_secs(5),
+            write: Duration::from_secs(10),
             head_size: 16 * 1024,
             body_size: 16 * 1024,
         }

@@ -22,6 +22,7 @@ use smol::Timer;
 use smol::net::{TcpListener, TcpStream};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
+use super::write_timeout::WriteTimeout;
 use super::{Body, Limits, Problem, RequestId, deadline, problem, request_id};
 
 /// How long to wait before accepting again after a failure, which is most often a lack of file descriptors.
@@ -242,6 +243,7 @@ impl<S: Service> Shared<S> {
             log::debug!("{}: {error}", self.name);
         }
         let service = service_fn(|request| self.respond(request));
+        let stream = WriteTimeout::new(stream, self.limits.write);
         let connection = self
             .protocol()
             .serve_connection(FuturesIo::new(stream), service);

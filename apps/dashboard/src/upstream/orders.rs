@@ -71,7 +71,9 @@ impl Work for Orders {
 fn lines(user: u64) -> Vec<(u64, u64)> {
     let first = user % PRODUCTS.len() as u64;
     let product = |n| (first + 2 * n) % PRODUCTS.len() as u64;
-    (0..3).map(|n| (product(n), 1 + (user + n) % 4)).collect()
+    (0..3)
+        .map(|n| (product(n), 1 + (user % 4 + n) % 4))
+        .collect()
 }
 
 /// Reads product numbers.
@@ -89,6 +91,18 @@ pub(super) fn products(key: &str) -> Result<Vec<u64>, ServiceError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_user_has_ordered_three_products() {
+        for user in [0, 1, 7, u64::MAX - 2, u64::MAX - 1, u64::MAX] {
+            let lines = lines(user);
+            assert_eq!(lines.len(), 3);
+            for (product, quantity) in lines {
+                assert!(PRODUCTS.get(product as usize).is_some(), "{user}");
+                assert!((1..=4).contains(&quantity), "{user}");
+            }
+        }
+    }
 
     #[test]
     fn products_are_read_up_to_the_most() {

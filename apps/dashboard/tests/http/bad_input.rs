@@ -6,7 +6,7 @@ use std::time::Duration;
 use dashboard::app::Config;
 use dashboard::http::Limits;
 
-use crate::support::{Answer, Dashboard, plain_settings};
+use crate::support::{Answer, Dashboard, WATCHDOG, eventually, plain_settings};
 
 /// Limits that a test can wait for.
 fn impatient() -> Dashboard {
@@ -78,7 +78,7 @@ fn a_malformed_deadline_is_400_and_says_what_one_looks_like() {
 }
 
 #[test]
-fn a_malformed_user_is_400_and_an_unknown_path_404() {
+fn a_malformed_user_is_400_and_an_unknown_user_or_path_404() {
     let dashboard = Dashboard::start();
     for user in ["seven", "-1", "7.0", "18446744073709551616", "%37", "7%00"] {
         assert_eq!(
@@ -86,6 +86,10 @@ fn a_malformed_user_is_400_and_an_unknown_path_404() {
             400,
             "{user}"
         );
+    }
+    for user in [u64::MAX - 1, u64::MAX] {
+        let answer = dashboard.get(&format!("/api/pages/{user}"));
+        assert_eq!(answer.status, 404, "{answer:?}");
     }
     for path in [
         "/api/pages",
@@ -179,6 +183,28 @@ fn a_flood_of_idle_connections_takes_no_more_than_its_share() {
     assert_eq!(dashboard.get("/api/settings").status, 200);
     assert!(dashboard.app().open_connections().0 <= 4);
     drop(flood);
+}
+
+#[test]
+fn a_client_that_never_reads_is_disconnected() {
+    let dashboard = Dashboard::start_with(Config {
+        limits: Limits {
+            write: Duration::from_millis(100),
+            ..Limits::default()
+        },
+        ..Config::default()
+    });
+    let mut rude = dashboard.connect();
+    rude.set_write_timeout(Some(WATCHDOG)).unwrap();
+    let many = "GET / HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1_000);
+    // More answers than the system holds for it. An error means that the server has closed the connection.
+    while rude.write_all(many.as_bytes()).is_ok() {}
+    eventually(
+        "it is disconnected",
+        || dashboard.app().open_connections().0 == 0,
+        || dashboard.app().open_connections(),
+    );
+    assert_eq!(dashboard.get("/api/settings").status, 200);
 }
 
 #[test]

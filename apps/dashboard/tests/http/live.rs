@@ -1,10 +1,11 @@
 //! Events as they happen, and the views of a page that has been recorded.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
-use crate::support::Dashboard;
+use crate::support::{Dashboard, eventually};
 
 /// Reads frames until one is the end of a page.
 fn frames_of_one_page(dashboard: &Dashboard, ask: impl FnOnce()) -> Vec<(String, Value)> {
@@ -94,6 +95,46 @@ fn a_watcher_is_told_that_a_reader_has_left() {
         drop(reader);
     });
     assert_eq!(frames.last().unwrap().1["status"], 499);
+}
+
+/// A connection that has asked to watch, and the status that it got.
+fn watch(dashboard: &Dashboard) -> (TcpStream, String) {
+    let mut stream = dashboard.connect();
+    stream
+        .write_all(b"GET /api/live HTTP/1.1\r\nhost: x\r\n\r\n")
+        .unwrap();
+    let mut status = String::new();
+    BufReader::new(&stream).read_line(&mut status).unwrap();
+    (stream, status)
+}
+
+#[test]
+fn watchers_that_do_not_read_leave_connections_for_the_pages() {
+    let dashboard = Dashboard::start();
+    let watchers: Vec<_> = (0..256).map(|_| watch(&dashboard)).collect();
+    let admitted = |(_, status): &&(_, String)| status.contains("200");
+    assert_eq!(watchers.iter().filter(admitted).count(), 128);
+    assert!(
+        watchers[128..]
+            .iter()
+            .all(|(_, status)| status.contains("503"))
+    );
+    assert_eq!(dashboard.get("/api/pages/7").status, 200);
+}
+
+#[test]
+fn watchers_that_left_make_room_for_others_without_a_page() {
+    let dashboard = Dashboard::start();
+    for _ in 0..3 {
+        let watchers: Vec<_> = (0..128).map(|_| watch(&dashboard)).collect();
+        assert!(watchers.iter().all(|(_, status)| status.contains("200")));
+        drop(watchers);
+        eventually(
+            "all are gone",
+            || dashboard.app().open_connections().0 == 0,
+            || dashboard.app().open_connections(),
+        );
+    }
 }
 
 #[test]

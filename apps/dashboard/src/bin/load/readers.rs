@@ -18,6 +18,12 @@ const LOOKS_MS: std::ops::Range<u64> = 50..250;
 /// Over how long the readers come, in milliseconds, because a hundred at the same instant are another test.
 const COME_MS: std::ops::Range<u64> = 0..1_000;
 
+/// How long a reader waits for an answer, which is twice as long as the server may take ([`Limits::request`]). What has
+/// not been answered by then is lost.
+///
+/// [`Limits::request`]: dashboard::http::Limits::request
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// How many of a hundred readers don't wait for the page.
 const LEAVE_PERCENT: u8 = 3;
 
@@ -93,7 +99,7 @@ impl Tally {
     }
 }
 
-/// One reader, until the time is up. A request under way is waited for.
+/// One reader, until the time is up. A request under way is waited for, though not for ever.
 pub(crate) async fn read(time: &Context, client: &Client, front: Endpoint, tally: &Tally) {
     let _ = time
         .sleep(Duration::from_millis(fastrand::u64(COME_MS)))
@@ -111,9 +117,8 @@ async fn ask(client: &Client, front: Endpoint, tally: &Tally) {
         false => fastrand::u64(1..=USERS),
     };
     let path = format!("/api/pages/{user}");
-    let ctx = Context::background();
     let since = Instant::now();
-    let page = pin!(client.get::<Page>(&ctx, front, &path));
+    let page = pin!(page(client, front, &path, PATIENCE));
     let leaves = match chance(LEAVE_PERCENT) {
         true => Timer::after(Duration::from_millis(fastrand::u64(LEAVE_MS))),
         false => Timer::never(),
@@ -124,6 +129,43 @@ async fn ask(client: &Client, front: Endpoint, tally: &Tally) {
     }
 }
 
+/// The server's answer, or [`CallError::Ended`] once the patience has.
+async fn page(
+    client: &Client,
+    front: Endpoint,
+    path: &str,
+    patience: Duration,
+) -> Result<Page, CallError> {
+    let ctx = Context::background().with_timeout(patience);
+    client.get(&ctx, front, path).await
+}
+
 fn chance(percent: u8) -> bool {
     fastrand::u8(0..100) < percent
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    #[test]
+    fn a_request_that_is_never_answered_is_lost_and_ends() {
+        let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let front = Endpoint {
+            service: "silent",
+            address: silent.local_addr().unwrap(),
+        };
+        let client = Client::default();
+        let outcome = smol::block_on(page(&client, front, "/", Duration::from_millis(10)));
+        let tally = Tally::new(1);
+        tally.count(&outcome, Duration::ZERO);
+        assert_eq!(tally.lost.into_inner(), 1);
+        assert!(matches!(outcome, Err(CallError::Ended(_))), "{outcome:?}");
+    }
+
+    #[test]
+    fn the_patience_is_longer_than_the_server_may_take() {
+        assert_eq!(PATIENCE, 2 * dashboard::http::Limits::default().request);
+    }
 }
