@@ -236,13 +236,14 @@ impl<K: ?Sized> Node<K> {
         self.is_done().then(|| self.end()).flatten()
     }
 
-    /// Whether it has ended, and by another end than its parent, if that has one.
-    pub(super) fn has_ended_itself(&self) -> bool {
+    /// Whether its own deadline ended it. The parent's end does not tell: where a deadline further up ended both, another
+    /// thread's walk may have yet to mark the parent.
+    pub(super) fn has_expired_itself(&self) -> bool {
         let parents = self.base.parent.as_ref().and_then(|parent| parent.end());
-        match (self.end(), parents) {
-            (Some(end), Some(parents)) => !Arc::ptr_eq(&end, &parents),
-            (end, _) => end.is_some(),
-        }
+        let own = self.base.own.as_ref().zip(self.end());
+        own.is_some_and(|(own, end)| {
+            end.at() == Some(own.at) && parents.is_none_or(|parents| !Arc::ptr_eq(&end, &parents))
+        })
     }
 
     pub(crate) fn origin(&self) -> Origin {

@@ -53,9 +53,15 @@ impl PinnedDone {
         self.node.as_ref()?.end()
     }
 
-    /// Whether the context ended by itself, and not by its parent.
+    /// The end, by the clock: one of a deadline further up that has reached what is below this context, while another
+    /// thread's walk has yet to mark this context itself.
+    pub(crate) fn by_clock(&self) -> Option<Arc<End>> {
+        self.node.as_ref()?.end_by_clock()
+    }
+
+    /// Whether the context's own deadline ended it.
     pub(crate) fn is_own_end(&self) -> bool {
-        self.node.as_deref().is_some_and(Node::has_ended_itself)
+        self.node.as_deref().is_some_and(Node::has_expired_itself)
     }
 
     /// Has the task woken at the end. True if that has come. Reads no clock but by arming a timer.

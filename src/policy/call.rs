@@ -137,7 +137,7 @@ impl Until {
     }
 
     fn is_told_by(&self, told: impl FnOnce(&Arc<End>) -> bool) -> bool {
-        self.end.noticed().is_some_and(|end| told(&end))
+        self.end.by_clock().is_some_and(|end| told(&end))
     }
 
     /// The context has ended.

@@ -306,3 +306,50 @@ fn a_cancel_from_another_thread_reaches_every_call_whatever_memory_it_has() {
         });
     }
 }
+
+/// A walk that has marked the deadline's context, and not yet the one between, is met by a call on another thread, which
+/// reads the clock itself. With what decided by the parent's end, one call in seven was wrong.
+#[test]
+fn rule_03_the_callers_deadline_stays_the_callers_while_its_walk_is_under_way() {
+    use failfast::policy::{Breaker, BreakerState};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    for round in 0..30 {
+        let clock = failfast::clock::ManualClock::new();
+        let top = Context::background().with_clock(clock.clone());
+        let top = top.with_timeout(Duration::from_secs(1));
+        let _others: Vec<_> = (0..20_000).map(|_| top.with_cancel()).collect();
+        let (parent, _canceller) = top.with_cancel(); // marked last
+        let mut done = Box::pin(top.done());
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(done.as_mut().poll(&mut cx).is_pending(), "armed");
+        let begun = Arc::new(AtomicBool::new(false));
+        let walk = {
+            let (begun, clock) = (begun.clone(), clock.clone());
+            std::thread::spawn(move || {
+                begun.store(true, SeqCst);
+                clock.advance(Duration::from_secs(1));
+            })
+        };
+        let one = std::num::NonZeroU32::MIN;
+        let breaker = Breaker::new("db").with_trip(one, one);
+        let hangs = |_: Context, (): ()| std::future::pending::<Result<u32, failfast::BoxError>>();
+        let source = hangs.timeout(Duration::from_secs(10)).breaker(&breaker);
+        while !begun.load(SeqCst) {
+            std::hint::spin_loop();
+        }
+        let fault = loop {
+            let mut call = Box::pin(source.fetch(parent.clone(), ()));
+            if let std::task::Poll::Ready(answer) = call.as_mut().poll(&mut cx) {
+                break answer.unwrap_err();
+            }
+        };
+        walk.join().unwrap();
+        assert!(
+            matches!(fault.kind(), FaultKind::Ended(_)),
+            "round {round}: {fault:?}"
+        );
+        let state = breaker.state(&Context::background().with_clock(clock));
+        assert_eq!(state, BreakerState::Closed, "round {round}");
+    }
+}
