@@ -11,6 +11,7 @@ use cli::{Culprit, Options};
 use humantime::{format_duration, parse_duration};
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 fn parse<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Options, clap::Error> {
@@ -86,13 +87,28 @@ fn check_meaning(options: &Options, arguments: &[&str]) {
     let mut delay = |name| read.remove(name).map_or(Duration::ZERO, duration);
     assert_eq!(options.profile_delay, delay("--profile-delay"));
     assert_eq!(options.orders_delay, delay("--orders-delay"));
-    let culprit = options.fail.map(|culprit| match culprit {
+    assert_eq!(options.hiccup, delay("--hiccup"));
+    assert_eq!(options.fail.map(name), read.remove("--fail"));
+    assert_eq!(options.optional.map(name), read.remove("--optional"));
+    assert_eq!(options.hedge, read.remove("--hedge").map(duration));
+    let mut number = |name| read.remove(name).map_or(Ok(0), str::parse::<u64>);
+    assert_eq!(Ok(options.fail_first), number("--fail-first"));
+    assert_eq!(Ok(options.retry.into()), number("--retry"));
+    let mut file = |name| read.remove(name).map(PathBuf::from);
+    assert_eq!(options.svg, file("--svg"));
+    assert_eq!(options.trace, file("--trace"));
+    assert_eq!(options.timeline, read.remove("--timeline").is_some());
+    assert!(
+        read.is_empty(),
+        "accepted, and nothing is known of {read:?}"
+    );
+}
+
+fn name(culprit: Culprit) -> &'static str {
+    match culprit {
         Culprit::Profile => "profile",
         Culprit::Orders => "orders",
-    });
-    assert_eq!(culprit, read.remove("--fail"));
-    assert_eq!(options.timeline, read.remove("--timeline").is_some());
-    assert!(read.is_empty(), "accepted, and nothing is known of {read:?}");
+    }
 }
 
 fn written(options: &Options) -> Vec<String> {
@@ -102,18 +118,38 @@ fn written(options: &Options) -> Vec<String> {
         profile_delay,
         orders_delay,
         fail,
+        fail_first,
+        hiccup,
+        retry,
+        hedge,
+        optional,
         timeline,
+        svg,
+        trace,
     } = options;
     let timeout = timeout.map(|timeout| format!("--timeout={}", format_duration(timeout)));
-    let culprit = fail.map(|culprit| format!("--fail={culprit:?}").to_lowercase());
+    let hedge = hedge.map(|hedge| format!("--hedge={}", format_duration(hedge)));
+    let culprit = fail.map(|culprit| format!("--fail={}", name(culprit)));
+    let optional = optional.map(|optional| format!("--optional={}", name(optional)));
+    let file = |name: &str, file: &Option<PathBuf>| {
+        let file = file.as_ref()?.to_str()?;
+        Some(format!("--{name}={file}"))
+    };
     [
         format!("--id={id}"),
         format!("--profile-delay={}", format_duration(*profile_delay)),
         format!("--orders-delay={}", format_duration(*orders_delay)),
+        format!("--hiccup={}", format_duration(*hiccup)),
+        format!("--fail-first={fail_first}"),
+        format!("--retry={retry}"),
     ]
     .into_iter()
     .chain(timeout)
     .chain(culprit)
+    .chain(hedge)
+    .chain(optional)
+    .chain(file("svg", svg))
+    .chain(file("trace", trace))
     .chain(timeline.then(|| "--timeline".to_owned()))
     .collect()
 }

@@ -6,6 +6,9 @@
 mod dice;
 #[path = "../../tests/it/simulation/program.rs"]
 mod program;
+#[allow(dead_code, reason = "the simulation uses a part of it")]
+#[path = "../../tests/it/support.rs"]
+mod support;
 #[path = "../../tests/it/simulation/world.rs"]
 mod world;
 
