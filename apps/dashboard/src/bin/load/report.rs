@@ -11,6 +11,8 @@ use crate::run::{Left, Seen};
 pub(crate) struct Report {
     pub(crate) fail_fast: Seen,
     pub(crate) plain: Option<Seen>,
+    /// Whether the run was long enough to say which server is the better one.
+    pub(crate) judges: bool,
 }
 
 impl Report {
@@ -19,7 +21,9 @@ impl Report {
         let mut wrong = alone(&self.fail_fast, "failfast");
         if let Some(plain) = &self.plain {
             wrong.extend(alone(plain, "try_join"));
-            wrong.extend(compared(&self.fail_fast, plain));
+            if self.judges {
+                wrong.extend(compared(&self.fail_fast, plain));
+            }
         }
         wrong
     }
