@@ -386,7 +386,11 @@ impl State {
 
 impl Released {
     fn is_nothing(&self) -> bool {
-        self.owner.is_none() && self.ready.is_none() && self.anchor.is_none() && !self.unwatches
+        self.wakes_nothing() && self.anchor.is_none()
+    }
+
+    fn wakes_nothing(&self) -> bool {
+        self.owner.is_none() && self.ready.is_none() && !self.unwatches
     }
 
     pub(super) fn run(self) {
@@ -432,17 +436,7 @@ impl Wakes {
     /// Whether there is nothing that an executor's thread may not do.
     #[inline]
     fn is_empty(&self) -> bool {
-        let Released {
-            owner,
-            ready,
-            unwatches,
-            ..
-        } = &self.released;
-        self.marked.is_none()
-            && self.waiter.is_none()
-            && owner.is_none()
-            && ready.is_none()
-            && !unwatches
+        self.marked.is_none() && self.waiter.is_none() && self.released.wakes_nothing()
     }
 
     fn run(self) {
