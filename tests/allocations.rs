@@ -3,50 +3,16 @@
 //!
 //! A binary of its own, because it counts with the global allocator.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod counting;
+
 use std::future::{Future, poll_fn};
 use std::io;
 use std::task::Poll;
 use std::time::Duration;
 
+use counting::allocated;
 use failfast::{Aggregator, Context, Group};
 use tokio::runtime::Builder;
-
-thread_local! {
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Counts this thread's allocations. What a helper thread allocates is that thread's.
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn count() {
-    // A thread that is going away allocates without being counted.
-    let _ = COUNT.try_with(|count| count.set(count.get() + 1));
-}
-
-// SAFETY: each call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract of `realloc`.
-        unsafe { System.realloc(old, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(old, layout) }
-    }
-}
 
 /// How many allocations `once` makes when run as a task: on a thread that has run no task yet, and after a run that lets
 /// grow whatever grows once.
@@ -78,9 +44,9 @@ where
     let run = || {
         let task = once();
         let counted = async {
-            let before = COUNT.get();
+            let before = allocated();
             task.await;
-            COUNT.get() - before
+            allocated() - before
         };
         runtime.block_on(async { tokio::spawn(counted).await.expect("no panic") })
     };

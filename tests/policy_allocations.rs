@@ -2,50 +2,16 @@
 //!
 //! A binary of its own, because it counts with the global allocator.
 
+mod counting;
+
+use counting::allocated;
 use failfast::policy::{Backoff, Breaker, Budget, Limit, Rate, Retry};
 use failfast::{Context, Source, SourceExt};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::{self, Poll, Waker};
 use std::time::Duration;
-
-thread_local! {
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Counts this thread's allocations.
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn count() {
-    // A thread that is going away allocates without being counted.
-    let _ = COUNT.try_with(|count| count.set(count.get() + 1));
-}
-
-// SAFETY: each call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract of `realloc`.
-        unsafe { System.realloc(old, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(old, layout) }
-    }
-}
 
 /// Answers at once, or at the second poll.
 fn source(pends: bool) -> impl Source<u32, Output = u32, Error = Infallible> + Clone {
@@ -75,9 +41,9 @@ fn run<F: Future>(future: F) -> F::Output {
 fn allocations<A: Source<u32>>(source: &A, ctx: &Context) -> usize {
     let call = || assert!(run(source.fetch(ctx.clone(), 5)).is_ok());
     (0..3).for_each(|_| call());
-    let before = COUNT.get();
+    let before = allocated();
     (0..100).for_each(|_| call());
-    COUNT.get() - before
+    allocated() - before
 }
 
 const LONG: Duration = Duration::from_secs(60);
