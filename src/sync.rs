@@ -7,6 +7,8 @@
     allow(dead_code, reason = "the model checker has its own")
 )]
 mod lock;
+#[cfg(all(test, failfast_loom))]
+pub(crate) mod model;
 
 #[cfg(failfast_loom)]
 use loom::sync as primitives;

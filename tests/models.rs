@@ -14,6 +14,9 @@
 #![cfg(failfast_loom)]
 #![allow(missing_docs, reason = "a test, and empty without the flag")]
 
+#[path = "../src/sync/model.rs"]
+mod model;
+
 use failfast::clock::ManualClock;
 use failfast::context::ContextErrorKind;
 use failfast::{
@@ -21,62 +24,25 @@ use failfast::{
 };
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
+use model::block_on;
 use std::fmt;
 use std::future::{Future, pending, poll_fn};
 use std::num::NonZeroUsize;
 use std::panic::{catch_unwind, resume_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{self, Poll, Wake, Waker};
+use std::task::{self, Poll, Waker};
 use std::time::Duration;
 
 const ONE: NonZeroUsize = NonZeroUsize::MIN;
 const TWO: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
-/// Runs `model` in every interleaving with at most `preemptions` of them. One alone is none: loom has seen
-/// nothing then that the threads have in common.
+/// Runs `model` in every interleaving with at most `preemptions` of them.
 fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound.get_or_insert(preemptions);
     builder.max_branches = 100_000;
-    let tried = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let trying = tried.clone();
-    builder.check(move || {
-        trying.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        model();
-    });
-    assert!(tried.load(std::sync::atomic::Ordering::Relaxed) > 1);
-}
-
-/// Where a thread sleeps. (Not loom's `park`: its `unpark` also ends the wait for a lock.)
-#[derive(Default)]
-struct Bed {
-    woken: loom::sync::Mutex<bool>,
-    bell: loom::sync::Condvar,
-}
-
-impl Wake for Bed {
-    fn wake(self: Arc<Self>) {
-        *self.woken.lock().unwrap() = true;
-        self.bell.notify_one();
-    }
-}
-
-/// Polls when woken, and never otherwise: a wake-up that is lost is a deadlock, which loom reports.
-fn block_on<F: Future>(future: F) -> F::Output {
-    let bed = Arc::<Bed>::default();
-    let waker = Waker::from(bed.clone());
-    let mut cx = task::Context::from_waker(&waker);
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            return output;
-        }
-        let mut woken = bed.woken.lock().unwrap();
-        while !std::mem::take(&mut *woken) {
-            woken = bed.bell.wait(woken).unwrap();
-        }
-    }
+    model::explore(builder, model);
 }
 
 fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {

@@ -9,6 +9,7 @@ use super::turn::Turn;
 use super::{Context, Done, Node, NodeRef};
 use crate::clock::ManualClock;
 use crate::error::{BoxError, End};
+use crate::sync::model;
 use loom::thread;
 use std::future::Future;
 use std::panic::Location;
@@ -22,17 +23,9 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Runs a model, at most three preemptions deep, which finds nearly all there is to find.
 fn explore(model: impl Fn() + Send + Sync + 'static) {
-    let runs = Arc::new(AtomicUsize::new(0));
-    let count = runs.clone();
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
-    builder.check(move || {
-        count.fetch_add(1, SeqCst);
-        model();
-    });
-    let runs = runs.load(SeqCst);
-    assert!(runs > 1, "a model with one interleaving shows nothing");
-    println!("{runs} interleavings");
+    model::explore(builder, model);
 }
 
 #[derive(Clone, Default)]

@@ -8,59 +8,22 @@ use crate::context::Context;
 use crate::error::BoxError;
 use crate::policy::SourceExt;
 use crate::source::Source;
+use crate::sync::model::{self, block_on};
 use loom::thread;
 use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn, ready};
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::task::{self, Poll, Wake, Waker};
+use std::task::{self, Poll, Waker};
 use std::time::Duration;
 
 /// Runs a model, at most three preemptions deep, which finds nearly all there is to find.
 fn explore(model: impl Fn() + Send + Sync + 'static) {
-    let runs = Arc::new(AtomicUsize::new(0));
-    let count = runs.clone();
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
-    builder.check(move || {
-        count.fetch_add(1, SeqCst);
-        model();
-    });
-    let runs = runs.load(SeqCst);
-    assert!(runs > 1, "a model with one interleaving shows nothing");
-    println!("{runs} interleavings");
-}
-
-/// Where a thread sleeps.
-#[derive(Default)]
-struct Bed {
-    woken: loom::sync::Mutex<bool>,
-    bell: loom::sync::Condvar,
-}
-
-impl Wake for Bed {
-    fn wake(self: Arc<Self>) {
-        *self.woken.lock().unwrap() = true;
-        self.bell.notify_one();
-    }
-}
-
-/// Polls when woken, and never otherwise: a wake-up that is lost is a deadlock, which loom reports.
-fn block_on<F: Future>(future: F) -> F::Output {
-    let bed = Arc::<Bed>::default();
-    let waker = Waker::from(bed.clone());
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(output) = poll(future.as_mut(), &waker) {
-            return output;
-        }
-        let mut woken = bed.woken.lock().unwrap();
-        while !std::mem::take(&mut *woken) {
-            woken = bed.bell.wait(woken).unwrap();
-        }
-    }
+    model::explore(builder, model);
 }
 
 fn poll<F: Future>(future: Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
