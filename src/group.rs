@@ -293,13 +293,13 @@ impl<T, M> TaskGroup<T, M> {
     }
 
     fn launch(&self) -> Option<&dyn Launch> {
-        Some(&**self.launcher.as_ref()?.launch())
+        Some(self.launcher.as_ref()?.launch())
     }
 
     /// Before a handle or a fork is made.
     fn lend_launcher(&self) {
         if let Some(launcher) = &self.launcher {
-            self.engine().lend_launcher(launcher.launch());
+            self.engine().lend_launcher(launcher);
         }
     }
 

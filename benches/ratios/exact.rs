@@ -46,7 +46,7 @@ fn fan_out(host: Tokio, n: usize) -> Race {
 /// A group with a deadline.
 async fn ours(host: Tokio, n: usize) -> Vec<usize> {
     let parent = Context::background().with_timeout(DEADLINE);
-    let (group, _) = Group::with_context(&parent, move |task| host.spawn(task));
+    let (group, _) = Group::with_context(&parent, host.spawner());
     (0..n).for_each(|answer| group.spawn(work(answer)));
     group.wait().await.expect("work succeeds")
 }
@@ -62,7 +62,7 @@ fn parked(host: Tokio) -> Race {
 }
 
 async fn park(host: Tokio) {
-    let group = Group::new(move |task| host.spawn(task));
+    let group = Group::new(host.spawner());
     (0..FAN_OUT).for_each(|_| group.spawn(pending::<Outcome>()));
     yield_once().await;
     group.stop();
@@ -81,7 +81,7 @@ async fn park_bare() {
 
 fn aggregation(host: Tokio) -> Race {
     let answer = |_: Context, request| work(request);
-    let both = Aggregator::new(move |task| host.spawn(task))
+    let both = Aggregator::new(host.spawner())
         .with_timeout(DEADLINE)
         .source("profile", answer)
         .source("orders", answer);

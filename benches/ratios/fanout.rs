@@ -121,7 +121,7 @@ fn without_tokens(host: Tokio, n: usize) -> Lane {
 /// A group with a deadline, and a context that travels with each task.
 pub(crate) async fn ours<H: Host>(host: H, n: usize) -> Vec<usize> {
     let parent = Context::background().with_timeout(DEADLINE);
-    let (group, ctx) = Group::with_context(&parent, move |task| host.spawn(task));
+    let (group, ctx) = Group::with_context(&parent, host.spawner());
     (0..n).for_each(|answer| group.spawn(heedless(ctx.clone(), answer)));
     group.wait().await.expect("work succeeds")
 }

@@ -6,6 +6,7 @@ use std::task::{self, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use failfast::{Spawn, Task};
 use smol::{Executor, LocalExecutor};
 use tokio::runtime::{Builder, Runtime};
 
@@ -45,6 +46,11 @@ pub(crate) trait Host: Drive {
         self,
         future: impl Future<Output = T> + Send + 'static,
     ) -> Self::Join<T>;
+
+    /// What a group is given to spawn with.
+    fn spawner(self) -> impl Spawn<Task, Handle: Send + 'static> + Send + Sync + 'static {
+        move |task| self.spawn(task)
+    }
 
     /// Lets the task run on without its handle.
     fn detach<T: Send + 'static>(join: Self::Join<T>) {
@@ -227,6 +233,11 @@ impl Host for Tokio {
         future: impl Future<Output = T> + Send + 'static,
     ) -> Self::Join<T> {
         TokioJoin(tokio::spawn(future))
+    }
+
+    /// The function itself, as most programs write it.
+    fn spawner(self) -> impl Spawn<Task, Handle: Send + 'static> + Send + Sync + 'static {
+        tokio::spawn
     }
 }
 

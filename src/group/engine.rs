@@ -13,7 +13,7 @@
 
 use super::cell::{self, Cell, Newborn, Newcomer};
 use super::complete::{By, Next};
-use super::executor::Launch;
+use super::executor::{Launch, Launcher, Lent, LentWeakly};
 use super::finished::Finished;
 use super::in_place::Ready;
 use super::keep::Keep;
@@ -29,7 +29,7 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::unwind;
 use std::any::Any;
 use std::future::Future;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::task::{self, Poll, Waker};
 
 pub(crate) struct Engine {
@@ -38,7 +38,7 @@ pub(crate) struct Engine {
     in_place: bool,
     /// How tasks are started where the group itself is not at hand: set by the first handle or fork. The group owns
     /// the launcher, so that a handle that a task keeps makes no cycle.
-    launch: OnceLock<Weak<dyn Launch>>,
+    launch: OnceLock<LentWeakly>,
     pub(super) ready: Ready,
     pub(super) clock: ClockRef,
     /// Since when times are taken: the first snapshot.
@@ -118,8 +118,8 @@ impl Engine {
     }
 
     /// Lets handles and forks start tasks.
-    pub(super) fn lend_launcher(&self, launcher: &Arc<dyn Launch>) {
-        self.launch.get_or_init(|| Arc::downgrade(launcher));
+    pub(super) fn lend_launcher<M>(&self, launcher: &Launcher<M>) {
+        self.launch.get_or_init(|| launcher.lend());
     }
 
     pub(super) fn observed_name(&self) -> Option<Name> {
@@ -127,7 +127,7 @@ impl Engine {
     }
 
     /// The launcher, if the group is still there.
-    pub(super) fn launcher(&self) -> Option<Arc<dyn Launch>> {
+    pub(super) fn launcher(&self) -> Option<Lent> {
         self.launch.get()?.upgrade()
     }
 

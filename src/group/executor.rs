@@ -9,7 +9,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::needs_drop;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{self, Poll};
 
 /// What an executor is given to run: a task of a group, whole, with everything that makes it fail fast.
@@ -220,7 +220,7 @@ pub(super) trait Launch {
 
 /// The erased spawner of a group or an aggregator, and which kind of task it takes.
 pub(crate) struct Launcher<M> {
-    launch: Arc<dyn Launch>,
+    lent: Lent,
     _task: PhantomData<fn(M)>,
 }
 
@@ -237,10 +237,7 @@ impl Launcher<Task> {
         S: Spawn<Task> + Send + Sync + 'static,
         S::Handle: Send + 'static,
     {
-        Self {
-            launch: Arc::new(OnExecutor(spawn)),
-            _task: PhantomData,
-        }
+        Self::erase(OnExecutor(spawn))
     }
 }
 
@@ -250,24 +247,74 @@ impl Launcher<LocalTask> {
         S: Spawn<LocalTask> + 'static,
         S::Handle: 'static,
     {
-        Self {
-            launch: Arc::new(OnThread(spawn)),
-            _task: PhantomData,
-        }
+        Self::erase(OnThread(spawn))
     }
 }
 
 impl<M> Launcher<M> {
-    pub(super) fn launch(&self) -> &Arc<dyn Launch> {
-        &self.launch
+    fn erase<L: Launch + 'static>(launch: L) -> Self {
+        // A box of no size is no allocation, so that to leak it leaks nothing.
+        let lent = match const { size_of::<L>() == 0 && !needs_drop::<L>() } {
+            true => Lent::Always(Box::leak(Box::new(launch))),
+            false => Lent::Counted(Arc::new(launch)),
+        };
+        Self {
+            lent,
+            _task: PhantomData,
+        }
+    }
+
+    #[inline]
+    pub(super) fn launch(&self) -> &dyn Launch {
+        self.lent.get()
+    }
+
+    pub(super) fn lend(&self) -> LentWeakly {
+        match &self.lent {
+            Lent::Always(launch) => LentWeakly::Always(*launch),
+            Lent::Counted(launch) => LentWeakly::Counted(Arc::downgrade(launch)),
+        }
     }
 }
 
 impl<M> Clone for Launcher<M> {
     fn clone(&self) -> Self {
         Self {
-            launch: self.launch.clone(),
+            lent: self.lent.clone(),
             _task: PhantomData,
+        }
+    }
+}
+
+/// A spawner that is shared.
+#[derive(Clone)]
+pub(super) enum Lent {
+    /// Without state, as functions and most closures are: there is nothing to count.
+    Always(&'static dyn Launch),
+    Counted(Arc<dyn Launch>),
+}
+
+impl Lent {
+    #[inline]
+    pub(super) fn get(&self) -> &dyn Launch {
+        match self {
+            Self::Always(launch) => *launch,
+            Self::Counted(launch) => &**launch,
+        }
+    }
+}
+
+/// A spawner that may be gone, with the group that owns it.
+pub(super) enum LentWeakly {
+    Always(&'static dyn Launch),
+    Counted(Weak<dyn Launch>),
+}
+
+impl LentWeakly {
+    pub(super) fn upgrade(&self) -> Option<Lent> {
+        match self {
+            Self::Always(launch) => Some(Lent::Always(*launch)),
+            Self::Counted(launch) => Some(Lent::Counted(launch.upgrade()?)),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::cell::Header;
 use super::complete::By;
 use super::engine::Engine;
+use super::executor::Lent;
 use super::keep::{Deliver, Keep, Recorded};
 use super::scope::Scope;
 use super::state::State;
@@ -310,7 +311,7 @@ impl Waiting {
     fn serve(group: &Node<Engine>) {
         let engine = &group.kind;
         let launch = engine.launcher();
-        engine.serve_queue(group, launch.as_deref(), By::Group);
+        engine.serve_queue(group, launch.as_ref().map(Lent::get), By::Group);
         let next = {
             let mut state = engine.lock();
             if state.limit.is_full() {

@@ -3,7 +3,7 @@
 
 use super::cell::Newcomer;
 use super::engine::AtLimit;
-use super::executor::{Launch, Launcher};
+use super::executor::{Launch, Launcher, Lent};
 use super::fork::Fork;
 use super::keep::{Background, Keep, Kept};
 use super::scope::Scope;
@@ -198,7 +198,7 @@ impl Spawner<'_> {
     fn with<R>(&self, scope: &Scope, spawn: impl FnOnce(Option<&dyn Launch>) -> R) -> R {
         match self {
             Self::Group(launch) => spawn(*launch),
-            Self::Handle => spawn(scope.engine().launcher().as_deref()),
+            Self::Handle => spawn(scope.engine().launcher().as_ref().map(Lent::get)),
         }
     }
 }
