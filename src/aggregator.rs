@@ -1,10 +1,10 @@
-//! The main job: several sources asked at once, under one deadline; all answers or the first failure.
+//! The main job: several sources called at once, under one deadline; all answers or the first failure.
 //!
 //! | module | owns |
 //! |---|---|
 //! | `options` | what the caller may care about |
 //! | `answers` | where a source's task leaves its answer |
-//! | `ask` | from a source to a task |
+//! | `ask` | the call of a source as a task |
 //! | `shape` | tuples and `Vec`s of answers |
 //! | `flavored` | erased types that are `Send` where the tasks are |
 //! | `report` | the log record |
@@ -38,7 +38,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Asks several sources at once: all answers, or the first failure, within one deadline.
+/// Calls several sources at once: all answers, or the first failure, within one deadline.
 ///
 /// `R` is the request, `T` the answer. See [`TaskAggregator`] for everything it does.
 ///
@@ -93,7 +93,7 @@ pub type Aggregator<R, T> = TaskAggregator<R, T, Task>;
 /// ```
 pub type LocalAggregator<R, T> = TaskAggregator<R, T, LocalTask>;
 
-/// Asks several sources at once: the engine of [`Aggregator`] and [`LocalAggregator`], which differ in `M`.
+/// Calls several sources at once: the engine of [`Aggregator`] and [`LocalAggregator`], which differ in `M`.
 ///
 /// ```text
 ///            0 ms      20        40 ▼ deadline
@@ -425,7 +425,7 @@ impl<R, T, M> TaskAggregator<R, T, M> {
         )
     }
 
-    /// Lets every source run to its end: the answer is the tuple, or the `Vec`, of their results.
+    /// Every source runs to its end: the answer is the tuple, or the `Vec`, of their results.
     ///
     /// A source that fails, panics or is lost fails alone, with the [`Error`] that it would have failed the
     /// aggregation with. Only the end of the context fails the whole: the caller's, or the aggregator's timeout.
@@ -470,7 +470,7 @@ impl<R, T, M> TaskAggregator<R, T, M> {
     }
 
     /// How long an aggregation may take; 5 s by default. The caller's deadline counts too, if it is earlier. Zero is
-    /// a deadline that has passed: no source is asked.
+    /// a deadline that has passed: no source is called.
     ///
     /// The timeout cancels; the aggregation returns when its tasks have gone, those of a nested aggregation included. A
     /// task that blocks its thread, or that its executor never polls again, is waited for:
@@ -533,7 +533,7 @@ impl<R, T, M> TaskAggregator<R, T, M> {
 
     /// Decides which level a failure is logged at, instead of the levels [above](Self#log-records).
     ///
-    /// Of a settled aggregation it is asked for each failure, and the most severe level counts. If it panics, the
+    /// Of a settled aggregation it is called for each failure, and the most severe level counts. If it panics, the
     /// usual level is taken.
     ///
     /// # Examples
@@ -650,7 +650,7 @@ impl<R, T, M> TaskAggregator<R, T, M> {
         self
     }
 
-    /// Asks all sources at once, and returns all answers, or what failed first.
+    /// Calls all sources at once, and returns all answers, or the first failure.
     ///
     /// Each source gets the request, or a clone of it, and the same context: a child of `ctx`, which ends when this
     /// returns. Nothing of the sources is left by then.

@@ -1,4 +1,4 @@
-//! What policies tell of themselves: the words that contexts, faults and observers share.
+//! What policies report: the types that contexts, faults and observers share.
 
 use std::fmt;
 

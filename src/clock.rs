@@ -1,4 +1,4 @@
-//! Telling time: the port, the future it gives, and the clocks that come with
+//! Reading time and sleeping: the port, the future it gives, and the clocks that come with
 //! the crate.
 //!
 //! [`SystemClock`] is the default. A runtime's own sleep function is a clock

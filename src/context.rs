@@ -134,7 +134,7 @@ impl Context {
         }
     }
 
-    /// A child that ends when its [`Canceller`] says so, or when the last clone of that is dropped, or when this
+    /// A child that ends when its [`Canceller`] cancels it, or when the last clone of that is dropped, or when this
     /// context ends.
     ///
     /// # Examples
@@ -159,7 +159,7 @@ impl Context {
     /// A child that ends `timeout` from now, by this context's clock, or when this context ends.
     ///
     /// A timeout beyond what an [`Instant`] can hold is none. If the clock panics, the child is born done, with kind
-    /// `Canceled`, and says so.
+    /// `Canceled`, and its text names that.
     ///
     /// # Examples
     ///
@@ -282,7 +282,7 @@ impl Context {
     /// This context with another clock: everything below goes by it. Deadlines that were set above keep theirs.
     ///
     /// A clock that panics, stands still or runs backwards ends what waits on it with an error (kind `Canceled`, and a
-    /// cause that says so), and nothing else.
+    /// cause that names the panic), and nothing else.
     ///
     /// # Examples
     ///
@@ -805,7 +805,7 @@ impl Context {
         values::observer(&self.values)
     }
 
-    /// The context of a group that is observed: what is made below it is known to be the group's.
+    /// The context of a group that is observed: what is made below it is reported as the group's.
     pub(crate) fn in_observed_group(self, observer: ObserverRef) -> Self {
         let values = values::in_observed_group(&self.values, self.depth() + 1, observer);
         Self { values, ..self }

@@ -73,7 +73,7 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// # Two ways down the chain
 ///
 /// As its text quotes the task's error, its [`source`](StdError::source) is the *source of* that error: a report
-/// that prints an error and all its sources (`anyhow`'s, `eyre`'s) says each text once. To get hold of the task's
+/// that prints an error and all its sources (`anyhow`'s, `eyre`'s) has each text once. To get hold of the task's
 /// error itself use [`downcast_ref`](Self::downcast_ref), which finds it and everything behind it, also through
 /// nested groups.
 ///
@@ -305,7 +305,7 @@ impl Error {
         self.0.others.get().map_or(0, |others| others.omitted)
     }
 
-    /// Why the group's context ended. For the kinds `Canceled` and `DeadlineExceeded`, and for `Stragglers`, whose
+    /// Why the group's context ended. For the kinds `Canceled` and `DeadlineExceeded`, and for `Stragglers`, because its
     /// group had ended before it was waited for.
     ///
     /// `None` for the other kinds: a failure of a task is itself the cause of the group's end.
@@ -358,7 +358,7 @@ impl Error {
 
     /// Whether a deadline of the group's context ended it: its own, or an ancestor's.
     ///
-    /// A task that failed first is not a deadline's doing, whatever its error says. See
+    /// If a task failed first, it is not: the text of that error does not matter. See
     /// [`is_timeout`](Self::is_timeout).
     ///
     /// # Examples
@@ -432,7 +432,7 @@ impl Error {
     /// [`source`](StdError::source): an error that is a field of another can't be moved out of it.
     ///
     /// After a success the contexts that this error had ended keep its text alone, and the rest of this error
-    /// (names, [`others`](Self::others)) is gone.
+    /// (names, [`others`](Self::others)) is dropped.
     ///
     /// # Errors
     ///
@@ -525,7 +525,7 @@ impl Error {
         Self::new(Failure::Ended { error, pending })
     }
 
-    /// The context had `ended`, and `pending` had still not gone a `limit` later.
+    /// The context had `ended`, and `pending` were still running a `limit` later.
     pub(crate) fn stragglers(limit: Duration, pending: Vec<Name>, ended: ContextError) -> Self {
         Self::new(Failure::Stragglers {
             limit,
@@ -555,7 +555,7 @@ impl Error {
         let _ = self.0.end.set(Arc::downgrade(end));
     }
 
-    /// Whether it is the same failure: a clone, or what a context's cause says of it.
+    /// Whether it is the same failure: a clone, or a context's cause of it.
     pub(crate) fn is_same(&self, other: &Error) -> bool {
         Arc::ptr_eq(&self.0.what, &other.0.what)
     }
@@ -607,7 +607,10 @@ impl Error {
                 )
             }
             Failure::Quorum { needed, got } => {
-                write!(f, "{got} of the {needed} successes that were asked for")
+                write!(
+                    f,
+                    "{got} of the {needed} successes needed, and no task is left to reach them"
+                )
             }
         }
     }

@@ -12,7 +12,7 @@
 //! | `group/in_place.rs` | tasks without an executor |
 //! | `group/wait.rs`, `ready.rs` | waiting for outcomes, and for room |
 //! | `group/shutdown.rs` | grace and stragglers |
-//! | `group/observed.rs`, `spans.rs` | telling an observer; the spans of `tracing` |
+//! | `group/observed.rs`, `spans.rs` | reporting to an observer; the spans of `tracing` |
 //! | `group/fork.rs`, `each.rs`, `ordered.rs` | results of other types, a task an item, results in order |
 //! | `group/handle.rs`, `snapshot.rs` | spawning from elsewhere, looking in |
 
@@ -113,11 +113,11 @@ pub type Group<T> = TaskGroup<T, Task>;
 /// ```
 pub type LocalGroup<T> = TaskGroup<T, LocalTask>;
 
-/// [`Group`] without an executor: whoever polls the group polls its tasks, so that they may borrow from the caller.
+/// [`Group`] without an executor: a poll of the group polls its tasks, so that they may borrow from the caller.
 ///
 /// For programs on a bare `block_on`, and where a hop to another thread costs more than the work. Each poll of
 /// [`wait`](TaskGroup::wait), [`next`](TaskGroup::next), [`run`](TaskGroup::run) or [`ready`](TaskGroup::ready) polls
-/// the tasks that were woken, a bounded number of them, and then lets the caller's executor have a turn.
+/// the tasks that were woken, a bounded number of them, and then yields to the caller's executor.
 ///
 /// What tasks borrow is declared before the group, because the group has a `Drop` that drops the tasks.
 ///
@@ -175,7 +175,7 @@ pub type LocalInPlaceGroup<'env, T> = TaskGroup<T, LocalScoped<'env>>;
 /// * **Dropped early, nothing leaks.** Dropping the group, or the `wait` future, cancels every task.
 /// * **Nothing starts late.** Once the context's deadline has passed or the group has ended, no task is polled for the
 ///   first time: not by a spawn, not from the queue, and not by an executor that comes late to a task it already has.
-/// * **The group's context ends with the group**, on success too, and says why. What must go on gets
+/// * **The group's context ends with the group**, on success too, and holds the cause. What must go on gets
 ///   [`Context::without_cancel`].
 /// * **What happened first is the error.** If the context ended first (deadline, parent, `cancel_with`), that is the
 ///   error, whatever the tasks then return. If all tasks succeed all the same, it is `Ok`: what is done is done.
@@ -203,7 +203,7 @@ pub struct TaskGroup<T, M> {
     launcher: Option<Launcher<M>>,
     /// Whether `next` has returned what ended the group.
     told: bool,
-    /// All tasks are gone, and what they left has been taken.
+    /// All tasks have been dropped, and their results have been taken.
     over: bool,
     _types: Invariant<T, M>,
 }
@@ -242,7 +242,7 @@ pub enum Ending {
     /// All have to succeed; the first failure cancels the rest.
     #[default]
     FailFast,
-    /// All run to their end, whatever becomes of the others.
+    /// All run to their end, however the others end.
     Settle,
     /// One success is enough, and cancels the rest.
     FirstOk,
@@ -523,8 +523,8 @@ impl<T, M> TaskGroup<T, M> {
 
     /// What the group is doing: its live tasks, and the groups below it.
     ///
-    /// Costs nothing until asked for. From the first snapshot on, times are taken, at the price of a clock reading
-    /// for each spawn and each poll, so that the next can say how old each task is; to have them from the start,
+    /// Costs nothing until the first call. From then on, times are taken, at the price of a clock reading
+    /// for each spawn and each poll, so that the next can show how old each task is; to have them from the start,
     /// take one then.
     ///
     /// # Examples
@@ -553,7 +553,7 @@ impl<T, M> TaskGroup<T, M> {
     ///
     /// # Errors
     ///
-    /// What ended the group, if it has ended: the end releases everyone who waits.
+    /// What ended the group, if it has ended: the end releases every waiter.
     ///
     /// # Examples
     ///
@@ -585,7 +585,7 @@ impl<T, M> TaskGroup<T, M> {
     /// # Errors
     ///
     /// What happened first: the failure of a task, with its name, or the end of the context. It is returned when all
-    /// tasks are gone, or when the [straggler limit](Self::with_straggler_limit) has passed.
+    /// tasks have been dropped, or when the [straggler limit](Self::with_straggler_limit) has passed.
     ///
     /// # Examples
     ///
@@ -710,7 +710,7 @@ impl<T, M> TaskGroup<T, M> {
     /// The next outcome, in the order of completion; `None` when nothing is left to wait for.
     ///
     /// In a group that ends with its first failure, only that failure is an outcome: the echoes are not. If the
-    /// context ended first, the last outcome says so. Background tasks are left running.
+    /// context ended first, the last outcome is that error. Background tasks are left running.
     ///
     /// # Cancel safety
     ///
@@ -766,10 +766,10 @@ impl<T, M> Stream for TaskGroup<T, M> {
     }
 }
 
-/// Nothing of a group is pinned: tasks lie in cells of their own.
+/// Nothing of a group is pinned, because tasks are in cells of their own.
 impl<T, M> Unpin for TaskGroup<T, M> {}
 
-/// Nobody waits any more: cancels what still runs, and drops what is the group's to drop.
+/// Cancels what still runs, because nothing waits for it any more, and drops what the group owns.
 impl<T, M> Drop for TaskGroup<T, M> {
     fn drop(&mut self) {
         self.abandon();

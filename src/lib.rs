@@ -13,7 +13,7 @@
 //! # Ok::<(), failfast::Error>(())
 //! ```
 //!
-//! Both services are asked at once. If one fails, or 5 s pass, both are stopped, and the first failure is the result.
+//! Both services are called at once. If one fails, or 5 s pass, both are stopped, and the first failure is the result.
 //!
 //! | look at | for |
 //! |---|---|

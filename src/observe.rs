@@ -8,7 +8,7 @@
 //! | what happened, in a trace viewer | [`Recorder::write_chrome_trace`] |
 //! | what happens, event by event | [`Recorder::subscribe`], or an [`Observer`] of your own |
 //! | why does it hang | [`snapshot`](crate::group::TaskGroup::snapshot) |
-//! | what do my logs say of a request | [`LogFields`] |
+//! | which log records belong to a request | [`LogFields`] |
 
 // | file | owns |
 // |---|---|
@@ -16,7 +16,7 @@
 // | `event.rs` | an event as it is kept |
 // | `recorder.rs`, `subscription.rs` | keeping the events, and handing them on |
 // | `events.rs` | the events of `tracing` |
-// | `history.rs`, `steps.rs` | what the events tell, in order |
+// | `history.rs`, `steps.rs` | the events, put in order |
 // | `rows.rs`, `scale.rs`, `label.rs` | what drawings have in common |
 // | `timeline.rs`, `svg.rs`, `chrome.rs` | drawing it |
 
@@ -49,7 +49,7 @@ pub use timeline::Timeline;
 
 /// Fields that every log record of a request is to carry, for correlation: a value of the context.
 ///
-/// An [`Aggregator`](crate::Aggregator) that is asked under such a context, or under a child of it, adds them to
+/// An [`Aggregator`](crate::Aggregator) that is called under such a context, or under a child of it, adds them to
 /// its record, as key-values. As with every value of a context, the nearest one wins as a whole.
 ///
 /// # Examples

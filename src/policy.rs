@@ -11,10 +11,10 @@
 //! | [`limit`](SourceExt::limit) | at most so many calls at once |
 //! | [`rate`](SourceExt::rate) | at most so many calls in a period |
 //! | [`breaker`](SourceExt::breaker) | no calls for a while after too many failures |
-//! | [`coalesce`](SourceExt::coalesce) | one call for all callers that ask the same at the same time |
+//! | [`coalesce`](SourceExt::coalesce) | one call for all callers with equal requests at the same time |
 //!
-//! A policy never spawns: all of its attempts are polled inside the task that polls it. It tells time by the context's
-//! clock, and returns when the caller's context ends, also around a source that ignores its context. None allocates on
+//! A policy never spawns: all of its attempts are polled inside the task that polls it. It uses the context's clock, and
+//! returns when the caller's context ends, also around a source that ignores its context. None allocates on
 //! the way of a first success, but for a hedge.
 //!
 //! # Order
@@ -161,8 +161,8 @@ pub trait SourceExt<R>: Source<R> + Sized {
         Wrapped::new(self, Late::For(timeout))
     }
 
-    /// The call ends `margin` before the caller's deadline, whoever set that, so that there is time left to do without
-    /// its answer. Without a deadline it changes nothing.
+    /// The call ends `margin` before the caller's deadline, so that there is time left to do without its answer. Without a
+    /// deadline it changes nothing.
     ///
     /// # Cancel safety
     ///
@@ -195,8 +195,8 @@ pub trait SourceExt<R>: Source<R> + Sized {
 
     /// Further attempts after a failure, with waits between them, for as long as the caller's deadline has room.
     ///
-    /// The source's context tells it which attempt it is: [`Context::attempt`](crate::Context::attempt). While it waits
-    /// nothing of the attempt before is held.
+    /// The source finds the number of its attempt in its context: [`Context::attempt`](crate::Context::attempt). During a
+    /// wait nothing of the attempt before is held.
     ///
     /// # Cancel safety
     ///
@@ -272,7 +272,7 @@ pub trait SourceExt<R>: Source<R> + Sized {
         Wrapped::new(self, hedge)
     }
 
-    /// Another source, which is asked if this one failed, in the time that is left.
+    /// Another source, which is called if this one failed, in the time that is left.
     ///
     /// # Cancel safety
     ///
@@ -396,13 +396,13 @@ pub trait SourceExt<R>: Source<R> + Sized {
     /// No calls for a while after too many failures, which together with all others that were given the same
     /// [`Breaker`] count.
     ///
-    /// Put it inside of [`retry`](Self::retry), so that it sees each attempt, and around [`timeout`](Self::timeout), so
+    /// Put it inside of [`retry`](Self::retry), so that each attempt counts, and around [`timeout`](Self::timeout), so
     /// that timeouts count.
     ///
     /// # Cancel safety
     ///
     /// Dropping the call drops the source's. It then counts for nothing, and a probe's place is free again; unless it took
-    /// as long as [`Breaker::with_slow_after`] says.
+    /// as long as [`Breaker::with_slow_after`] allows.
     ///
     /// # Panics
     ///
@@ -442,7 +442,7 @@ pub trait SourceExt<R>: Source<R> + Sized {
         Wrapped::new(self, breaker.clone())
     }
 
-    /// One call for all callers that ask the same at the same time: a caller that finds a call for an equal request under
+    /// One call for all callers with equal requests at the same time: a caller that finds a call for an equal request under
     /// way waits for its answer, and gets a clone.
     ///
     /// # Semantics
@@ -455,7 +455,7 @@ pub trait SourceExt<R>: Source<R> + Sized {
     /// * Each caller gets the answer, or the error. Neither is kept: a caller that comes later begins a new call.
     /// * `Hash` and `Eq` of the request run under a lock, so they must not call the same coalesced source.
     /// * Clones of the returned source share their calls.
-    /// * Two requests must not wait for each other: if the source asks for `b` to answer `a`, and for `a` to answer `b`,
+    /// * Two requests must not wait for each other: if the source needs `b` to answer `a`, and `a` to answer `b`,
     ///   both may wait until the contexts of their callers end.
     /// * Inside a [`breaker`](Self::breaker) with [`with_slow_after`](Breaker::with_slow_after), put a
     ///   [`limit`](Self::limit) or a [`rate`](Self::rate) outside the breaker. Inside `coalesce`, the wait for a permit
@@ -472,8 +472,8 @@ pub trait SourceExt<R>: Source<R> + Sized {
     ///
     /// # Errors
     ///
-    /// [`FaultKind::Ended`] if the caller's own context ended; else the source's. A source that asks itself, by its context
-    /// or in its own poll, for the request that it is being asked for gets an error, because it would wait for itself.
+    /// [`FaultKind::Ended`] if the caller's own context ended; else the source's. A source that calls itself, by its context
+    /// or in its own poll, with the request that it is answering gets an error, because it would wait for itself.
     /// In its own poll is whatever runs on that thread meanwhile: so does any other caller for the same request that the
     /// source polls there, for example by running a local executor, or that a waker polls inline.
     ///

@@ -53,7 +53,7 @@ pub trait Source<R> {
     /// The answer on its way.
     type Future: Future<Output = Result<Self::Output, Self::Error>>;
 
-    /// Asks. Called once for each aggregation or attempt, inside the task that then awaits the answer.
+    /// Calls the source: once for each aggregation or attempt, inside the task that then awaits the answer.
     ///
     /// # Panics
     ///
@@ -74,7 +74,7 @@ pub trait Source<R> {
     /// ```
     fn fetch(&self, ctx: Context, request: R) -> Self::Future;
 
-    /// Asks, under the name that the aggregator knows the source by. A policy logs its attempts under that name, and
+    /// Calls the source under the name that the aggregator has for it. A policy logs its attempts under that name, and
     /// passes it on. Equivalent to [`fetch`](Self::fetch) where it is not implemented.
     ///
     /// # Panics
@@ -127,7 +127,7 @@ pub trait Source<R> {
 #[derive(Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct Nature {
-    /// Its answers are ready at the latest when their context ends, so that nobody around it need watch for that end,
+    /// Its answers are ready at the latest when their context ends, so that no policy around it has to watch for that end,
     /// and it begins nothing under a context that has ended.
     pub(crate) ends_with_context: bool,
     /// It calls something else several times, numbers those attempts and records them.

@@ -9,10 +9,10 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
-/// What a panic threw.
+/// The payload of a panic.
 pub(crate) type Payload = Box<dyn Any + Send>;
 
-/// Calls foreign code and returns what it threw. The caller must not simply drop the payload: see [`discard`].
+/// Calls foreign code and returns the payload of its panic. The caller must not simply drop the payload: see [`discard`].
 ///
 /// `AssertUnwindSafe` holds because no state of the library's is borrowed while foreign code runs.
 #[inline]
@@ -38,8 +38,7 @@ pub(crate) fn shield(what: &str, foreign: impl FnOnce()) {
     }
 }
 
-/// Drops a value of the user's. Its destructor may panic, and so may the destructor of what it panics with, which
-/// is why that payload is forgotten.
+/// Drops a value of the user's. Its destructor may panic. The payload is leaked, because its destructor may panic, too.
 #[inline]
 pub(crate) fn discard<T>(value: T) {
     if mem::needs_drop::<T>() {
@@ -71,7 +70,7 @@ thread_local! {
 /// deep for the stack.
 pub(crate) fn discard_in_turn<T: 'static>(value: T) {
     let mut value = Some(value);
-    // Where the thread itself is ending, its queue may be gone. Then there is no other way than to drop at once.
+    // Where the thread itself is ending, its queue may have been destroyed. Then the value is dropped at once.
     let _ = QUEUE.try_with(|queue| match &mut *queue.borrow_mut() {
         Some(queue) => queue.extend(value.take().map(|value| Box::new(value) as Box<dyn Any>)),
         idle => *idle = Some(Vec::new()),
@@ -84,7 +83,7 @@ pub(crate) fn discard_in_turn<T: 'static>(value: T) {
     }
 }
 
-/// The last that came, because its holder has just gone. `None`, and idle again, if there is none.
+/// The last that was queued, because its holder has just been dropped. `None`, and idle again, if there is none.
 fn next_in_turn() -> Option<Box<dyn Any>> {
     let next = QUEUE.try_with(|queue| {
         let mut queue = queue.borrow_mut();
@@ -112,7 +111,7 @@ thread_local! {
 /// Called from within such a waker, it only queues, so that no line is too long for the stack.
 pub(crate) fn wake_in_turn(waker: Waker) {
     let mut waker = Some(waker);
-    // Where the thread itself is ending, its queue may be gone. Then there is no other way than to wake at once.
+    // Where the thread itself is ending, its queue may have been destroyed. Then the waker is called at once.
     let _ = WAKING.try_with(|queue| match &mut *queue.borrow_mut() {
         Some(queue) => queue.extend(waker.take()),
         idle => *idle = Some(VecDeque::new()),

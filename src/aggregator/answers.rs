@@ -67,7 +67,7 @@ impl<X> Place for (Arc<Row<X>>, usize) {
     }
 }
 
-/// What became of each source, in order: of use where the aggregator is settled.
+/// How each source ended, in order: of use where the aggregator is settled.
 pub(super) type Outcomes = [(Name, Result<(), Error>)];
 
 /// The answers of an aggregation whose sources have all ended.
@@ -95,12 +95,12 @@ impl<'a> Answers<'a> {
         row.0.iter().map(Slot::take).collect()
     }
 
-    /// What became of one source.
+    /// How one source ended.
     pub(super) fn settle<X: 'static>(&self, number: usize) -> Result<X, Error> {
         settled(&self.outcomes[number].1, self.place::<Slot<X>>(number))
     }
 
-    /// What became of all sources.
+    /// How all sources ended.
     pub(super) fn settle_row<X: 'static>(&self) -> Vec<Result<X, Error>> {
         let slots = &self.place::<Row<X>>(0).0;
         let each = self.outcomes.iter().zip(slots);

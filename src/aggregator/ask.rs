@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll, ready};
 
-/// A source, or many of one type, whose type is known here alone.
+/// A source, or many of one type, whose type appears here alone.
 pub(super) trait Ask<R, M> {
     /// Spawns its tasks, in order, and returns where they will leave their answers.
     fn ask(&self, group: &TaskGroup<(), M>, request: Given<'_, R>) -> Flavored<dyn Any, M>;
@@ -145,8 +145,8 @@ asks!(Task, sendable, Send);
 asks!(LocalTask, local);
 
 pin_project! {
-    /// A source being asked. It is called at the first poll, in its task: so one that is never polled, because
-    /// another has failed or the deadline has passed, is never called, and what it panics with is its failure.
+    /// A call of a source. It begins with the first poll, in its task: so a source that is never polled, because
+    /// another has failed or the deadline has passed, is never called, and a panic of the call is its failure.
     #[project = CallState]
     enum Call<A, R, P>
     where

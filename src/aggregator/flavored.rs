@@ -1,14 +1,14 @@
 //! Erased types that are `Send` and `Sync` where the aggregator's tasks are.
 //!
-//! An aggregator's sources, their answers and what becomes of them are trait objects, and a trait object is either
-//! `Send` or not, whatever `M` is. So the promise is kept here, by the constructors.
+//! An aggregator's sources, their answers and what is made of them are trait objects, and a trait object is either
+//! `Send` or not, whatever `M` is. So the constructors here ensure it.
 //!
 //! # Invariants
 //!
 //! 1. What a `Flavored<_, Task>` points to is `Send + Sync`. Its only constructors require it, by their bounds:
 //!    [`sendable`](Flavored::sendable) and [`then`](Flavored::then).
 //! 2. A `Flavored` of another `M` is neither `Send` nor `Sync`, so [`local`](Flavored::local) requires nothing.
-//! 3. No code outside of this module can put anything else into one: the field is private, and is lent as `&`.
+//! 3. No code outside of this module can put anything else into one: the field is private, and is borrowed as `&` alone.
 #![allow(
     unsafe_code,
     reason = "auto traits of trait objects cannot depend on a type parameter"
@@ -37,7 +37,7 @@ pub(super) trait Erased {
     fn erase(sendable: Arc<Self::Sendable>) -> Arc<Self>;
 }
 
-/// What becomes of the answers.
+/// What is made of the answers.
 pub(super) type Finish<T> = dyn for<'a, 'b> Fn(&'a Answers<'b>) -> T;
 
 impl Erased for dyn Any {

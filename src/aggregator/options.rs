@@ -27,7 +27,7 @@ pub(super) struct Options {
     pub(super) straggler_limit: Option<Duration>,
 }
 
-/// The cause of the end when the aggregator's own timeout passes: whose it was, and how long.
+/// The cause of the end when the aggregator's own timeout passes: its name, and how long it was.
 #[derive(Clone)]
 struct Timeout(Arc<Allowed>);
 

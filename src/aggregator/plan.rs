@@ -104,7 +104,7 @@ impl<R, T, M> Plan<R, T, M> {
 
 /// One aggregation.
 impl<R, T, M> Plan<R, T, M> {
-    /// Asks all sources, waits for them in a group, and makes one answer of theirs.
+    /// Calls all sources, waits for them in a group, and makes one answer of theirs.
     ///
     /// Where foreign code panics in between (the request's `Clone`, the executor's spawn function, `map`, a
     /// `Display`) everything is canceled first, then the record is written, and then the panic goes on.
@@ -180,7 +180,7 @@ impl<R, T, M> Plan<R, T, M> {
         }
     }
 
-    /// What became of each source, if the aggregator is settled. Otherwise all have succeeded.
+    /// How each source ended, if the aggregator is settled. Otherwise all have succeeded.
     async fn wait(&self, group: TaskGroup<(), M>) -> Result<Vec<(Name, Result<(), Error>)>, Error> {
         if self.settled {
             group.settled_outcomes().await

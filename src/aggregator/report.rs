@@ -1,7 +1,7 @@
-//! One log record for each aggregation that was polled, whatever becomes of it.
+//! One log record for each aggregation that was polled, however it ends.
 //!
-//! The text alone says everything, because many loggers drop the key-values. A logger is the user's code: it is
-//! called under no lock, and what it throws changes no outcome.
+//! The text alone holds everything, because many loggers drop the key-values. A logger is the user's code: it is
+//! called under no lock, and its panic changes no outcome.
 
 use super::options::Options;
 use crate::clock::Instant;
@@ -25,7 +25,7 @@ const TOLD: usize = 8;
 
 type Outcome = (Name, Result<(), Error>);
 
-/// An aggregation's record to be. Dropped before the aggregation has ended, it says so.
+/// The record of an aggregation under way. If it is dropped before the aggregation has ended, it logs that.
 pub(super) struct Report<'a> {
     ctx: &'a Context,
     options: &'a Options,
@@ -33,10 +33,10 @@ pub(super) struct Report<'a> {
     is_open: bool,
 }
 
-/// What a record says.
+/// The content of a record.
 struct Said<'a> {
     level: Level,
-    /// What became of the aggregation.
+    /// How the aggregation ended.
     outcome: &'a dyn Display,
     /// Why, if it is not all well.
     why: Option<&'a dyn Display>,
@@ -100,7 +100,7 @@ impl<'a> Report<'a> {
         });
     }
 
-    /// `Debug`, because callers drop for good reasons: another was faster, say.
+    /// `Debug`, because callers drop for good reasons: another was faster, for example.
     fn dropped(&self) {
         self.say(&Said::new(Level::Debug, &"dropped by its caller"));
     }

@@ -48,8 +48,8 @@ pub trait Settle: 'static {
     fn settle(answers: &Answers<'_>) -> Self::Settled;
 }
 
-/// Displays the answers with a separator between them, and drops them. A `Display` that panics does so when the answers
-/// are gone.
+/// Displays the answers with a separator between them, and drops them. The panic of a `Display` goes on once the answers
+/// have been dropped.
 pub(super) fn join(answers: impl Displayed, separator: &str) -> String {
     let line = unwind::contain(|| display(&answers, separator));
     answers.discard();
@@ -60,7 +60,7 @@ fn display(answers: &impl Displayed, separator: &str) -> String {
     let mut line = String::new();
     let mut between = "";
     answers.each(&mut |answer| {
-        // Writing to a string can't fail, but a `Display` may say so: then what it wrote is shown.
+        // Ignored, because writing to a string can't fail, and of a `Display` that returns an error the text so far is shown.
         let _ = write!(line, "{between}{answer}");
         between = separator;
     });

@@ -20,7 +20,7 @@
 //! 4. No value is dropped under a mailbox's lock, because its destructor is foreign code.
 //! 5. No value is dropped inside of [`in_wake`], because some runtimes (compio) wake under the lock that their timers'
 //!    destructors take. It is put [`ASIDE`], and dropped with the next mail. If the thread ends first, it is leaked: its
-//!    runtime may be gone by then.
+//!    runtime may have been dropped by then.
 
 use crate::unwind;
 use std::any::Any;

@@ -282,7 +282,7 @@ mod tests {
         Box::leak(Box::new(Dispatcher::new()))
     }
 
-    /// Waits until no thread is busy, and says how many are spare.
+    /// Waits until no thread is busy, and returns how many are spare.
     fn at_rest(dispatcher: &Dispatcher) -> usize {
         loop {
             let queue = dispatcher.lock();

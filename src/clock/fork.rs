@@ -47,13 +47,15 @@ fn watch() -> bool {
     }
 
     extern "C" fn in_child() {
-        // Relaxed: the child has one thread.
+        // Relaxed, because the child has one thread.
         FORKS.fetch_add(1, Ordering::Relaxed);
     }
 
     static ASKED: AtomicBool = AtomicBool::new(false);
     static WATCHED: AtomicBool = AtomicBool::new(false);
 
+    // A thread that finds `ASKED` set while another is still registering reads `WATCHED` as false, which only costs it a
+    // reading of the process id for each use.
     if !ASKED.swap(true, Ordering::AcqRel) {
         // SAFETY: the signature is POSIX's. The handler keeps invariant 3, and a null pointer stands for none.
         let failed = unsafe { pthread_atfork(None, None, Some(in_child)) };
@@ -109,7 +111,7 @@ impl<T: Send + Sync> PerProcess<T> {
         }
     }
 
-    /// The value of this process. `make` learns whether a parent's was there before; if so, `inherit` is run once,
+    /// The value of this process. `make` is passed whether a parent's was there before; if so, `inherit` is run once,
     /// with the new value and the parent's, which is never used again.
     #[inline]
     pub(super) fn get(
@@ -133,6 +135,7 @@ impl<T: Send + Sync> PerProcess<T> {
         inherit: fn(&'static T, &'static T),
     ) -> &'static OfProcess<T> {
         loop {
+            // Acquire: as in `get`.
             let current = self.current.load(Ordering::Acquire);
             // SAFETY: invariant 2.
             let parents = unsafe { current.as_ref() };
@@ -141,6 +144,8 @@ impl<T: Send + Sync> PerProcess<T> {
                 _ => {}
             }
             let made = Box::into_raw(Box::new(OfProcess::new(make)));
+            // AcqRel: publishes what `made` points to, and orders it after the parent's, which `inherit` reads. A failure
+            // needs no more than `Acquire`, because the loop reads again.
             let published =
                 self.current
                     .compare_exchange(current, made, Ordering::AcqRel, Ordering::Acquire);
@@ -174,7 +179,7 @@ impl<T> OfProcess<T> {
     /// Whether this process made it, as far as forks are seen. One load.
     #[inline]
     pub(super) fn is_ours(&self) -> bool {
-        // Relaxed: a fork orders everything before it, and a bare one is found out by its own thread.
+        // Relaxed, because a fork orders everything before it, and a fork that no handler saw is found by `check`.
         self.forks == FORKS.load(Ordering::Relaxed)
     }
 
@@ -187,7 +192,7 @@ impl<T> OfProcess<T> {
     pub(super) fn check(&self) -> bool {
         if self.process != process::id() {
             let seen = self.forks;
-            // Of several threads, one counts. Relaxed: see `is_ours`.
+            // An exchange, because of several threads one has to count. Relaxed: see `is_ours`.
             let _ = FORKS.compare_exchange(seen, seen + 1, Ordering::Relaxed, Ordering::Relaxed);
         }
         self.is_ours()

@@ -3,7 +3,7 @@
 //! A 4-ary heap of deadlines over a slab of values. Any entry is removed in
 //! O(log n); the two commonest moves, adding the latest deadline of all and
 //! removing what was added last, take O(1). Memory follows the number of
-//! entries: both parts shrink when most entries are gone.
+//! entries: both parts shrink when most entries have been removed.
 //!
 //! 1. `slots[node.slot].position` is the index of `node` in `order`.
 //! 2. A slot whose entry was popped stays taken, at no position, until its key

@@ -24,7 +24,7 @@ type Make = Box<dyn Fn(Duration) -> Timer>;
 ///
 /// - A sleep that is polled on another thread ends with [`TimerError`].
 /// - A timer that is dropped on another thread goes back to its own thread, which drops it when it next uses a
-///   `LocalClock`, or when it ends. If that thread is gone, the timer is leaked. The same holds for the function.
+///   `LocalClock`, or when it ends. If that thread has ended, the timer is leaked. The same holds for the function.
 /// - A timer that ends a context is not dropped inside its own wake-up, where its runtime may hold a lock (compio does),
 ///   but when its thread next uses a `LocalClock`; it is leaked if the thread ends before.
 ///

@@ -95,7 +95,7 @@ impl ManualClock {
     ///
     /// # Panics
     ///
-    /// If the time would be later than an `Instant` can say.
+    /// If the time would be later than an `Instant` can hold.
     ///
     /// # Examples
     ///

@@ -48,6 +48,7 @@ impl Shard {
         }
     }
 
+    /// A poisoned lock is used on, because no foreign code runs under it.
     #[inline]
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -63,8 +64,8 @@ impl Shard {
         }
     }
 
-    /// Arms a sleep for which the caller sets the alarm as soon as this returns. `lasting` says whether later ones
-    /// may rely on that alarm.
+    /// Arms a sleep for which the caller sets the alarm as soon as this returns. `lasting`: later sleeps may rely on
+    /// that alarm.
     pub(super) fn arm(&self, deadline: Instant, waker: Waker, lasting: bool) -> Key {
         let mut state = self.lock();
         if lasting {

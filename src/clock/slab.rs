@@ -90,7 +90,7 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Forgets the free pages at the end.
+    /// Removes the free pages at the end.
     fn truncate(&mut self) {
         let last = self.pages.iter().rposition(|page| page.slots.is_some());
         self.pages.truncate(last.map_or(0, |last| last + 1));

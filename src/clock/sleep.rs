@@ -59,7 +59,7 @@ enum Stage {
     Manual(ManualSleep),
     Local(LocalSleep),
     Foreign(ForeignSleep),
-    /// Its timer is gone, its outcome stays.
+    /// Its timer has been dropped, its outcome stays.
     Ended(Outcome),
 }
 

@@ -64,7 +64,7 @@ use std::time::Duration;
 /// child's own; those that it inherited are woken when the child first uses
 /// this clock, and arm again. (If the parent had never used this clock, but
 /// another of its crates had used futures-timer, then a sleep in the child
-/// relies on a thread that is gone, which can't be seen.)
+/// relies on a thread that has ended, which can't be seen.)
 ///
 /// # Errors
 ///
@@ -196,6 +196,7 @@ fn own_shard() -> usize {
         static OWN: Cell<Option<usize>> = const { Cell::new(None) };
     }
     OWN.with(|own| {
+        // Relaxed, because any spread over the shards is correct.
         let shard = (own.get()).unwrap_or_else(|| NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS);
         own.set(Some(shard));
         shard

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Real time: the page's timers.
 ///
-/// On other systems than the web it shares one timer among all sleeps, and has more to say here.
+/// On other systems than the web it shares one timer among all sleeps, and its documentation is longer.
 ///
 /// # Examples
 ///

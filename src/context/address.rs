@@ -39,7 +39,7 @@ impl Address {
     ///
     /// # Safety
     ///
-    /// The caller has a reference to it that has been forgotten, or borrows one.
+    /// The caller has a reference to it that was passed to `mem::forget`, or borrows one.
     pub(super) unsafe fn held(&self) -> ManuallyDrop<NodeRef> {
         // SAFETY: the caller's promise; `ManuallyDrop` leaves the count as it is.
         ManuallyDrop::new(unsafe { Arc::from_raw(self.0) })

@@ -105,14 +105,14 @@ impl Canceller {
 
     /// One armed canceller less. Returns whether it was the last.
     fn give_up(&self) -> bool {
-        // Acquire and release: the last one sees what was done before the others went.
+        // Acquire and release, because the last one must see what was done before the others were dropped.
         self.node.kind.armed.fetch_sub(1, Ordering::AcqRel) == 1
     }
 }
 
 impl Clone for Canceller {
     fn clone(&self) -> Self {
-        // Relaxed, as for any count: the clone is made from one that is armed.
+        // Relaxed, as for any count, because the clone is made from one that is armed.
         self.node.kind.armed.fetch_add(1, Ordering::Relaxed);
         Self {
             node: self.node.clone(),

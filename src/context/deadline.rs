@@ -85,7 +85,7 @@ impl ClockRef {
     }
 }
 
-/// A clock panicked, so it is not known whether a deadline has passed.
+/// A clock panicked, so whether a deadline has passed can't be read.
 #[derive(Debug, thiserror::Error)]
 #[error("the context's clock panicked: {0}")]
 pub(super) struct ClockPanicked(pub(super) String);
@@ -412,7 +412,7 @@ impl Base {
         self.end_by(|| owner.end());
     }
 
-    /// A deadline that can't fire must not become a wait without end: its owner ends now, and says why.
+    /// A deadline that can't fire must not become a wait without end: its owner ends now, with the reason as its cause.
     pub(super) fn fail(&self, why: impl Into<BoxError>) {
         if self.is_marked() {
             return;

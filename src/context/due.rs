@@ -18,10 +18,12 @@ impl Flag {
         self.0.load(Ordering::Acquire)
     }
 
+    /// Release: pairs with `is_set`.
     pub(super) fn set(&self) {
         self.0.store(true, Ordering::Release);
     }
 
+    /// Cleared before the timer is polled, in its turn, so that a wake-up during the poll sets the flag again.
     pub(super) fn clear(&self) {
         self.0.store(false, Ordering::Release);
     }

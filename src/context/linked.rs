@@ -74,7 +74,7 @@ impl Node {
         }
     }
 
-    /// Lets go of the sources once it has ended.
+    /// Leaves the sources once it has ended.
     pub(super) fn leave_sources(&self) {
         if !self.base().is_linked {
             return;

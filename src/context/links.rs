@@ -53,7 +53,7 @@ struct Padded(Mutex<Lane>);
 struct Lane {
     children: List<Base>,
     watchers: List<Entry>,
-    /// Callbacks of children that are gone. This node's end can still call them.
+    /// Callbacks of children that have been dropped. This node's end can still call them.
     orphans: Vec<Callback>,
 }
 
@@ -77,7 +77,7 @@ pub(super) enum Content {
     /// A task that waits.
     Waker(Waker),
     Callback(Callback),
-    /// Callbacks of a linked node that is gone: the first of its sources to end calls them.
+    /// Callbacks of a linked node that has been dropped: the first of its sources to end calls them.
     Orphanage(Arc<Orphanage>),
     /// A node that is linked to this one. It owns the entry, so it is alive as long as the entry is in the list.
     Link(NonNull<Base>),
@@ -136,7 +136,8 @@ impl Sibling {
         }
     }
 
-    /// Whether the node is among its parent's children. Exact for the code that links or removes it.
+    /// Whether the node is among its parent's children. Exact for the code that links or removes it. `place` is Relaxed
+    /// everywhere, because that code runs on the thread that holds the child, and the lane's lock orders the rest.
     pub(super) fn is_linked(&self) -> bool {
         self.place.load(Ordering::Relaxed) != NOWHERE
     }
@@ -175,10 +176,11 @@ impl Links {
             let lane = thread_number() % more.len();
             return (FIRST + 1 + lane as u8, more[lane].0.lock());
         }
-        // The model checker does not try both outcomes of `try_lock`, nor what follows it.
+        // `lock` under the model checker, because it does not try both outcomes of `try_lock`, nor what follows it.
         if cfg!(failfast_loom) {
             return (FIRST, self.first.lock());
         }
+        // Lanes are made when the first lock was found held, because most nodes are used by one thread at a time.
         if let Some(lane) = self.first.try_lock() {
             return (FIRST, lane);
         }
@@ -208,6 +210,7 @@ impl Links {
     /// Shows everything that the node's end concerns. `take`: waiters are taken out of the lists; else the nodes alone
     /// are shown.
     pub(super) fn visit(&self, take: bool, found: &mut Vec<Taken>) {
+        // `first` before the others (invariant 2), one lock at a time (invariant 7).
         self.first.lock().visit(take, found);
         for lane in self.others() {
             lane.0.lock().visit(take, found);
@@ -250,7 +253,7 @@ fn thread_number() -> usize {
     thread_local! {
         static NUMBER: usize = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
-    // Late in a thread's life any lane will do.
+    // Late in a thread's life the number has been dropped, and any lane is correct, because a lane only saves contention.
     NUMBER.try_with(|number| *number).unwrap_or(0)
 }
 
@@ -410,6 +413,7 @@ impl Base {
     ///
     /// The child is in an `Arc`, joins once, and its destructor calls [`remove_child`](Self::remove_child).
     unsafe fn add_child(&self, child: &Self) -> bool {
+        // The end is read under the lane's lock, because the walk takes that lock after the end was set (invariant 1).
         let (place, mut lane) = self.links.choose();
         if self.is_marked() {
             return false;
@@ -460,7 +464,8 @@ impl Base {
         }
     }
 
-    /// Adds callbacks of a child that is gone. `Ok(true)` if they are the first; gives them back if the node has ended.
+    /// Adds callbacks of a child that has been dropped. `Ok(true)` if they are the first; gives them back if the node has
+    /// ended.
     pub(super) fn add_orphans(&self, callbacks: Vec<Callback>) -> Result<bool, Vec<Callback>> {
         let (_, mut lane) = self.links.choose();
         if self.is_marked() {

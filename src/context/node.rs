@@ -236,7 +236,7 @@ impl<K: ?Sized> Node<K> {
         self.is_done().then(|| self.end()).flatten()
     }
 
-    /// Whether its own deadline ended it. The parent's end does not tell: where a deadline further up ended both, another
+    /// Whether its own deadline ended it. The parent's end does not show it: where a deadline further up ended both, another
     /// thread's walk may have yet to mark the parent.
     pub(super) fn has_expired_itself(&self) -> bool {
         let parents = self.base.parent.as_ref().and_then(|parent| parent.end());
@@ -340,6 +340,7 @@ impl Base {
         self.end.set(end)
     }
 
+    /// Acquire: pairs with `set_subtree_marked`, so a walk that skips the subtree sees that all of it is marked.
     pub(super) fn is_subtree_marked(&self) -> bool {
         self.subtree_marked.load(Ordering::Acquire)
     }
@@ -377,7 +378,7 @@ impl Node {
         walk.into_marked(first)
     }
 
-    /// Ends a node whose work is done, as its kind knows. Reads no clock; an [`End`] is made when it is first read.
+    /// Ends a node whose work is done, as its kind has found. Reads no clock; an [`End`] is made when it is first read.
     pub(crate) fn finish(self: &Arc<Self>) {
         if !self.base.end.finish() {
             return;

@@ -1,10 +1,11 @@
-//! Callbacks whose node is gone, though its end, which is its parent's or a source's now, may still come.
+//! Callbacks whose node has been dropped, though its end, which is its parent's or a source's now, may still come.
 //!
 //! A node to which no reference is left hands its callbacks up: to its parent, as plain callbacks; or, if it was linked to
 //! several sources, to an [`Orphanage`], which waits with all of them. A node that nothing can end drops them.
 //!
 //! Handing up costs a step for the node and one for each of its own callbacks, however many are on their way up, because
-//! the shorter list is appended to the longer. Callbacks of linked nodes cost one for each node on their way that is gone.
+//! the shorter list is appended to the longer. Callbacks of linked nodes cost one for each node on their way that has been
+//! dropped.
 
 use super::let_go::let_go;
 use super::linked::Sources;
@@ -37,7 +38,7 @@ pub(super) fn hand_up(gone: &Base, sources: Option<&Sources>, left: Left) {
 }
 
 impl Node {
-    /// Takes over callbacks of a child that is gone.
+    /// Takes over callbacks of a child that has been dropped.
     fn adopt(self: &Arc<Self>, callbacks: Vec<Callback>) {
         if callbacks.is_empty() {
             return;
@@ -114,7 +115,7 @@ impl Orphanage {
         leave(node, &entry);
     }
 
-    /// Waits with the heirs of a node that is gone.
+    /// Waits with the heirs of a node that has been dropped.
     fn move_up(self: &Arc<Self>, gone: &Base, heirs: &[NodeRef]) {
         let place = {
             let mut state = self.state.lock();
@@ -133,6 +134,7 @@ impl Orphanage {
         let State {
             callbacks, places, ..
         } = {
+            // `called` is set in the same step, because a place that is noted later has to be left again (see `note`).
             let mut state = self.state.lock();
             let called = State {
                 called: true,

@@ -25,7 +25,7 @@ pin_project! {
         // `None`: its context never ends.
         node: Option<NodeRef>,
         entry: Entry,
-        // Read and written by the task that waits alone.
+        // Read and written by the task that waits alone, and so Relaxed.
         registered: AtomicBool,
         #[pin]
         _pinned: PhantomPinned, // invariant 1

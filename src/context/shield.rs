@@ -51,7 +51,7 @@ pub(crate) struct Frame {
 /// How many shields hold a task.
 struct Holds {
     count: AtomicUsize,
-    /// Woken when the last lets go.
+    /// Woken when the last shield ends.
     waker: AtomicWaker,
 }
 
@@ -124,7 +124,8 @@ impl Frame {
         poll()
     }
 
-    /// The group has ended, and the task is about to be polled for the last time.
+    /// The group has ended, and the task is about to be polled for the last time. `state` is Relaxed everywhere, because
+    /// it is used by the task's poller alone, in the poll and around it.
     pub(crate) fn last_poll(&self) {
         let _ = self
             .state
@@ -136,8 +137,8 @@ impl Frame {
         self.state.store(CLOSED, Ordering::Relaxed);
     }
 
-    /// Whether a shield holds the task. If so, `waker` is woken when the last lets go elsewhere: one that is dropped, or
-    /// polled by another task. (One that is ready lets go while the task is polled.)
+    /// Whether a shield holds the task. If so, `waker` is woken when the last shield ends outside of the task: one that is
+    /// dropped, or polled by another task. (One that is ready ends while the task is polled.)
     pub(crate) fn is_held(&self, waker: &Waker) -> bool {
         let Some(holds) = self.holds.get() else {
             return false;
@@ -145,6 +146,7 @@ impl Frame {
         if !holds.is_held() {
             return false;
         }
+        // Registered before the second look, because `release` lowers the count first and then takes the waker.
         holds.waker.register(waker);
         let held = holds.is_held();
         if !held {
@@ -190,6 +192,7 @@ impl Holds {
     }
 
     fn release(&self) {
+        // AcqRel: releases what was done under this shield to `is_held`, and acquires what was done under the others.
         if self.count.fetch_sub(1, Ordering::AcqRel) == 1 {
             if let Some(waker) = self.waker.take() {
                 outside(|| unwind::wake(waker));
@@ -237,7 +240,7 @@ impl Held {
     /// Holds the tasks that are being polled on this thread, and no others.
     fn hold_current(&mut self) {
         if !self.is_current() {
-            // The new ones first: a task that is among both is not let go of in between.
+            // The new holds are taken first, because a task that is among both must stay held in between.
             *self = Self::of_current(self);
         }
     }
@@ -261,7 +264,7 @@ impl Held {
             let holds = frame.holds().clone();
             let granted = !frame.is_closed() || before.has(&holds);
             if granted {
-                // Relaxed: the task that is counted is being polled, so its fate is not decided meanwhile.
+                // Relaxed, because the task that is counted is being polled, so `is_held` is not called meanwhile.
                 holds.count.fetch_add(1, Ordering::Relaxed);
             }
             held.push(Hold { holds, granted });

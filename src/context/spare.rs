@@ -1,4 +1,4 @@
-//! Deadlines that come and go with calls: the memory of a node that has gone serves the next one on the same thread.
+//! Deadlines that are made for one call: the memory of a dropped node serves the next one on the same thread.
 //!
 //! # Invariants
 //!

@@ -8,7 +8,7 @@
 //! 3. A wake-up that comes from inside of the timer's own poll only sets `due`. The timer is not polled again in that
 //!    call stack, because some timers (tokio's, when a task has spent its budget) would do the same for ever. It is
 //!    polled again by the next [`poll_due`](super::Node::poll_due), or by a nudge of the system's timer a moment later.
-//! 4. A wake-up from elsewhere sets `due` and drives: if the clock says that the deadline has passed, the node ends,
+//! 4. A wake-up from elsewhere sets `due` and drives: if by the clock the deadline has passed, the node ends,
 //!    else the timer is polled again.
 //! 5. A waker of the timer's holds the node, and finds it by the node's own address.
 #![allow(
@@ -60,7 +60,7 @@ impl Timer {
         self.due.is_set()
     }
 
-    /// Relaxed: it is set on the thread that has the turn, which looks afterwards.
+    /// Relaxed, because it is set and read by the thread that has the turn.
     fn take_woke_itself(&self) -> bool {
         let woke = self.woke_itself.load(Ordering::Relaxed);
         if woke {
@@ -249,13 +249,14 @@ impl Base {
         }
     }
 
-    /// Invariant 3: has the timer polled again, after this call stack has gone.
+    /// Invariant 3: schedules another poll of the timer, after this call stack has returned.
     #[cold]
     fn come_again(&self, cx: Option<&mut task::Context<'_>>) {
         if let Some(cx) = cx {
             unwind::shield("a waker", || cx.waker().wake_by_ref());
         }
         // The task may never come: the nudge does.
+        // AcqRel: pairs with `nudged`. If the flag is set, the nudge that is under way clears it and then reads `due`.
         let timer = self.timer();
         if timer.is_some_and(|timer| !timer.nudged.swap(true, Ordering::AcqRel)) {
             let node = self.upgrade();
@@ -267,6 +268,7 @@ impl Base {
 
     fn nudged(&self) {
         let Some(timer) = self.timer() else { return };
+        // Before the look at `due`, because a wake-up that comes after the look must start a nudge of its own.
         timer.nudged.store(false, Ordering::Release);
         if timer.is_due() {
             unwind::shield("a context's timer", || self.wake_timer());

@@ -6,7 +6,7 @@
 //! # The word
 //!
 //! ```text
-//! count of those that want it … | BUSY | NOTE
+//! count of waiters … | BUSY | NOTE
 //! ```
 //!
 //! # Invariants
@@ -52,18 +52,18 @@ impl<T> Turn<T> {
         }
     }
 
-    /// How many want it.
+    /// The count of waiters.
     pub(super) fn wanted(&self) -> usize {
         self.word.load(Ordering::Acquire) / ONE
     }
 
-    /// One more wants it. The turn is the caller's if it is the first.
+    /// Adds a waiter. The turn is the caller's if it is the first.
     #[inline]
     pub(super) fn want(&self) -> Option<Held<'_, T>> {
         self.change(|count| count + 1, |count| count == 0)
     }
 
-    /// `less` want it no longer. The turn is the caller's if they were the last.
+    /// Removes `less` waiters. The turn is the caller's if they were the last.
     #[inline]
     pub(super) fn unwant(&self, less: usize) -> Option<Held<'_, T>> {
         self.change(|count| count - less, |count| count == less)
@@ -76,7 +76,7 @@ impl<T> Turn<T> {
 
     /// Whether this thread has the turn: the caller runs inside of it.
     pub(super) fn is_mine(&self) -> bool {
-        // The thread's own stores are seen by itself in their order. What others store is never its address.
+        // Relaxed, because a thread sees its own stores in their order, and other threads never store its address.
         self.thread.load(Ordering::Relaxed) == this_thread()
     }
 
@@ -86,6 +86,7 @@ impl<T> Turn<T> {
         count: impl Fn(usize) -> usize,
         acts: impl Fn(usize) -> bool,
     ) -> Option<Held<'_, T>> {
+        // Relaxed, because the exchange acquires, and is tried again with the current word if this one is out of date.
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let acts = acts(word / ONE);
@@ -102,6 +103,7 @@ impl<T> Turn<T> {
         }
     }
 
+    /// Invariant 3.
     fn swap(&self, from: usize, to: usize) -> Result<(), usize> {
         self.word
             .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)

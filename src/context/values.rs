@@ -197,7 +197,7 @@ pub(super) fn layers(values: &Values) -> impl Iterator<Item = &Value> {
     })
 }
 
-/// Lets go of the list in a loop: the default would recurse once for each value.
+/// Drops the list in a loop, because the default would recurse once for each value.
 impl<V: ?Sized> Drop for Value<V> {
     fn drop(&mut self) {
         let mut others = Vec::new();

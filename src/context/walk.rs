@@ -46,7 +46,7 @@ pub(super) struct Walk {
     told: Vec<Told>,
     /// For the lists' contents, one node at a time.
     found: Vec<Taken>,
-    /// The first node finished by itself, so its kind knows.
+    /// The first node finished by itself, so its kind is not notified.
     finished: bool,
     reported: bool,
 }
@@ -278,7 +278,7 @@ impl PartialEq for Link {
 
 impl Eq for Link {}
 
-/// Telling.
+/// Waking and calling back, after the marking.
 impl Walk {
     fn won(&self) -> impl Iterator<Item = &Reached> {
         self.reached.iter().filter(|reached| reached.won)

@@ -20,7 +20,7 @@ use std::sync::{Arc, Weak};
 /// equal if their [`kind`](Self::kind)s are, whatever their causes.
 ///
 /// As it quotes its cause, its [`source`](StdError::source) is the *source of* the cause, so that a report which
-/// prints the whole chain says each text once. The cause itself: [`cause`](Self::cause).
+/// prints the whole chain has each text once. The cause itself: [`cause`](Self::cause).
 ///
 /// # Examples
 ///
@@ -35,7 +35,7 @@ use std::sync::{Arc, Weak};
 /// assert_eq!(ended.to_string(), "context canceled: client went away");
 /// assert_eq!(ended.cause().to_string(), "client went away");
 /// ```
-// Transparent, because a plain cause is lent as the `ContextError` that it is: see `plain`.
+// Transparent, because a plain cause is borrowed as the `ContextError` that it is: see `plain`.
 #[derive(Clone)]
 #[repr(transparent)]
 pub struct ContextError(Cause);
@@ -191,7 +191,7 @@ impl StdError for ContextError {
 /// the plain [`ContextError`] where no reason was given.
 ///
 /// Displays as the reason alone. The alternate form (`{cause:#}`) goes on to the root, and shows where in the
-/// program the context that ended was made, for the person who asks "which timeout was it?".
+/// program the context that ended was made, which answers "which timeout was it?".
 ///
 /// As it quotes the reason, its [`source`](StdError::source) is the *source of* the reason. The reason itself:
 /// [`as_error`](Self::as_error).
@@ -213,7 +213,7 @@ impl StdError for ContextError {
 #[repr(transparent)]
 pub struct Cause(Arc<Record>);
 
-/// All there is to know about an end. Held by its [`End`], and by every `Cause` and `ContextError` in users' hands.
+/// All data of an end. Held by its [`End`], and by every `Cause` and `ContextError` that a user holds.
 pub(super) struct Record {
     pub(super) kind: ContextErrorKind,
     /// Where the context that ended of itself was made.
@@ -329,17 +329,17 @@ impl Cause {
         self.0.origin
     }
 
-    /// The same record as the error that says which way the context ended.
+    /// The same record as the error whose kind is how the context ended.
     pub(super) fn as_context_error(&self) -> &ContextError {
         plain::as_context_error(self)
     }
 
-    /// Whether no reason was given: all there is to say is that the context ended.
+    /// Whether no reason was given: then the text is only that the context ended.
     pub(super) fn is_plain(&self) -> bool {
         matches!(self.0.reason, Reason::Plain)
     }
 
-    /// What the alternate form says last.
+    /// The end of the alternate form.
     pub(super) fn tail(&self) -> Option<Tail<'_>> {
         match &self.0.reason {
             Reason::Text(text) if text.placed => None,

@@ -2,7 +2,7 @@
 //!
 //! Our errors quote the error that they carry: their text ends with its text. Hence two ways down a chain:
 //!
-//! 1. `source()` skips what was quoted, so that a report of the chain says each text once.
+//! 1. `source()` skips what was quoted, so that a report of the chain has each text once.
 //! 2. [`walk`] skips nothing. Every search for *what is it?* uses it.
 
 use super::end::End;
@@ -91,7 +91,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// What is said after all that is quoted.
+/// The text after all that is quoted.
 pub(super) enum Tail<'a> {
     WaitingFor(&'a [Name]),
     Attempts(&'a Fault),

@@ -3,7 +3,7 @@
 //! 1. Only what has no other reference is moved. All contexts' ends on the way are locked at once, so that no new
 //!    holder can come while the holders are counted (invariant 2 of [`end`](super::end)). The locks are taken from
 //!    the outer error to the inner; errors own one another without cycles, so no two callers can wait for each other.
-//! 2. Nothing changes before everything is known to be movable.
+//! 2. Nothing changes before everything has been checked to be movable.
 //! 3. No foreign code runs under the locks: the texts that the contexts keep are made before.
 
 use super::cause::{Reason, Record};
@@ -78,7 +78,7 @@ fn has_twice(ends: &[Arc<End>]) -> bool {
     addresses.windows(2).any(|pair| pair[0] == pair[1])
 }
 
-/// What the contexts will say of an end whose reason is gone. `Display` is foreign code.
+/// The text that the contexts keep of an end whose reason has been moved out. `Display` is foreign code.
 fn text_of(end: &End) -> String {
     let cause = end.cause();
     unwind::contain_text(|| cause.to_string())

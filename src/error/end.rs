@@ -139,7 +139,7 @@ impl End {
         self.error().cause().clone()
     }
 
-    /// Whether `error` says that this end came. Compares addresses, so it holds for a replaced record as well.
+    /// Whether `error` reports this end. Compares addresses, so it holds for a replaced record as well.
     pub(crate) fn is_told_by(&self, error: &ContextError) -> bool {
         std::ptr::eq(error.record().home.as_ptr(), self)
     }

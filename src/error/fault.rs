@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //!
-//! 1. A fault never carries a fault: whatever a policy makes of one keeps its [`What`] and adds to what is said around
-//!    it. So however deep policies nest, the error is said once, and nothing here needs a stack.
+//! 1. A fault never carries a fault: whatever a policy makes of one keeps its [`What`] and adds to the text around
+//!    it. So however deep policies nest, the error is in the text once, and nothing here needs a stack.
 //! 2. The faults in a history have no history of their own.
 
 use super::chain::{self, Behind};
@@ -85,7 +85,7 @@ struct What {
     detail: Detail,
 }
 
-/// What the kind does not say.
+/// What the kind does not hold.
 enum Detail {
     Nothing,
     /// The source's error.

@@ -1,7 +1,7 @@
 //! Foreign values that are kept: errors and panics of the user's, whose destructors are foreign code.
 //!
 //! 1. A destructor that panics harms no other: each one is contained on its own.
-//! 2. Dropping a chain of errors that hold one another needs no stack: what a destructor of the user's lets go of
+//! 2. Dropping a chain of errors that hold one another needs no stack: what a destructor of the user's releases
 //!    waits in a queue of the thread's until that destructor has returned.
 
 use super::BoxError;

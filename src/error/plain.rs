@@ -1,4 +1,4 @@
-//! The one cast of this module: a plain cause is lent as the [`ContextError`] that it is.
+//! The one cast of this module: a plain cause is borrowed as the [`ContextError`] that it is.
 //!
 //! 1. `ContextError` is `#[repr(transparent)]` over its only field, a `Cause`.
 

@@ -83,7 +83,7 @@ fn names(count: usize) -> Vec<Name> {
         .collect()
 }
 
-/// What a report says that prints the error and all its sources.
+/// The text of a report that prints the error and all its sources.
 fn report(error: impl StdError + Send + Sync + 'static) -> String {
     format!("{:#}", anyhow::Error::from(error))
 }
@@ -183,7 +183,7 @@ mod text {
             ),
             (
                 Error::quorum(3, 1),
-                "1 of the 3 successes that were asked for",
+                "1 of the 3 successes needed, and no task is left to reach them",
             ),
         ] {
             assert_eq!(error.to_string(), text);
@@ -355,7 +355,7 @@ mod chains {
             report(PageError::Silent(error())),
             format!("page failed: {full}")
         );
-        // Quoted by the user's own layer, and its source as well: that layer says it twice, ours does not.
+        // Quoted by the user's own layer, and its source as well: that layer's text has it twice, ours once.
         let quoting = PageError::from(error());
         assert_eq!(quoting.to_string(), "page: profile: request failed");
         let behind = quoting.source().unwrap();
@@ -683,7 +683,7 @@ mod by_value {
 
     #[test]
     fn failure_behind_a_context_error_is_moved_out() {
-        // A task of another group returned why that group had ended, and that group is long gone.
+        // A task of another group returned why that group had ended, and that group was dropped long ago.
         let gone = task("profile", request_failed());
         let end = failed(&gone);
         let error = task("page", Error::ended(end.error(), Vec::new()));

@@ -1,4 +1,4 @@
-//! The record of one task: a single allocation from spawn to end, with everything that is known about the task.
+//! The record of one task: a single allocation from spawn to end, with everything that the group keeps of the task.
 //!
 //! ```text
 //! Header  state, links, number, name, site, waker, handle      what the engine and the executor's shell see
@@ -12,7 +12,7 @@
 //!
 //! 1. **Body.** The body is initialized until `run` returns ready or `cancel` has been called, and never after.
 //!    Only three may call those: the shell that the executor polls or drops, the in-place group that polls or
-//!    drops its tasks, and the spawner before anybody else has seen the cell. They are one at a time, on a thread
+//!    drops its tasks, and the spawner before the cell is shared. They are one at a time, on a thread
 //!    that the body may be on. Wakers, forks, handles, contexts and cancellers mark and wake, and never touch it.
 //! 2. **Engine.** `node` is valid while the cell is a member of its group or in its queue, because the engine
 //!    holds a reference to itself as long as it has members (`State::anchor`). A cell of an in-place group counts
@@ -20,7 +20,7 @@
 //! 3. **Links, number.** Written under the engine's lock alone; `number` before the cell is linked for the first
 //!    time.
 //! 4. **Waker.** While `WAKER` is clear and nothing was ever parked, the waker's place is the poller's own. From then on
-//!    it is changed under the engine's lock alone, and read by whoever clears `WAKER` under that lock. The bytes of a
+//!    it is changed under the engine's lock alone, and read by the thread that clears `WAKER` under that lock. The bytes of a
 //!    waker that was taken stay until another is written, so the poller may compare with them.
 //! 5. **Handle.** The spawner alone writes the handle, before it sets `HANDLE` and `SETTLED`. After `SETTLED` the
 //!    spawner does not touch the cell, unless `COMPLETE` was set before: then the cell is the spawner's to free.
@@ -67,13 +67,14 @@ const COMPLETE: u32 = 1 << 3;
 /// In place: in the ready stack, or on the way there.
 const WOKEN: u32 = 1 << 4;
 
-/// The poller's own notes, in `notes`.
+/// The poller's own notes, in `notes`. Read and written Relaxed, as `polls` is, because the poller alone writes them
+/// and they publish no other memory.
 const STARTED: u8 = 1;
 /// Polled since the group's end.
 const WARNED: u8 = 1 << 1;
 /// A waker has been parked, at some time.
 const PARKED: u8 = 1 << 2;
-/// An observer has been told that a poll started, and not yet that it ended.
+/// An observer has received the start of a poll, and not yet its end.
 const POLLING: u8 = 1 << 3;
 
 /// The address of a task's record.
@@ -116,22 +117,22 @@ unsafe impl Linked for Header {
 struct Table {
     /// Polls the body; if it is ready, drops it and completes the task.
     run: unsafe fn(Cell, &mut task::Context<'_>, By) -> Poll<Next>,
-    /// Drops the body and completes the task without a result. The flag says that the executor lost it.
+    /// Drops the body and completes the task without a result. The flag is set if the executor lost it.
     cancel: unsafe fn(Cell, By, bool) -> Next,
     /// Frees the cell, whose body is gone.
     free: unsafe fn(Cell),
 }
 
-/// A cell with its body, whose type is known at the spawn alone.
+/// A cell with its body, whose type only the spawn has.
 #[repr(C)]
 struct Whole<F, K> {
     header: Header,
-    /// What becomes of the outcome: there as long as the body.
+    /// What records the outcome: there as long as the body.
     keep: UnsafeCell<MaybeUninit<K>>,
     body: UnsafeCell<MaybeUninit<F>>,
 }
 
-/// What a spawn says about its task.
+/// The description of a task that is spawned.
 pub(super) struct Newcomer {
     pub(super) name: Option<Name>,
     pub(super) site: &'static Location<'static>,
@@ -199,9 +200,9 @@ where
         self.cell
     }
 
-    /// The future of a task that was not admitted, and what was to become of its outcome.
+    /// The future of a task that was not admitted, and what would have recorded its outcome.
     pub(super) fn into_parts(self) -> (F, K, Newcomer) {
-        // SAFETY: the body is there, and nobody else has seen the cell (invariant 1).
+        // SAFETY: the body is there, and the cell has not been shared (invariant 1).
         unsafe {
             let whole = self.cell.cast::<Whole<F, K>>();
             let newcomer = Newcomer {
@@ -303,7 +304,7 @@ unsafe fn end<F, K: Keep>(cell: Cell, outcome: Outcome<K::Value>, by: By) -> Nex
 
 /// # Safety
 ///
-/// The cell is in no list, its body is gone, and nobody uses it any more.
+/// The cell is in no list, its body has been dropped, and no other reference to it is used any more.
 unsafe fn free<F, K>(cell: Cell) {
     // SAFETY: it was made with these types, and is the caller's. A body is not dropped with it, and a name's drop is
     // not foreign code.
@@ -321,7 +322,7 @@ unsafe fn free<F, K>(cell: Cell) {
     }
 }
 
-/// What the engine asks of a task.
+/// What the engine uses of a task.
 impl Header {
     /// # Safety
     ///
@@ -336,7 +337,7 @@ impl Header {
         self.node
     }
 
-    /// What the thread-local of the task that is being polled knows of this one.
+    /// How the thread-local stack of polled tasks identifies this one.
     #[inline]
     pub(super) fn tag(&self) -> Tag {
         Tag {
@@ -345,7 +346,7 @@ impl Header {
         }
     }
 
-    /// An executor's task hides whoever spawned or polls around it; in place it is on top of the group's own task.
+    /// An executor's task hides the tasks that spawned it or poll around it; in place it is on top of the group's own task.
     #[inline]
     pub(super) fn lie(&self) -> Lie {
         if self.in_place { Lie::Below } else { Lie::Hide }
@@ -403,7 +404,7 @@ impl Header {
             .store(self.polls().wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// Leaves the executor's waker to whoever ends the group. In place the cell is its own waker.
+    /// Stores the executor's waker for the end of the group. In place the cell is its own waker.
     ///
     /// # Safety
     ///
@@ -419,7 +420,7 @@ impl Header {
         }
         let waker = waker.clone(); // foreign: before the place is touched
         self.note(PARKED);
-        // SAFETY: nothing was ever parked, so that nobody looks at the place (invariant 4).
+        // SAFETY: nothing was ever parked, so no other thread reads the place (invariant 4).
         unsafe { self.write_waker(waker) };
     }
 
@@ -427,8 +428,10 @@ impl Header {
     ///
     /// As [`park`](Self::park); a waker has been parked before.
     unsafe fn park_again(&self, waker: &Waker) {
+        // Relaxed, because this poller wrote the bytes that the bit stands for, and if the bit is out of date, the waker
+        // that was taken is being woken.
         if self.state.load(Ordering::Relaxed) & WAKER != 0 {
-            // SAFETY: written by this poller; whoever has taken it meanwhile left the bytes (invariant 4).
+            // SAFETY: written by this poller; a thread that has taken it meanwhile left the bytes (invariant 4).
             let same = unsafe {
                 self.waker
                     .with(|known| (*known).assume_init_ref().will_wake(waker))
@@ -438,7 +441,7 @@ impl Header {
             }
         }
         let waker = waker.clone();
-        // SAFETY: the cell is a member. Under the lock nobody is reading what was taken (invariant 4).
+        // SAFETY: the cell is a member. Under the lock no other thread reads what was taken (invariant 4).
         let replaced = unsafe {
             let _state = self.node().kind.lock();
             let replaced = self.take_waker();
@@ -456,15 +459,16 @@ impl Header {
         // SAFETY: the caller's promise.
         self.waker
             .with_mut(|place| unsafe { (*place).write(waker) });
-        // AcqRel: pairs with `take_waker`. Either that one sees the bit, or the poller, who looks at the group's
-        // phase next, sees what was stored before it.
+        // AcqRel: pairs with `take_waker`. Either that call sees the bit, or the poller, which reads the group's
+        // phase next, sees what was stored before that call.
         self.state.fetch_or(WAKER, Ordering::AcqRel);
     }
 
     /// Takes the parked waker, if there is one. The state is locked.
     pub(super) fn take_waker(&self) -> Option<Waker> {
+        // AcqRel: acquires the waker that `write_waker` released, and releases the phase to the poller's next `park`.
         let before = self.state.fetch_and(!WAKER, Ordering::AcqRel);
-        // SAFETY: whoever clears the bit owns the waker (invariant 4).
+        // SAFETY: the thread that clears the bit owns the waker (invariant 4).
         (before & WAKER != 0)
             .then(|| unsafe { self.waker.with(|waker| (*waker).assume_init_read()) })
     }
@@ -497,7 +501,7 @@ struct Handle {
     drop: unsafe fn(*mut MaybeUninit<usize>),
 }
 
-/// Whether a handle of type `H` lies in the word itself.
+/// Whether a handle of type `H` is stored in the word itself.
 const fn fits<H>() -> bool {
     size_of::<H>() <= size_of::<usize>() && align_of::<H>() <= align_of::<usize>()
 }
@@ -535,14 +539,13 @@ impl Handle {
     }
 }
 
-/// Has the spawner's part of the cell told apart from the shell's: until [`Settling::keep`] or its drop, the cell
-/// is not freed.
+/// The spawner's share of the cell. Until [`Settling::keep`] or its drop, the cell is not freed.
 pub(super) struct Settling(Cell);
 
 impl Settling {
     /// # Safety
     ///
-    /// Nobody else knows the cell yet, but for the engine, which does not look at these bits.
+    /// The cell is shared with the engine alone yet, which does not read these bits.
     #[inline]
     pub(super) unsafe fn begin(cell: Cell) -> Self {
         // SAFETY: the cell is alive. No read-modify-write: the only bit that another thread may change before the
@@ -595,8 +598,8 @@ unsafe fn settle(cell: Cell, bits: u32) {
 /// Once, by the shell; the body is gone, and the cell is in no list.
 #[inline]
 pub(super) unsafe fn retire(cell: Cell) {
-    // SAFETY: the caller's promise. Acquire: pairs with `settle`, which wrote the handle before. Nobody else is
-    // left to change the state then, so that the usual case needs no read-modify-write.
+    // SAFETY: the caller's promise. Acquire: pairs with `settle`, which wrote the handle before. The usual case needs
+    // no read-modify-write, because after `SETTLED` no other thread changes the state.
     unsafe {
         let state = cell.as_ref().state.load(Ordering::Acquire);
         if state & SETTLED != 0 {
@@ -628,8 +631,10 @@ pub(super) unsafe fn pass_handle(from: Cell, to: Cell) -> bool {
                 .as_ref()
                 .handle
                 .with(|handle| (*handle).assume_init_read());
+            // Relaxed, because this shell alone still uses `from`.
             from.as_ref().state.fetch_and(!HANDLE, Ordering::Relaxed);
             to.as_ref().handle.with_mut(|place| (*place).write(handle));
+            // Release: pairs with the acquire in `retire`, perhaps on another thread.
             to.as_ref().state.fetch_or(HANDLE, Ordering::Release);
         }
         true
@@ -642,7 +647,7 @@ pub(super) unsafe fn pass_handle(from: Cell, to: Cell) -> bool {
 ///
 /// The cell is the caller's alone, and `state` is its state.
 unsafe fn release(cell: Cell, state: u32) {
-    // SAFETY: the caller's promise; the bits tell what is there (invariants 4 and 5).
+    // SAFETY: the caller's promise; the bits show what is there (invariants 4 and 5).
     unsafe {
         let header = cell.as_ref();
         let waker =
@@ -659,7 +664,7 @@ unsafe fn release(cell: Cell, state: u32) {
 
 /// In place: the cell is its own waker.
 impl Header {
-    /// Notes that the task is to be polled. True if nobody has noted it before: then the cell goes to the ready
+    /// Notes that the task is to be polled. True if this was not noted before: then the cell goes to the ready
     /// stack.
     #[inline]
     pub(super) fn note_woken(&self) -> bool {
@@ -669,9 +674,10 @@ impl Header {
         before & (WOKEN | COMPLETE) == 0
     }
 
-    /// The task's turn has come. False if it has completed: then the caller releases the group's reference.
+    /// Begins the task's turn. False if it has completed: then the caller releases the group's reference.
     #[inline]
     pub(super) fn take_woken(&self) -> bool {
+        // AcqRel: pairs with `note_woken`. A wake before this is seen by the poll that follows, a later one sets the bit.
         let before = self.state.fetch_and(!WOKEN, Ordering::AcqRel);
         before & COMPLETE == 0
     }
@@ -679,6 +685,7 @@ impl Header {
     /// Whether the task was woken since its turn began.
     #[inline]
     pub(super) fn is_woken(&self) -> bool {
+        // Relaxed, because the answer only counts turns: `take_woken` acquires before the task is polled again.
         self.state.load(Ordering::Relaxed) & WOKEN != 0
     }
 }
@@ -689,7 +696,8 @@ impl Header {
 ///
 /// Once, by the group; the body is gone, and the cell is in no list.
 pub(super) unsafe fn retire_in_place(cell: Cell) {
-    // SAFETY: the group's reference is still there.
+    // SAFETY: the group's reference is still there. AcqRel: of this and a wake's `note_woken` the one that comes second
+    // sees the other's bit, so that the reference is released once (invariant 6).
     let before = unsafe { cell.as_ref().state.fetch_or(COMPLETE, Ordering::AcqRel) };
     if before & WOKEN == 0 {
         // SAFETY: it is not in the ready stack, nor will it be.
@@ -704,7 +712,8 @@ pub(super) unsafe fn retire_in_place(cell: Cell) {
 /// The caller owns a reference.
 #[inline]
 pub(super) unsafe fn unref(cell: Cell) {
-    // SAFETY: the caller's reference keeps it alive. The last one sees all that was done under the others.
+    // SAFETY: the caller's reference keeps it alive. Acquire and release, because the thread that frees the cell must
+    // see what was done under the other references. If the count is 1 it is the caller's, and no other can be made.
     unsafe {
         let refs = &cell.as_ref().refs;
         if refs.load(Ordering::Acquire) == 1 || refs.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -738,6 +747,7 @@ static WAKER_TABLE: RawWakerVTable =
 unsafe fn clone_waker(data: *const ()) -> RawWaker {
     // SAFETY: see above.
     let header = unsafe { &*data.cast::<Header>() };
+    // Relaxed, as in `Arc`, because the caller's own reference keeps the cell alive.
     if header.refs.fetch_add(1, Ordering::Relaxed) > u32::MAX / 2 {
         std::process::abort(); // as `Arc` does: a count that wraps would free what is in use
     }

@@ -25,12 +25,12 @@ pub(super) enum Outcome<V> {
     Dismissed,
 }
 
-/// Who ends a task.
+/// What ends a task.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {
     /// The executor's shell, while it is polled: the next in the queue may run in its place.
     Shell,
-    /// The executor, which drops the shell, perhaps under locks of its own: nobody is woken on its thread.
+    /// The executor, which drops the shell, perhaps under locks of its own: so no waker is called on its thread.
     Executor,
     /// The group: in place, or before the task was started.
     Group,
@@ -40,7 +40,7 @@ pub(super) enum By {
 pub(super) type Next = Option<Cell>;
 
 impl<V> Outcome<V> {
-    /// The body panicked when it was dropped, after the outcome was known. A failure stays what it was.
+    /// The body panicked when it was dropped, after the task had its outcome. A failure stays what it was.
     pub(super) fn and_panicked(self, payload: Payload) -> Self {
         match self {
             Self::Succeeded(value) => unwind::discard(value),
@@ -58,7 +58,7 @@ impl<V> Outcome<V> {
 ///
 /// # Safety
 ///
-/// The body is gone. The cell is a member of its group, whose results `K` names. Once for each cell.
+/// The body has been dropped. The cell is a member of its group, whose results `K` names. Once for each cell.
 #[allow(unsafe_code, reason = "see `cell`")]
 pub(super) unsafe fn complete<K: Keep>(
     cell: Cell,
@@ -71,15 +71,16 @@ pub(super) unsafe fn complete<K: Keep>(
     let outcome = without_echo(node, outcome);
     let observed = node.kind.observed.as_deref();
     let seen = observed.map(|observed| (observed, outcome.seen()));
+    // One lock for recording and releasing where nothing has to run in between, because that is the usual case.
     let mut state = node.kind.lock();
 
     // 1. Record the outcome.
     // SAFETY: the caller's promise.
     let recorded = unsafe { record(&mut state, node, header, keep, outcome) };
 
-    // 2. Cancel. The state is unlocked meanwhile, and the group stays, because this is still one of its tasks. What
-    // nobody wants is dropped before the slot is released, because nothing outlives the wait; and so is the error of
-    // this function, because `Error::downcast` gives it away only where nothing else holds it.
+    // 2. Cancel. The state is unlocked meanwhile, and the group stays, because this is still one of its tasks. A
+    // value that is not kept is dropped before the slot is released, because nothing may outlive the wait; and so is
+    // the error of this function, because `Error::downcast` returns it by value only if no other reference exists.
     let Record {
         ends,
         delivery,
@@ -107,7 +108,7 @@ pub(super) unsafe fn complete<K: Keep>(
         state = node.kind.lock();
     }
 
-    // 3. Release the slot. From the unlock on the group may be gone.
+    // 3. Release the slot. After the unlock the group may have been freed.
     // SAFETY: a member until here.
     let (released, next) = unsafe { release(&mut state, node, cell, by) };
     drop(state);
@@ -128,7 +129,7 @@ pub(super) unsafe fn complete<K: Keep>(
 pub(super) enum Ending {
     /// The first failure.
     Failed(Error),
-    /// As many successes as were wanted.
+    /// As many successes as the quorum needs.
     Enough,
 }
 
@@ -158,7 +159,7 @@ pub(super) fn is_echo(node: &Node<Engine>, error: &BoxError) -> bool {
 }
 
 /// The group's end. A deadline further up may have ended the task's own context by the clock, while another thread's walk
-/// has yet to come to the group: so an error that tells of an end has the clock asked about the group as well.
+/// has yet to come to the group. So the group's clock is read as well if the error reports an end.
 fn end_told_by(node: &Node<Engine>, error: &BoxError) -> Option<Arc<End>> {
     let tells = || unwind::contain(|| error::tells_an_end(error)).unwrap_or(false);
     let ended = node.is_marked() || (node.has_deadline() && tells() && node.is_done());
@@ -265,18 +266,18 @@ impl Engine {
     }
 }
 
-/// What is left to be done when the state is unlocked, if anything is.
+/// What is done after the state has been unlocked, if anything is.
 #[derive(Default)]
 pub(super) struct Released {
     owner: Option<Waker>,
     ready: Option<Waker>,
-    /// Nobody is left: the engine's reference to itself, and whether the owner has gone before.
+    /// Set by the last task: the engine's reference to itself, and whether the group was dropped before.
     anchor: Option<(Arc<Node<Engine>>, bool)>,
-    /// Nobody is left: the timers are not needed any more.
+    /// Set by the last task, because the timers are not needed any more.
     unwatches: bool,
 }
 
-/// Takes a task out of its group, and finds who comes in its place.
+/// Takes a task out of its group, and finds the one that runs in its place.
 ///
 /// # Safety
 ///
@@ -301,8 +302,8 @@ unsafe fn release(
 }
 
 impl State {
-    /// Whether the end of a task, which has left, is of interest to the group alone: others are still there that it
-    /// waits for, no task and nobody else waits for a slot, and the owner waits for all.
+    /// Whether the end of a task, which has left, wakes nothing: the group still waits for other tasks, no task and no
+    /// caller waits for a slot, and the owner waits for all.
     #[inline]
     fn is_quiet(&self) -> bool {
         let owner = !self.owner.each && self.needed == 0;
@@ -405,12 +406,12 @@ impl Released {
             anchor.unwatch();
         }
         if let Some(observed) = anchor.kind.observed.as_deref().filter(|_| closes) {
-            observe::in_a_drop(|| observed.closed(&anchor)); // whose thread this is, is not known here
+            observe::in_a_drop(|| observed.closed(&anchor)); // because this may be any thread
         }
     }
 }
 
-/// Whom the end of a task wakes.
+/// What the end of a task wakes.
 struct Wakes {
     /// Boxed, because most tasks end nothing, and each move of a walk copies 300 bytes.
     marked: Option<Box<Marked>>,

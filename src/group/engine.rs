@@ -43,7 +43,7 @@ pub(crate) struct Engine {
     pub(super) clock: ClockRef,
     /// Since when times are taken: the first snapshot.
     pub(super) timing: OnceLock<Instant>,
-    /// `None`: nobody observes the group.
+    /// `None`: the group is not observed.
     pub(super) observed: Option<Box<Observed>>,
     /// For snapshots.
     pub(super) maker: Maker,
@@ -58,7 +58,7 @@ unsafe impl Send for Engine {}
 #[allow(unsafe_code, reason = "see above")]
 unsafe impl Sync for Engine {}
 
-/// What became of a spawn.
+/// The result of a spawn.
 #[derive(Clone, Copy)]
 pub(super) enum Admission {
     /// With the task's number.
@@ -83,8 +83,8 @@ pub(super) enum AtLimit {
     Refuse,
 }
 
-/// How many starts may pass between two readings of the clock. It is asked for a thread that spawns and never
-/// returns to its clock's driver, so that no timer fires.
+/// How many starts may pass between two readings of the clock. It is read because no timer fires on a thread that
+/// spawns and never returns to its clock's driver.
 const STARTS_A_READING: u64 = 64;
 
 impl Engine {
@@ -117,7 +117,7 @@ impl Engine {
         self.in_place
     }
 
-    /// Lets handles and forks start tasks.
+    /// Makes the launcher available to handles and forks.
     pub(super) fn lend_launcher<M>(&self, launcher: &Launcher<M>) {
         self.launch.get_or_init(|| launcher.lend());
     }
@@ -142,8 +142,8 @@ impl Engine {
 
     /// Ends the group's context by the group's own doing, without a failure.
     pub(super) fn end_by_us(node: &Arc<Node<Engine>>, end: Arc<End>) -> Marked {
-        // First, because marking runs the clock's code, and whoever waits may judge the group meanwhile. Of two at once
-        // the first to come here is what both mark.
+        // Recorded first, because marking runs the clock's code, and a waiting owner may conclude the group meanwhile. Of
+        // two calls at once both mark the end that was recorded first.
         let end = node.kind.lock().our_end.get_or_insert(end).clone();
         Node::mark(&(node.clone() as NodeRef), end)
     }
@@ -196,7 +196,7 @@ impl Scope {
         }
     }
 
-    /// As [`spawn`](Self::spawn), where there is nobody to give the future back to. Returns the task's number.
+    /// As [`spawn`](Self::spawn), where the caller can't take the future back. Returns the task's number.
     ///
     /// # Safety
     ///
@@ -251,7 +251,7 @@ impl Engine {
         }
     }
 
-    /// [`admit`](Self::admit), of which no observer is told. `NUMBERS`: the cell is given its number, which it has
+    /// [`admit`](Self::admit) without an event. `NUMBERS`: the cell is given its number, which it has
     /// already in a group that is observed.
     ///
     /// # Safety
@@ -266,7 +266,8 @@ impl Engine {
         // SAFETY: the cell is new.
         unsafe { node.kind.note_spawn(cell.as_ref()) };
         let mut state = node.kind.lock();
-        // Before the task is there, because a drive on another thread may end it at once.
+        // The timers are armed before the task joins, because a drive on another thread may end it at once; and under no
+        // lock, because arming runs the clock's code.
         let watched = node.has_deadline() && !state.watching;
         if watched {
             drop(state);
@@ -300,7 +301,7 @@ impl Engine {
     ///
     /// # Safety
     ///
-    /// The cell is a member, has not been started, and is known to this spawner alone. The group is not in place.
+    /// The cell is a member, has not been started, and is started by this spawner alone. The group is not in place.
     #[inline]
     pub(super) unsafe fn start(
         node: &Node<Engine>,
@@ -308,11 +309,11 @@ impl Engine {
         launch: Option<&dyn Launch>,
         by: By,
     ) {
-        // SAFETY: the caller's promise: the body is there, and nobody else may drop it.
+        // SAFETY: the caller's promise: the body is there, and no other code may drop it.
         unsafe {
             match launch.filter(|_| !node.is_marked()) {
                 Some(launch) => launch.launch(cell),
-                // The group has ended, or is gone.
+                // The group has ended, or has been dropped.
                 None => {
                     cell::cancel_body(cell, by, false);
                     cell::retire(cell);
@@ -341,16 +342,16 @@ impl Engine {
                 continue;
             }
             drop(state);
-            // SAFETY: it has just left the queue, so nobody else starts it.
+            // SAFETY: it has just left the queue, so no other thread starts it.
             unsafe { Self::start(node, cell, launch, by) };
         }
     }
 
-    /// A task was refused because the group has ended: `wait` says so.
+    /// Notes a task that was refused because the group has ended, so that `wait` reports it.
     pub(super) fn note_refused(&self, node: &Node<Engine>, name: Option<Name>) {
         let mut state = self.lock();
         if state.closed {
-            return; // nobody waits any more
+            return; // the group's wait is over
         }
         let number = state.members.next;
         state.members.next += 1;
@@ -445,14 +446,15 @@ impl Engine {
     }
 }
 
-/// How many wakers are taken under one lock.
+/// How many wakers are taken under one lock, because a lock for each costs more, and one for all holds others up.
 const WAKERS_A_LOCK: usize = 32;
 
 /// The group's end.
 impl Engine {
-    /// Has every task polled, so that it sees the phase. Each waker is called under no lock.
+    /// Wakes every task, so that its next poll sees the phase. Each waker is called under no lock.
     pub(super) fn wake_members(&self) {
         {
+            // A cursor and not a copy of the list, because members may leave while the wakers run; `leave` moves it on.
             let mut state = self.lock();
             state.members.cursor = state.members.list.first();
         }
@@ -479,7 +481,7 @@ impl Engine {
                 cell.as_ref()
             };
             if self.is_in_place() {
-                self.make_ready(cell); // the owner is woken next
+                self.make_ready(cell); // `wake_waiters` or `wake_owner` follows, so no driver has to be woken here
             } else {
                 wakers.extend(header.take_waker());
             }
@@ -487,7 +489,7 @@ impl Engine {
         true
     }
 
-    /// Wakes all who wait for the group itself.
+    /// Wakes all tasks that wait for the group itself.
     pub(super) fn wake_waiters(&self) {
         let (owner, line) = {
             let mut state = self.lock();
@@ -525,9 +527,9 @@ impl Kind for Engine {
     }
 }
 
-/// What has come of it.
+/// The outcome of the group.
 impl Engine {
-    /// What tells those who come after the group's end.
+    /// The error of a call that comes after the group's end.
     pub(super) fn end_error(&self, node: &Node<Engine>) -> Error {
         let state = self.lock();
         let failed = state
@@ -602,7 +604,7 @@ impl State {
         }
         // SAFETY: the cell is new.
         let background = unsafe { cell.as_ref().background };
-        // Background tasks serve the others, which would wait for them for ever.
+        // Background tasks are not limited, because the others may wait for them, and would do so for ever.
         let full = !background && self.limit.is_full();
         if full && at_limit == AtLimit::Refuse {
             return (Admission::Full, false);
@@ -624,12 +626,12 @@ impl State {
         if self.anchor.is_none() {
             self.anchor = Some(node.clone());
         }
-        // In place the cell is the group's from here on: nobody but a drive, or the group's drop, touches it.
+        // In place the cell is the group's from here on: only a drive, or the group's drop, touches it.
         let wakes_driver = node.kind.is_in_place() && node.kind.make_ready(cell);
         (Admission::Started(number), wakes_driver)
     }
 
-    /// What ended the group; `None` if it succeeded. To be asked when all have ended.
+    /// What ended the group; `None` if it succeeded. Valid once all tasks have ended.
     pub(super) fn verdict(&self, node: &Node<Engine>) -> Option<Error> {
         let failed = || self.failures.first().cloned();
         let ended = || ended_by_context(node, self);

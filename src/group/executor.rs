@@ -16,7 +16,7 @@ use std::task::{self, Poll};
 ///
 /// To the executor it is a future like any other, one word wide. Dropped before it has completed, it is reported to
 /// its group as [`ErrorKind::Lost`](crate::ErrorKind::Lost): an executor that refuses a task, or drops it when it
-/// shuts down, can't make a group wait for ever. That drop blocks no thread, and wakes nobody on the thread that
+/// shuts down, can't make a group wait for ever. That drop blocks no thread, and calls no waker on the thread that
 /// drops, because the executor may hold its own locks there.
 ///
 /// # Examples
@@ -214,7 +214,7 @@ pub(super) trait Launch {
     ///
     /// # Safety
     ///
-    /// The cell is a member of its group, has not been started, and is known to this spawner alone.
+    /// The cell is a member of its group, has not been started, and is started by this spawner alone.
     unsafe fn launch(&self, cell: Cell);
 }
 

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 
-/// How many failures after the first are kept, unless every outcome is wanted.
+/// How many failures after the first are kept, unless every outcome is kept.
 const OTHERS: usize = 16;
 
 /// In a box of their own, made by the first, because most groups have none.
@@ -77,7 +77,7 @@ impl Failures {
         all.is_some_and(|all| all.is_first(number))
     }
 
-    /// Forgets a failure that has been returned to the user. The next that counts becomes the first.
+    /// Removes a failure that has been returned to the user. The next that counts becomes the first.
     pub(super) fn forget(&mut self, number: u64) -> Option<Error> {
         self.0.as_mut()?.forget(number)
     }

@@ -1,14 +1,14 @@
-//! What finished tasks leave behind until somebody asks for it: results and failures, in the order of completion.
+//! What finished tasks leave until it is taken: results and failures, in the order of completion.
 //!
-//! The group's engine does not know the result's type, because contexts, wakers and forks share the engine and must
-//! not depend on it. So the store is kept as raw words, and used through functions that know the type.
+//! The group's engine has no parameter for the result's type, because contexts, wakers and forks share the engine and
+//! must not depend on it. So the store is kept as raw words, and used through functions that have the type.
 //!
 //! # Invariants
 //!
 //! 1. The words are a `Store<T>` for the one `T` of the group, made by [`Finished::new`]. Every [`Kept<T>`](super::keep::Kept)
 //!    that a group's tasks complete with names that type, because only `TaskGroup<T, M>` and its handles make tasks.
 //! 2. The store is dropped by [`Finished::close`], which the group's `Drop` calls, on a thread that `T` may be on.
-//!    From then on nothing is stored. A group that is forgotten leaks it.
+//!    From then on nothing is stored. A group that is passed to `mem::forget` leaks it.
 #![allow(
     unsafe_code,
     reason = "one engine for results of any type, and of any lifetime"
@@ -23,14 +23,14 @@ use std::mem::{MaybeUninit, align_of, size_of};
 /// errors to be kept.
 pub(super) type Ended<T> = Result<T, Option<Error>>;
 
-/// Which outcomes somebody may still ask for.
+/// Which outcomes may still be taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// All, with their names: `next`, `wait_named` or `outcomes` may come.
     All,
     /// The values alone: `wait` has been called.
     Values,
-    /// None: `run` has been called, or the group is gone.
+    /// None: `run` has been called, or the group has been dropped.
     Nothing,
 }
 
@@ -45,7 +45,7 @@ struct Entry<V> {
 /// `V` is the group's `T`, or `Box<T>` if that is large.
 struct Store<V> {
     entries: VecDeque<Entry<V>>,
-    /// Values without a size, once the numbers are not wanted any more: a vector of those takes no memory.
+    /// Values without a size, once their numbers are not needed any more: a vector of those takes no memory.
     units: Vec<V>,
 }
 
@@ -144,7 +144,7 @@ impl Finished {
         }
     }
 
-    /// Keeps the name of a task that has just been stored, if anybody may ask for it.
+    /// Keeps the name of a task that has just been stored, if it may still be taken.
     pub(super) fn push_name(&mut self, number: u64, name: &Name) {
         if self.wanted == Wanted::All {
             self.names.push_back((number, name.clone()));
@@ -218,7 +218,7 @@ impl Finished {
         }
     }
 
-    /// Only the values are wanted from now on, or nothing at all. Returns what is not, to be dropped under no lock.
+    /// Keeps only the values from now on, or nothing at all. Returns the rest, to be dropped under no lock.
     ///
     /// # Safety
     ///

@@ -1,4 +1,4 @@
-//! Results of their own type: a task whose result somebody awaits by itself.
+//! Results of their own type: a task whose result is awaited by itself.
 
 use super::cell::Header;
 use super::complete::By;
@@ -77,7 +77,7 @@ struct Slot<U> {
     /// group's lock alone.
     waiting: AtomicU64,
     answer: Mutex<Answer<U>>,
-    /// Wakes whoever awaits the fork.
+    /// Wakes the task that awaits the fork.
     waiter: AtomicWaker,
     /// Wakes the task, to see that it is canceled.
     task: AtomicWaker,
@@ -86,7 +86,7 @@ struct Slot<U> {
 
 /// No task of the group waits for the fork.
 const NOBODY: u64 = u64::MAX;
-/// The fork's own task has ended, so that nobody waits for it any more.
+/// The fork's own task has ended, so no task waits for it any more.
 const DONE: u64 = u64::MAX - 1;
 
 enum Answer<U> {
@@ -118,6 +118,7 @@ unsafe impl<U> Keep for Forked<U> {
 
     fn is_dismissed(&self, cx: &task::Context<'_>) -> bool {
         self.0.task.register(cx.waker()); // before the look, because `cancel` writes first and then wakes
+        // Acquire: pairs with `cancel`, so the task's end sees what was done before the cancel.
         self.0.canceled.load(Ordering::Acquire)
     }
 
@@ -127,7 +128,8 @@ unsafe impl<U> Keep for Forked<U> {
         task: &Recorded<'_>,
         ended: Result<U, Option<Error>>,
     ) -> Answering<U> {
-        // Whoever waits counts again at once, before anybody else may start in the slot that this task leaves.
+        // The waiting task counts again at once, because otherwise another could start in the slot that this task
+        // leaves. Relaxed, because `waiting` is changed under the group's lock alone, which is held here.
         let waiting = self.0.waiting.swap(DONE, Ordering::Relaxed);
         if waiting != NOBODY {
             state.limit.take_back(waiting);
@@ -174,7 +176,7 @@ impl<U> Deliver for Answering<U> {
                     *known = Answer::Ready(answer);
                     None
                 }
-                _ => Some(answer), // the fork is gone
+                _ => Some(answer), // the fork has been dropped
             }
         };
         let waiter = slot.waiter.take();
@@ -236,6 +238,7 @@ impl<U> Fork<U> {
     /// # });
     /// ```
     pub fn cancel(&self) {
+        // Release, and before the wake, because the task registers its waker first and then reads the flag.
         self.slot.canceled.store(true, Ordering::Release);
         if let Some(task) = self.slot.task.take() {
             unwind::wake(task);
@@ -262,12 +265,13 @@ impl<U> Fork<U> {
         }
     }
 
-    /// Nobody waits for the fork any more: the task counts again, at once.
+    /// Ends the wait for the fork: the task that waited counts again, at once.
     fn take_back(&mut self) {
         let Some(waiting) = self.waiting.take() else {
             return;
         };
         let mut state = waiting.group.kind.lock();
+        // Relaxed, here and in `lend`, because the group's lock orders all accesses.
         let number = self.slot.waiting.load(Ordering::Relaxed);
         if number == waiting.number {
             self.slot.waiting.store(NOBODY, Ordering::Relaxed);
@@ -297,6 +301,7 @@ impl Waiting {
     fn lend(&self, waiting: &AtomicU64) -> bool {
         let engine = &self.group.kind;
         {
+            // One lock for the look and the change, because the fork's task may end at any time and sets `DONE` under it.
             let mut state = engine.lock();
             if waiting.load(Ordering::Relaxed) == DONE {
                 return false;
@@ -307,7 +312,7 @@ impl Waiting {
         true
     }
 
-    /// Others may run in the slot that was lent.
+    /// Starts other tasks in the slot that was lent.
     fn serve(group: &Node<Engine>) {
         let engine = &group.kind;
         let launch = engine.launcher();
@@ -348,7 +353,7 @@ impl<U> Drop for Fork<U> {
     fn drop(&mut self) {
         self.take_back();
         unwind::discard(self.slot.waiter.take());
-        // Contained, because whoever drops a fork does not expect the answer's destructor.
+        // Contained, because the code that drops a fork does not expect a panic of the answer's destructor.
         let answer = std::mem::replace(&mut *self.slot.answer.lock(), Answer::Taken);
         unwind::discard(answer);
     }

@@ -8,7 +8,7 @@ use crate::error::{BoxError, Error};
 use std::fmt;
 use std::marker::PhantomData;
 
-/// Spawns into a group from elsewhere, from the group's own tasks above all, and lets a group that is being waited for
+/// Spawns into a group from elsewhere, from the group's own tasks above all, and allows a group that is being waited for to
 /// be inspected, fed, stopped and canceled.
 ///
 /// A handle does not keep its group running: after the group's end it hands back what it is given. A handle that a
@@ -45,7 +45,7 @@ pub struct GroupHandle<T, M = Task> {
 }
 
 // SAFETY: as for the group: what a handle shares with other threads is the engine, which is `Send + Sync`, and its
-// spawn methods ask for what its kind of task needs.
+// spawn methods have the bounds that its kind of task needs.
 #[allow(unsafe_code, reason = "see above")]
 unsafe impl<T: Send, M: Send> Send for GroupHandle<T, M> {}
 // SAFETY: as above.

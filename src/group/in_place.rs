@@ -1,12 +1,12 @@
-//! Tasks without an executor: whoever polls the group polls those of its tasks that were woken.
+//! Tasks without an executor: the task that polls the group polls those of its tasks that were woken.
 //!
 //! # Invariants
 //!
 //! 1. A cell in the stack or in the batch has `WOKEN` set, and so is there once (invariant 6 of `cell`).
 //! 2. One drives at a time. Only the driver touches the batch, polls, and takes from the stack.
-//! 3. `head` is null when nothing is ready and no one drives: whoever pushes then wakes a driver. While one drives it
-//!    is `DRIVING` or a cell, and nobody needs to be woken, because the driver looks again before it leaves. When the
-//!    group is over it is `CLOSED`, and a cell that comes then is released instead.
+//! 3. `head` is null when nothing is ready and there is no driver: a push then wakes a driver. While there is a driver it
+//!    is `DRIVING` or a cell, and a push wakes none, because the driver looks again before it leaves. When the
+//!    group is over it is `CLOSED`, and a cell that is pushed then is released instead.
 #![allow(unsafe_code, reason = "cells are addresses: see `cell`")]
 
 use super::cell::{self, Cell, Header};
@@ -17,28 +17,28 @@ use crate::unwind;
 use std::ptr::{NonNull, null_mut, without_provenance_mut};
 use std::task;
 
-/// How many polls a drive makes at most before it lets its executor have a turn.
+/// How many polls a drive makes at most before it yields to its executor.
 const POLLS: usize = 32;
 
-/// How many tasks that woke themselves a drive meets before it lets its executor have a turn: what they wait for
-/// may be that turn, as with a cooperative budget that all tasks of the driver share.
+/// How many tasks that woke themselves a drive meets before it yields to its executor, because they may wait for
+/// that yield, as with a cooperative budget that all tasks of the driver share.
 const SELF_WOKEN: usize = 8;
 
-/// Cells whose turn has come, and who polls them.
+/// The queue of cells to be polled, and whether there is a driver.
 pub(super) struct Ready {
-    /// A stack: pushed by anybody, taken as a whole.
+    /// A stack: any thread pushes, the driver takes it as a whole.
     head: AtomicPtr<Header>,
     /// What was taken and has not been polled yet, the first first. The driver's alone.
     batch: AtomicPtr<Header>,
     driving: AtomicBool,
 }
 
-/// Somebody drives. Not the address of a cell, which is aligned.
+/// There is a driver. Not the address of a cell, because that is aligned.
 const fn driving() -> *mut Header {
     without_provenance_mut(1)
 }
 
-/// Nobody will drive any more.
+/// There will be no driver any more.
 const fn closed() -> *mut Header {
     without_provenance_mut(2)
 }
@@ -54,16 +54,17 @@ impl Ready {
 
     /// Returns whether a driver has to be woken.
     fn push(&self, cell: Cell) -> bool {
+        // Relaxed, because the compare-and-swap below publishes, and nothing is read through `head` here.
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
             if head == closed() {
-                // SAFETY: the task has completed, and left the group's reference to the one who sets `WOKEN`.
+                // SAFETY: the task has completed, and left the group's reference to the thread that sets `WOKEN`.
                 unsafe { cell::unref(cell) };
                 return false;
             }
-            // SAFETY: whoever has set `WOKEN` keeps the cell alive until it is in the stack.
+            // SAFETY: the caller has set `WOKEN`, and keeps the cell alive until it is in the stack.
             unsafe { cell.as_ref().ready_next.store(head, Ordering::Relaxed) };
-            // Release: the driver sees the link.
+            // Release: pairs with the driver's acquire in `take_stack`, so the driver sees the link.
             match self.head.compare_exchange_weak(
                 head,
                 cell.as_ptr(),
@@ -76,7 +77,8 @@ impl Ready {
         }
     }
 
-    /// The next whose turn it is. The caller drives.
+    /// The next cell to be polled. The caller is the driver. The batch is Relaxed, because the driver alone uses it, and
+    /// `driving` orders one driver after the other.
     fn pop(&self) -> Option<Cell> {
         let first = match NonNull::new(self.batch.load(Ordering::Relaxed)) {
             Some(first) => first,
@@ -90,9 +92,11 @@ impl Ready {
 
     /// Takes the stack, and turns it round, so that the cells have their turns in the order of their wakes.
     fn take_stack(&self) -> Option<Cell> {
+        // Relaxed, because this only avoids a needless swap: `leave` looks again.
         if self.head.load(Ordering::Relaxed) == driving() {
             return None;
         }
+        // Acquire: pairs with `push`, for the links of all cells in the stack, because each push is a read-modify-write.
         let mut next = self.head.swap(driving(), Ordering::Acquire);
         let mut first = null_mut();
         while !next.is_null() && next != driving() {
@@ -110,8 +114,8 @@ impl Ready {
         !(head.is_null() || head == driving() || head == closed())
     }
 
-    /// Nobody drives any more, and all tasks have completed: releases the references that they left here, and those
-    /// that are still on their way.
+    /// Releases the references that completed tasks left here, and makes a later push release its own. All tasks have
+    /// completed, and there is no driver.
     fn close(&self) {
         while let Some(cell) = self.pop() {
             // SAFETY: the task has completed, and left the group's reference here.
@@ -130,10 +134,14 @@ impl Ready {
     /// Whether the drive left something to do.
     fn leave(&self) -> bool {
         let left = !self.batch.load(Ordering::Relaxed).is_null();
+        // Relaxed, because no cell is read here: if one was pushed meanwhile the exchange fails, and the next driver
+        // acquires it.
         let idle =
             self.head
                 .compare_exchange(driving(), null_mut(), Ordering::Relaxed, Ordering::Relaxed);
         let ready = idle.is_err_and(|head| !head.is_null());
+        // Release: pairs with the acquire in `drive`, so the next driver sees the batch. Last, because from here on
+        // another driver may change `head` and the batch.
         self.driving.store(false, Ordering::Release);
         left || ready
     }
@@ -147,15 +155,15 @@ impl Engine {
         }
     }
 
-    /// Has a member polled at the next drive. The state is locked, so that the cell does not leave. Returns whether a
+    /// Makes the next drive poll a member. The state is locked, so that the cell does not leave. Returns whether a
     /// driver has to be woken.
     pub(super) fn make_ready(&self, cell: Cell) -> bool {
         // SAFETY: the cell is a member, so it is alive.
         unsafe { cell.as_ref().note_woken() && self.ready.push(cell) }
     }
 
-    /// Wakes the owner, and the first who waits in the group's `ready`, because either may not come back to poll the
-    /// tasks.
+    /// Wakes the owner, and the first task that waits in the group's `ready`, because either may not come back to poll
+    /// the tasks.
     pub(super) fn wake_driver(&self) {
         let (owner, first) = {
             let mut state = self.lock();
@@ -164,14 +172,14 @@ impl Engine {
         owner.into_iter().chain(first).for_each(unwind::wake);
     }
 
-    /// Polls the tasks that were woken, if this group is in place and nobody else is at it.
+    /// Polls the tasks that were woken, if this group is in place and there is no other driver.
     #[inline]
     pub(super) fn drive(&self, cx: &mut task::Context<'_>) {
         if self.is_in_place() && !self.ready.driving.swap(true, Ordering::Acquire) {
-            // What a task does is contained, so this can't panic.
+            // `driving` is always cleared below, because the panics of tasks are contained.
             self.drive_tasks();
             if self.ready.leave() {
-                // Who drives now may not come back, so the first in line is woken as well.
+                // The first in line is woken as well, because the present driver may not come back.
                 let other = self.lock().limit.call_driver();
                 other.into_iter().for_each(unwind::wake);
                 cx.waker().wake_by_ref();
@@ -207,13 +215,13 @@ impl Engine {
         self.ready.has_woken()
     }
 
-    /// Drops every task of an in-place group that nobody will drive any more.
+    /// Drops every task of an in-place group that will have no driver any more.
     pub(super) fn clear(&self) {
         loop {
             let Some(cell) = self.lock().members.list.first() else {
                 break;
             };
-            // SAFETY: the group is being dropped, so that nobody drives: its tasks are this drop's (invariant 1 of
+            // SAFETY: the group is being dropped, so there is no driver: its tasks are this drop's (invariant 1 of
             // `cell`).
             unsafe {
                 cell::cancel_body(cell, By::Group, false);
@@ -222,7 +230,7 @@ impl Engine {
         }
     }
 
-    /// All tasks have completed, and nobody drives any more.
+    /// Closes the ready stack. All tasks have completed, and there is no driver.
     pub(super) fn close_ready(&self) {
         if self.is_in_place() {
             self.ready.close();

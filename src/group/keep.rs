@@ -1,4 +1,4 @@
-//! What becomes of a task's outcome: the group's result, nothing, or the answer of a fork.
+//! What a task's outcome is recorded as: a result of the group, nothing, or the answer of a fork.
 
 #![allow(unsafe_code, reason = "see `finished`")]
 
@@ -54,12 +54,12 @@ pub(super) struct Recorded<'a> {
     pub(super) dismissed: bool,
 }
 
-/// What is left to hand on, or to drop, before the slot is released. Foreign code: under no lock.
+/// What is delivered or dropped before the slot is released, under no lock, because that is foreign code.
 pub(super) trait Deliver {
     /// Whether there is anything.
     fn is_due(&self) -> bool;
 
-    /// Returns who is to be woken when the slot has been released.
+    /// Returns the waker to be called when the slot has been released.
     fn deliver(self) -> Option<Waker>;
 }
 
@@ -69,7 +69,7 @@ pub(super) struct Kept<T>(PhantomData<fn(T)>);
 /// The task has no result.
 pub(super) struct Background;
 
-/// A value that nobody wants.
+/// A value that is not kept.
 pub(super) struct Unwanted<T>(Option<T>);
 
 impl<T> Kept<T> {

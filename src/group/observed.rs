@@ -1,11 +1,11 @@
-//! Telling an observer what happens in a group.
+//! Reporting the events of a group to an observer.
 //!
 //! A group that is not observed has none of this, and its engine pays a branch at each of the calls.
 //!
 //! # Invariants
 //!
 //! 1. **First and last.** The group's own events are sent by one thread at a time, in their order: a thread that has one
-//!    notes it in [`Outbox`], and sends what is due unless another thread is at it, which then sends it as well. Nothing is
+//!    notes it in [`Outbox`], and sends what is due unless another thread is sending, which then sends it as well. Nothing is
 //!    sent before the maker of the group has sent `group_opened`.
 //! 2. **A task's events are in order**, because they are sent by the owner of the task at the time: the spawner until it is
 //!    admitted, and its poller from then on. So an observed task is announced before it is admitted, where others could
@@ -33,9 +33,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 
-/// What an engine knows of its observer.
+/// What an engine keeps for its observer.
 pub(super) struct Observed {
-    /// `None`: the spans alone are wanted.
+    /// `None`: there is no observer, and the spans alone are recorded.
     observing: Option<Arc<Observing>>,
     /// The group's number: never used again.
     number: u64,
@@ -108,7 +108,7 @@ impl Outbox {
 
 fn next_number() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed) // a number, and nothing else, is passed on
+    NEXT.fetch_add(1, Ordering::Relaxed) // because only uniqueness counts, and no other memory is published
 }
 
 /// Looks at the task that is being polled on this thread: the innermost, and not a body.
@@ -203,7 +203,7 @@ impl Observed {
             return;
         }
         while let Some(news) = outbox.next() {
-            drop(outbox);
+            drop(outbox); // because an observer is foreign code, and may cause the next event
             self.send_news(node, engine, news);
             outbox = self.outbox.lock();
         }
@@ -441,15 +441,15 @@ impl Observed {
     }
 }
 
-/// A policy of the task that is being polled on this thread tells of an attempt. Outside of a task, and in a group that is
-/// not observed, that is a look at a thread-local.
+/// Reports an attempt by a policy of the task that is being polled on this thread. Outside of a task, and in a group
+/// that is not observed, that is a look at a thread-local.
 #[inline]
 pub(crate) fn attempt(attempt: Attempt, kind: AttemptKind, error: Option<&Fault>) {
     with_current(|observed, task, engine| observed.attempt(task, engine, (attempt, kind, error)));
 }
 
 impl<V> Outcome<V> {
-    /// As an observer sees it.
+    /// The outcome as it is reported to an observer.
     pub(super) fn seen(&self) -> Ended {
         match self {
             Self::Succeeded(_) => Ended::Succeeded,

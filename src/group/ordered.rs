@@ -18,7 +18,7 @@ pub(super) struct Ordered<T, M, I, S> {
     early: BTreeMap<u64, T>,
     /// The numbers of the tasks whose results have not been yielded, in the order of the items.
     due: VecDeque<u64>,
-    /// The last item has been yielded: what is left is to wait until all tasks are gone.
+    /// The last item has been yielded, and all tasks have yet to end.
     over: bool,
 }
 
@@ -84,7 +84,7 @@ where
         Poll::Pending
     }
 
-    /// Waits until all tasks are gone.
+    /// Waits until all tasks have been dropped.
     fn poll_rest(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Result<T, Error>>> {
         for _ in 0..OUTCOMES {
             if task::ready!(self.group.poll_outcome(cx)).is_none() {
@@ -120,7 +120,7 @@ where
     }
 }
 
-/// Results that came early, and that nobody takes any more: each destructor may panic.
+/// Drops results that came early and will not be taken, one by one, because each destructor may panic.
 impl<T, M, I, S> Drop for Ordered<T, M, I, S> {
     fn drop(&mut self) {
         unwind::discard_each(std::mem::take(&mut self.early).into_values());

@@ -49,7 +49,7 @@ thread_local! {
 /// The layout of a `T`'s block, and its class: `None` if it is not kept.
 const fn plan<T>() -> (Layout, Option<usize>) {
     let layout = Layout::new::<T>();
-    // The model checker and the sanitizers are to see each cell freed.
+    // Not pooled under the model checker and the sanitizers, because they have to see each cell freed.
     let is_seen = cfg!(any(failfast_loom, failfast_sanitizer));
     if is_seen || layout.size() > LARGEST || layout.align() > STEP || layout.size() < STEP {
         return (layout, None);
@@ -77,7 +77,7 @@ pub(super) fn allocate<T>() -> NonNull<T> {
     }
 }
 
-/// Gives memory back whose content is gone.
+/// Gives memory back after its content has been dropped.
 ///
 /// # Safety
 ///
@@ -86,7 +86,7 @@ pub(super) fn allocate<T>() -> NonNull<T> {
 pub(super) unsafe fn free<T>(block: NonNull<T>) {
     let (layout, class) = const { plan::<T>() };
     if let Some(class) = class {
-        // SAFETY: the caller's promise. Late in a thread's life the pool is gone.
+        // SAFETY: the caller's promise. `try_with`, because late in a thread's life the pool has been destroyed.
         if let Ok(true) = POOL.try_with(|pool| unsafe { pool.keep(class, block.cast()) }) {
             return;
         }
@@ -247,7 +247,7 @@ mod tests {
     fn freed_on_another_thread_it_stays_there() {
         alone(|| {
             struct Sent(NonNull<Bytes<100>>);
-            // SAFETY: bytes that nobody else uses.
+            // SAFETY: bytes without another owner.
             unsafe impl Send for Sent {}
             let sent = Sent(allocate::<Bytes<100>>());
             let there = std::thread::spawn(move || {

@@ -54,7 +54,7 @@ impl<T, M> Future for Ready<'_, T, M> {
             engine.drive(cx);
             engine.serve_queue(node, group.launch(), By::Group);
         }
-        let waker = cx.waker().clone(); // foreign: before the lock
+        let waker = cx.waker().clone(); // before the lock, because it is foreign code
         let drives = self.group.is_some();
         let turn = engine.stand_in_line(node, &mut self.ticket, waker, drives);
         if self.group.is_some() && engine.has_ready() {
@@ -78,7 +78,7 @@ impl<T, M> Drop for Ready<'_, T, M> {
 }
 
 impl Engine {
-    /// Takes the turn if it is this one's, or waits for it in line.
+    /// Takes the turn if the ticket is the first, or waits for it in line.
     fn stand_in_line(
         &self,
         node: &Node<Engine>,
@@ -110,7 +110,8 @@ impl Engine {
         turn
     }
 
-    /// Somebody waits no longer: if it was that one's turn, or that one's to poll the tasks, it is another's now.
+    /// Leaves the line. Wakes the next in line, because the turn, or the driving of tasks in place, may have been this
+    /// one's.
     fn leave_line(&self, ticket: u64) {
         let mut state = self.lock();
         let limit = &mut state.limit;
@@ -132,7 +133,7 @@ impl Engine {
 }
 
 impl Limit {
-    /// Whether nobody in line came before the one with this ticket, or without one.
+    /// Whether no earlier ticket is in line. A caller without a ticket comes after all of them.
     fn is_first(&mut self, ticket: Option<u64>) -> bool {
         let first = self
             .waiting()
@@ -142,7 +143,7 @@ impl Limit {
         first.is_none() || first == ticket
     }
 
-    /// Registers who waits, and leaves in `waiting` what is not needed.
+    /// Registers the waker under the ticket, and leaves in `waiting` what is not needed, to be dropped under no lock.
     fn stand(&mut self, ticket: &mut Option<u64>, waiting: &mut InLine) {
         let others = self.waiting();
         let ticket = *ticket.get_or_insert_with(|| {

@@ -78,7 +78,7 @@ impl Scope {
         unsafe { self.node.with(look) }
     }
 
-    /// Drops what is in the queue, and in place every task: nobody will poll them any more.
+    /// Drops what is in the queue, and in place every task, because they will not be polled any more.
     pub(super) fn clear(&self) {
         self.engine().serve_queue(self.node(), None, By::Group);
         if self.engine().is_in_place() {

@@ -7,7 +7,7 @@ use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-/// The node of a group, which lives in an `Arc`. Whoever uses it knows why the node is alive.
+/// The node of a group, which lives in an `Arc`. Each use states why the node is alive.
 #[derive(Clone, Copy)]
 pub(super) struct Shared(NonNull<Node<Engine>>);
 
@@ -49,7 +49,7 @@ impl Shared {
         unsafe { self.with(Arc::clone) }
     }
 
-    /// Releases a reference that was counted and forgotten.
+    /// Releases a reference that was counted and passed to `mem::forget`.
     ///
     /// # Safety
     ///

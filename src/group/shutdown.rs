@@ -34,7 +34,7 @@ impl Ladder {
     /// The phase of a group whose context has ended.
     #[inline]
     pub(super) fn phase(&self) -> Phase {
-        // Acquire: pairs with `end_grace`, which comes before the visit to the cells.
+        // Acquire: pairs with `end_grace`, which comes before the visit to the cells (invariant 3 of `engine`).
         match self.0.load(Ordering::Acquire) {
             GRACE => Phase::Grace,
             _ => Phase::Drop,
@@ -42,6 +42,8 @@ impl Ladder {
     }
 
     fn begin_grace(&self) {
+        // An exchange and not a store, because a grace that is over must stay over. AcqRel: pairs with `phase` and
+        // `end_grace`. A failure needs no order, because it changes nothing.
         let _ = self
             .0
             .compare_exchange(NO_GRACE, GRACE, Ordering::AcqRel, Ordering::Relaxed);
@@ -150,7 +152,8 @@ impl Engine {
         self.wake_owner();
     }
 
-    /// All have ended, or nobody waits for them: stops the alarms, under no lock, because that runs the clock's code.
+    /// Stops the alarms, once all tasks have ended or the group is dropped; under no lock, because that runs the clock's
+    /// code.
     pub(super) fn stop_alarms(&self) {
         let alarms = self.lock().shutdown.take_alarms();
         drop(alarms);
@@ -176,7 +179,7 @@ impl State {
     }
 }
 
-/// A time limit that a group sets itself once it has ended: it goes off without anybody polling. Stops when dropped.
+/// A time limit that a group sets itself once it has ended: it goes off without a poll. Stops when dropped.
 pub(super) struct Alarm(OnDone);
 
 impl Alarm {

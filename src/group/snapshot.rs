@@ -1,4 +1,4 @@
-//! Looking into a group: who is there, and what they are doing.
+//! Looking into a group: its tasks, and the state of each.
 
 use super::cell::Header;
 use super::engine::Engine;
@@ -142,7 +142,7 @@ pub enum TaskState {
     Queued,
     /// It runs.
     Running,
-    /// It has been canceled, and is not gone yet.
+    /// It has been canceled, and has not been dropped yet.
     Cancelling,
 }
 
@@ -237,13 +237,14 @@ impl Engine {
             .saturating_duration_since(*start)
             .as_micros()
             / TICK;
-        // 0 says that no times were taken.
+        // 0 stands for no reading.
         Some(u32::try_from(ticks + 1).unwrap_or(u32::MAX))
     }
 
     #[inline]
     pub(super) fn note_spawn(&self, header: &Header) {
         if let Some(ticks) = self.timing.get().and_then(|_| self.ticks_now()) {
+            // Relaxed, here and below, because a snapshot needs no order between a time and other memory.
             header.times.spawned.store(ticks, Ordering::Relaxed);
         }
     }
@@ -446,7 +447,7 @@ impl Snapshot {
     }
 
     /// The tree as JSON: `{"location":…,"name":…,"made_by":…,"deadline_in_ns":…,"cause":…,"running":…,"limit":…,"tasks":[…],
-    /// "groups":[…]}`. Durations are in nanoseconds; what is not known is
+    /// "groups":[…]}`. Durations are in nanoseconds; a missing value is
     /// `null`.
     ///
     /// # Examples

@@ -25,7 +25,7 @@ pub(super) fn may_be_wanted() -> bool {
     LevelFilter::current() >= Level::INFO && events::are_wanted()
 }
 
-/// The span of a group or of a task, until it ends. `None` if no subscriber wants it.
+/// The span of a group or of a task, until it ends. `None` if no subscriber is interested.
 #[derive(Default)]
 pub(super) struct Spanned(Mutex<Option<Arc<Open>>>);
 

@@ -4,7 +4,7 @@ use super::executor::Task;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Starts tasks: what failfast asks of an executor.
+/// Starts tasks: what failfast needs from an executor.
 ///
 /// Implemented for every function and closure that takes the task, so a runtime's own spawn function is
 /// the adapter: `smol::spawn`, `tokio::spawn`, `async_std::task::spawn`, `move |task| pool.spawn_ok(task)`.
@@ -53,7 +53,7 @@ pub trait Spawn<T = Task> {
     ///
     /// # Panics
     ///
-    /// May: whoever spawns into the group then sees the panic, and the task is lost.
+    /// May: the panic reaches the code that spawns into the group, and the task is lost.
     ///
     /// # Examples
     ///

@@ -149,7 +149,7 @@ impl<T: 'static> TaskGroup<T, LocalTask> {
 
 /// Making one without an executor.
 impl<'env, T: Send + 'env> TaskGroup<T, Scoped<'env>> {
-    /// A group under `ctx` whose tasks are polled by whoever polls the group. They may borrow for `'env`.
+    /// A group under `ctx` whose tasks are polled by each poll of the group. They may borrow for `'env`.
     ///
     /// # Examples
     ///
@@ -169,7 +169,7 @@ impl<'env, T: Send + 'env> TaskGroup<T, Scoped<'env>> {
 
 /// Making a local one without an executor.
 impl<'env, T: 'env> TaskGroup<T, LocalScoped<'env>> {
-    /// A group under `ctx` whose tasks are polled by whoever polls the group. They may borrow for `'env`, and need not
+    /// A group under `ctx` whose tasks are polled by each poll of the group. They may borrow for `'env`, and need not
     /// be `Send`.
     ///
     /// # Examples
@@ -188,7 +188,8 @@ impl<'env, T: 'env> TaskGroup<T, LocalScoped<'env>> {
     }
 }
 
-/// Who spawns: the group, which has its launcher at hand, or a handle, which finds it if the group is still there.
+/// Where a spawn comes from: the group, which has its launcher at hand, or a handle, which finds it if the group is
+/// still there.
 enum Spawner<'a> {
     Group(Option<&'a dyn Launch>),
     Handle,
@@ -276,12 +277,12 @@ macro_rules! spawn_methods {
         impl<$($env,)? T: $($send +)? $life> TaskGroup<T, $task> {
             /// Starts a task. Its number, in the order of spawning, is its place among the results.
             ///
-            /// If the group has ended, the future is dropped unpolled, and `wait` says why. At the
+            /// If the group has ended, the future is dropped unpolled, and `wait` returns the reason. At the
             /// [limit](Self::with_limit) the task is queued.
             ///
             /// # Panics
             ///
-            /// With whatever the executor's own spawn function throws: tokio's, say, outside of a runtime. The task is
+            /// If the executor's own spawn function panics: tokio's, for example, outside of a runtime. The task is
             /// then lost, and fails the group as [`ErrorKind::Lost`](crate::ErrorKind::Lost).
             ///
             /// # Examples

@@ -1,4 +1,4 @@
-//! What a group's one lock guards: who is there, what is allowed, and what has come of it.
+//! What a group's one lock guards: the members, the limits, and the outcomes.
 
 use super::cell::{Cell, Header};
 use super::engine::Engine;
@@ -24,11 +24,11 @@ pub(super) struct State {
     pub(super) anchor: Option<Arc<Node<Engine>>>,
     /// The timers of the context's deadlines are armed for the members.
     pub(super) watching: bool,
-    /// Nobody joins any more.
+    /// No task joins any more.
     pub(super) closed: bool,
-    /// The group was dropped before its last task had ended, so nobody waits for that.
+    /// The group was dropped before its last task had ended, so no `wait` reports the end of that.
     pub(super) abandoned: bool,
-    /// How many successes are wanted; 0: all.
+    /// How many successes are needed; 0: all.
     pub(super) needed: usize,
     pub(super) succeeded: usize,
     /// A task did not succeed, other than a background task that was canceled.
@@ -39,7 +39,7 @@ pub(super) struct State {
     pub(super) by_us: bool,
     /// The end that the group has given its context without a failure, unless another came first.
     pub(super) our_end: Option<Arc<End>>,
-    /// Who had not finished when the context ended, by number.
+    /// The tasks that had not finished when the context ended, by number.
     pub(super) pending: Vec<(u64, Name)>,
 }
 
@@ -53,27 +53,27 @@ pub(super) struct Members {
     pub(super) next: u64,
 }
 
-/// How many may run at once, who waits for that in the queue, and who waits to spawn.
+/// How many tasks may run at once, the tasks that wait for that in the queue, and the callers that wait to spawn.
 pub(super) struct Limit {
     pub(super) most: usize,
     /// Running tasks that count: not those in the background, nor those that wait for a fork of their own.
     pub(super) running: usize,
     pub(super) queue: List<Header>,
-    /// Made for the first who waits, because few groups have any.
+    /// Made for the first waiter, because few groups have any.
     waiting: Option<Box<Waiting>>,
 }
 
-/// Who waits for others.
+/// The waiters of a group with a limit.
 #[derive(Default)]
 pub(super) struct Waiting {
     /// The numbers of tasks that wait for forks of their own group, each with how many. They do not count.
     lenders: BTreeMap<u64, usize>,
-    /// Who waits in `ready`, by ticket: first come, first served.
+    /// The waiters in `ready`, by ticket: first come, first served.
     pub(super) line: BTreeMap<u64, InLine>,
     pub(super) next_ticket: u64,
 }
 
-/// Who waits in `ready`.
+/// A waiter in `ready`.
 #[derive(Default)]
 pub(super) struct InLine {
     /// `None` if it has been woken, and has not come yet.
@@ -82,7 +82,7 @@ pub(super) struct InLine {
     pub(super) drives: bool,
 }
 
-/// Who waits for the group.
+/// The task that waits for the group.
 #[derive(Default)]
 pub(super) struct Owner {
     pub(super) waker: Option<Waker>,
@@ -90,7 +90,7 @@ pub(super) struct Owner {
     pub(super) each: bool,
 }
 
-/// What is left when a group ends: wakers, alarms, and the errors of which the user has clones.
+/// What a group that ends leaves behind: wakers, alarms, and the errors of which the user has clones.
 pub(super) struct Left {
     owner: Option<Waker>,
     line: Vec<Waker>,
@@ -99,7 +99,7 @@ pub(super) struct Left {
 }
 
 impl Left {
-    /// Wakes who waits in `ready` of a handle, and drops the rest. Foreign code: under no lock.
+    /// Wakes the waiters in `ready` of a handle, and drops the rest, under no lock, because that is foreign code.
     pub(super) fn settle(self) {
         unwind::discard(self.owner);
         self.line.into_iter().for_each(unwind::wake);
@@ -140,7 +140,7 @@ impl State {
         }
     }
 
-    /// Takes what the end of the group leaves to be settled under no lock, if there is anything.
+    /// Takes what has to be settled under no lock at the end of the group, if there is anything.
     pub(super) fn leave(&mut self) -> Option<Left> {
         let quiet = self.owner.waker.is_none() && self.limit.waiting.is_none();
         if quiet && !self.shutdown.has_alarms() && self.failures.is_empty() {
@@ -168,18 +168,18 @@ impl State {
         self.members.foreground() == 0 && self.limit.queue.is_empty()
     }
 
-    /// Whether nobody is left at all.
+    /// Whether no task is left at all.
     pub(super) fn is_empty(&self) -> bool {
         self.members.list.is_empty() && self.limit.queue.is_empty()
     }
 
-    /// Whether enough successes can't be had any more, if nobody else joins.
+    /// Whether enough successes can't be had any more, if no other task joins.
     pub(super) fn is_out_of_reach(&self) -> bool {
         let possible = self.succeeded + self.members.foreground() + self.limit.queue.len();
         self.needed > 0 && possible < self.needed
     }
 
-    /// Has enough successes, so that the rest is not wanted.
+    /// Has enough successes, so the rest is not kept.
     pub(super) fn has_enough(&self) -> bool {
         self.needed > 0 && self.succeeded >= self.needed
     }
@@ -219,7 +219,7 @@ impl Members {
 }
 
 impl Limit {
-    /// Whether no task and nobody else waits for a slot, and none is lent.
+    /// Whether no task and no caller waits for a slot, and none is lent.
     #[inline]
     pub(super) fn is_unlimited(&self) -> bool {
         let waiting = self.waiting.as_ref();
@@ -231,7 +231,7 @@ impl Limit {
         self.running < self.most
     }
 
-    /// Whether whoever comes now would have to wait: those in the queue came before.
+    /// Whether a task that is spawned now has to wait, because the limit is reached or others are in the queue.
     pub(super) fn is_full(&self) -> bool {
         !self.has_room() || !self.queue.is_empty()
     }
@@ -281,7 +281,7 @@ impl Limit {
         all.filter_map(|waiting| waiting.waker.take()).collect()
     }
 
-    /// Takes the waker of the first in line who polls the tasks, and has not been woken already.
+    /// Takes the waker of the first in line that polls the tasks, and has not been woken already.
     pub(super) fn call_driver(&mut self) -> Option<Waker> {
         let line = &mut self.waiting.as_mut()?.line;
         let mut drivers = line.values_mut().filter(|waiting| waiting.drives);

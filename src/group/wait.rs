@@ -24,7 +24,7 @@ pub(super) struct Next<T> {
 }
 
 impl<T> Next<T> {
-    /// What became of the group as a whole.
+    /// The outcome of the group as a whole.
     fn of_group(error: Error) -> Self {
         Self {
             number: u64::MAX,
@@ -36,16 +36,16 @@ impl<T> Next<T> {
 
 /// A look at what has finished.
 struct Look<T> {
-    /// What came first: its task's number and given name, and what came of it.
+    /// The first outcome: its task's number and given name, and how it ended.
     first: Option<(u64, Option<Name>, Ended<T>)>,
-    /// There is nobody else to wait for.
+    /// There is no other task to wait for.
     idle: bool,
     stragglers: bool,
 }
 
-/// What has become of the wait for all tasks.
+/// How far the wait for all tasks has come.
 enum Progress {
-    /// All are gone.
+    /// All have ended and been dropped.
     Over,
     /// The rest is of no use any more: background tasks, or too few for the quorum.
     Useless,
@@ -56,8 +56,8 @@ enum Progress {
 }
 
 impl State {
-    /// Closes the group if nobody is left whom it needs, in the same step in which it looks, so that a task that a
-    /// handle spawns is either waited for or refused. A body keeps it open.
+    /// Closes the group if no task is left that can change its result, under the same lock as the look, because a task
+    /// that a handle spawns must either be waited for or be refused. A body keeps it open.
     fn progress(&mut self, ended: bool, open: bool) -> Progress {
         if self.is_empty() && !open {
             self.closed = true;
@@ -82,7 +82,7 @@ impl State {
 impl Engine {
     /// Makes the waker the one that is woken when the group is idle, or for each outcome.
     pub(super) fn watch_owner(&self, cx: &task::Context<'_>, each: bool) {
-        let waker = cx.waker().clone(); // foreign: before the lock
+        let waker = cx.waker().clone(); // before the lock, because it is foreign code
         let mut unused = Some(waker);
         let mut state = self.lock();
         state.owner.each = each;
@@ -107,7 +107,7 @@ impl Engine {
 }
 
 impl<T, M> TaskGroup<T, M> {
-    /// Only the values are wanted from now on, or nothing at all.
+    /// Keeps only the values from now on, or nothing at all.
     #[allow(unsafe_code, reason = "see `finished`")]
     pub(super) fn want(&self, wanted: Wanted) {
         let unwanted = {
@@ -118,7 +118,8 @@ impl<T, M> TaskGroup<T, M> {
         unwanted.discard();
     }
 
-    /// The group is over: judges it, takes what there is to take, and ends its context. One lock for all.
+    /// Concludes a group that is over: finds its verdict, takes the results, and ends its context. One lock for all,
+    /// because verdict and results have to be of the same moment.
     #[allow(unsafe_code, reason = "see `finished`")]
     pub(super) fn conclude<R>(
         &mut self,
@@ -197,7 +198,7 @@ impl<T, M> TaskGroup<T, M> {
         }
     }
 
-    /// Waits until all tasks are gone.
+    /// Waits until all tasks have been dropped.
     pub(super) async fn join(&mut self, mut wanted: Wanted) -> Result<(), Error> {
         poll_fn(|cx| {
             // Once.
@@ -243,12 +244,12 @@ impl<T, M> TaskGroup<T, M> {
                 return progress;
             }
             drop(state);
-            waker = Some(cx.waker().clone()); // foreign: under no lock
+            waker = Some(cx.waker().clone()); // under no lock, because it is foreign code
         }
     }
 
     /// `open`: there is a body, which may spawn.
-    /// `wanted`: which outcomes are from now on, if not all.
+    /// `wanted`: which outcomes are kept from now on, if not all.
     fn poll_join(
         &self,
         cx: &mut task::Context<'_>,
@@ -278,13 +279,14 @@ impl<T, M> TaskGroup<T, M> {
         }
     }
 
-    /// Nobody waits any more.
+    /// Ends a group whose owner no longer waits for it.
     pub(super) fn abandon(&mut self) {
         if self.over {
             return;
         }
         let (engine, node) = (self.engine(), self.node());
         let (left, empty) = {
+            // Closed in the step in which the members are counted, because a handle may spawn at any time.
             let mut state = engine.lock();
             state.closed = true;
             state.by_us |= state.is_empty() && !node.is_marked();
@@ -294,7 +296,7 @@ impl<T, M> TaskGroup<T, M> {
         if empty {
             Node::finish(self.scope.node_ref());
         } else {
-            engine.ladder.end_grace(); // nobody waits for it
+            engine.ladder.end_grace(); // because no wait is left that the grace could serve
             let text = format!("the group made at {} was dropped", node.origin());
             let end = End::canceled_by(text.into(), node.origin());
             self.scope
@@ -312,7 +314,7 @@ impl<T, M> TaskGroup<T, M> {
         }
     }
 
-    /// The next outcome: its task's number, its given name, and what came of it.
+    /// The next outcome: its task's number, its given name, and how it ended.
     pub(super) fn poll_outcome(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Next<T>>> {
         // An executor that drops a task starts no other in its place.
         self.engine()

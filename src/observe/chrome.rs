@@ -1,6 +1,6 @@
 //! The events in the Chrome trace format, in its JSON object form.
 //!
-//! Perfetto and chrome://tracing read it. Rules that its description, and Perfetto's importer, ask for:
+//! Perfetto and chrome://tracing read it. Rules of its description, and of Perfetto's importer:
 //!
 //! 1. Times are in microseconds; decimals are allowed.
 //! 2. A complete event (`X`) has `ts` and `dur`. Those of one thread nest.

@@ -1,4 +1,4 @@
-//! An event as it is kept: it owns what it tells, and holds no value or error of the user's.
+//! An event as it is kept: it owns its content, and holds no value or error of the user's.
 
 use super::port::{AttemptKind, GroupEvent, Outcome, TaskEvent};
 use crate::attempt::Attempt;

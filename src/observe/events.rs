@@ -14,7 +14,7 @@ pub(crate) struct Fields<'a> {
     pub(crate) error: &'a str,
     pub(crate) aggregation: &'a str,
     pub(crate) elapsed: &'a str,
-    /// Those that the caller wants in every record of the request.
+    /// Those that the caller adds to every record of the request.
     pub(crate) callers: &'a [(Name, String)],
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn send(level: Level, text: &str, fields: &Fields<'_>) {
     let given = |text| Some(text).filter(|text: &&str| !text.is_empty());
     let (source, error) = (given(fields.source), given(fields.error));
     let (aggregation, elapsed) = (given(fields.aggregation), given(fields.elapsed));
-    // The names of `tracing`'s fields are known when it is compiled, and the callers' are not.
+    // In one field, because the names of `tracing`'s fields are fixed at compile time, and the callers' are not.
     let callers = fields
         .callers
         .iter()

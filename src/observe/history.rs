@@ -1,7 +1,7 @@
-//! What the events tell, put in order: the tree of groups and tasks, on one time axis. All drawings are made from it.
+//! The events put in order: the tree of groups and tasks, on one time axis. All drawings are made from it.
 //!
-//! Events may be missing, because the oldest were dropped or the run is not over. What is not known is `None`, and
-//! begins with the first event or ends with the last.
+//! Events may be missing, because the oldest were dropped or the run is not over. What is missing is `None`, and a span
+//! without a begin or an end begins with the first event or ends with the last.
 
 use super::event::{Ended, Event, EventKind, Of};
 use super::port::{GroupEvent, TaskEvent};
@@ -183,7 +183,7 @@ impl History {
         all
     }
 
-    /// Whose failure cancelled a task, if that is known.
+    /// The task whose failure cancelled a task, if the events show it.
     pub(super) fn culprit_of(&self, task: &TaskPast) -> Option<usize> {
         let canceled = self.groups[task.group].canceled.as_ref()?;
         let end = task.end.as_ref()?;
@@ -363,7 +363,7 @@ impl Reader {
         })
     }
 
-    /// What each event of a group tells of it. Its parent is known if an event of the parent was kept before.
+    /// Takes over what each event of a group holds of it. Its parent is found if an event of the parent was kept before.
     fn learn(&mut self, index: usize, facts: &GroupEvent, at: Moment) {
         let parent = facts
             .parent

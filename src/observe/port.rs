@@ -90,7 +90,7 @@ pub trait Observer: Send + Sync {
     /// A task has been polled. If that completed it, its future has been dropped as well.
     fn poll_ended(&self, _task: &TaskEvent) {}
 
-    /// A task has ended: its future is gone.
+    /// A task has ended: its future has been dropped.
     fn task_ended(&self, _task: &TaskEvent, _outcome: &Outcome<'_>) {}
 
     /// The context of a group has ended before the group's work was done.
@@ -288,7 +288,7 @@ impl TaskEvent {
 
 /// An event of a policy around a task's source.
 ///
-/// Of policies around one another, the one nearest to the source tells of the attempts.
+/// Of policies around one another, the one nearest to the source reports the attempts.
 ///
 /// # Examples
 ///

@@ -134,9 +134,9 @@ impl Recorder {
     /// The events as a picture: one self-contained SVG, for a file or a page.
     ///
     /// A row a group, a task and an attempt, on one time axis: polls are the darker strips, an arrow leads from the
-    /// failure to each task that it cancelled, and a dashed line is the deadline. Text can be selected, each element tells
+    /// failure to each task that it cancelled, and a dashed line is the deadline. Text can be selected, each element shows
     /// more when it is pointed at, and the colors follow the reader's preference for light or dark. There is no script in
-    /// it. Of more than 100 rows it shows the most telling ones, and says what it left out.
+    /// it. Of more than 100 rows it shows the most important ones, and lists what it left out.
     ///
     /// # Examples
     ///
@@ -217,8 +217,8 @@ impl Recorder {
     /// The events from now on, as they happen: for a page, a test or a metric.
     ///
     /// Up to `capacity` events wait for the reader, in memory that is taken as they come and is freed with the reader. Of
-    /// more, the oldest are dropped, and the next item is an [`EventKind::Missed`] that tells how many. The stream ends when the last clone of the recorder is gone, and with it
-    /// every context that carries it.
+    /// more, the oldest are dropped, and the next item is an [`EventKind::Missed`] with their number. The stream ends when
+    /// the last clone of the recorder has been dropped, and with it every context that carries it.
     ///
     /// # Cancel safety
     ///
@@ -265,6 +265,7 @@ impl Recorder {
     fn keep(&self, event: Event) {
         let (wakers, replaced) = {
             let mut log = self.shared.log.lock();
+            // Kept and handed out under one lock, because every reader has to see the events in the recorder's order.
             let wakers = log.publish(&event);
             (wakers, log.push(event, self.shared.capacity))
         };
@@ -286,7 +287,7 @@ impl Log {
         oldest
     }
 
-    /// Returns those whose reader is gone: to be dropped under no lock, because that may wake.
+    /// Returns those whose reader has been dropped: to be dropped under no lock, because that may wake.
     fn subscribe(&mut self, subscriber: Subscriber) -> Vec<Subscriber> {
         let known = std::mem::take(&mut self.subscribers).into_iter();
         let (known, gone) = known.partition(Subscriber::is_read);

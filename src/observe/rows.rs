@@ -1,4 +1,4 @@
-//! Which rows are drawn where there are too many for a drawing, and what is said of the others.
+//! Which rows are drawn where there are too many for a drawing, and how the others are summarized.
 
 use super::event::Ended;
 use super::history::{History, Moment, Place, TaskPast, What};
@@ -37,7 +37,7 @@ pub(super) struct LeftOut {
 }
 
 impl History {
-    /// The most telling of the rows, at most `most`: the outermost groups and the failures first. Of the others each kind
+    /// The most important of the rows, at most `most`: the outermost groups and the failures first. Of the others each kind
     /// has its share: what has not ended, what was cancelled, what has finished, the groups. The longest come first.
     pub(super) fn select(&self, most: usize) -> Selection {
         let mut kinds: BTreeMap<Kind, Vec<usize>> = BTreeMap::new();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How exactly times are shown: in milliseconds, with as many decimals as the span of the axis asks for.
+/// How exactly times are shown: in milliseconds, with as many decimals as the span of the axis needs.
 #[derive(Clone, Copy)]
 pub(super) struct Scale {
     decimals: usize,

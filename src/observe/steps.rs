@@ -43,7 +43,7 @@ pub(super) enum Outcome {
 }
 
 impl Steps {
-    /// Those that are drawn: one attempt that nothing else is to be said of shows nothing that its task does not.
+    /// Those that are drawn. A single attempt is not, because its row would repeat that of its task.
     pub(super) fn shown(&self) -> &[Step] {
         match &*self.all {
             [only] if matches!(only.what, StepKind::Attempt(..)) => &[],

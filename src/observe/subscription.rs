@@ -9,7 +9,7 @@
 //!    waker.
 //! 2. **Nothing is lost silently.** An event that makes room for another is counted before that other can be received.
 //!    The reader takes the count with each look, so a gap is reported at the latest with the first event behind it.
-//! 3. **A reader that is gone holds no events.** Its drop takes the queue, and nothing is put into it from there on.
+//! 3. **A dropped reader holds no events.** Its drop takes the queue, and nothing is put into it from there on.
 
 use super::event::Event;
 use crate::clock::Instant;
@@ -51,9 +51,9 @@ struct Queue {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ends {
     Both,
-    /// The recorder is gone: the stream ends once it has been read.
+    /// The recorder has been dropped: the stream ends once it has been read.
     Reader,
-    /// The reader is gone: events are refused.
+    /// The reader has been dropped: events are refused.
     Recorder,
 }
 
@@ -104,7 +104,7 @@ impl Queue {
 }
 
 impl Subscriber {
-    /// False if the reader is gone. The caller holds the recorder's lock, so events come one at a time and in order.
+    /// False if the reader has been dropped. The caller holds the recorder's lock, so events come one at a time and in order.
     pub(super) fn send(&self, event: Event) -> bool {
         let mut queue = self.reader.queue.lock();
         if queue.ends == Ends::Recorder {
@@ -126,14 +126,14 @@ impl Subscriber {
     }
 }
 
-/// The recorder is gone: the stream ends.
+/// The recorder has been dropped: the stream ends.
 impl Drop for Subscriber {
     fn drop(&mut self) {
         let mut queue = self.reader.queue.lock();
         if queue.ends == Ends::Both {
             queue.ends = Ends::Reader;
         }
-        drop(queue);
+        drop(queue); // before the wake (invariant 1), which is foreign code
         if let Some(waker) = self.reader.waker.take() {
             super::wake_reader(waker);
         }

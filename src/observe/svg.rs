@@ -184,7 +184,7 @@ impl Picture<'_> {
         self.text_about(x, y, class, (text, text), most);
     }
 
-    /// `text`, and what it says when it is pointed at.
+    /// `text`, and what it shows when it is pointed at.
     fn text_about(&mut self, x: f64, y: f64, class: &str, (text, all): (&str, &str), most: usize) {
         let shown = escaped(&shortened(&printable(text), most));
         let all = escaped(all);
@@ -236,9 +236,9 @@ impl Picture<'_> {
     }
 }
 
-/// What there is to be said in words.
+/// The texts of the picture.
 impl Picture<'_> {
-    /// What became of the first group.
+    /// How the first group ended.
     fn title(&self) -> String {
         let Some(group) = self.history.groups.first() else {
             return "Nothing was recorded".to_owned();
@@ -466,7 +466,7 @@ impl Picture<'_> {
             let title = format!("the failure of {} cancelled {}", culprit.name, task.name);
             let from = (self.x(culprit.end_or(history.end)), Self::y(from_row));
             let to = (self.x(task.end_or(history.end)), Self::y(row));
-            // Those of inner groups stand nearer, so that they can be told apart.
+            // Those of inner groups stand nearer, so that they can be distinguished.
             let reach = 30.0 / (1.0 + depth as f64).min(4.0);
             self.arrow(from, to, reach, &title);
         }

@@ -30,8 +30,8 @@ const MOST_DEPTH: usize = 6;
 /// ```
 ///
 /// Dots are a task's time in the queue of its group's limit, or a retry's wait for its next attempt. Attempts have rows
-/// of their own where there are several. Of more than 50 rows it shows the most telling ones, and
-/// says what it left out. Control characters in names are replaced, so that no name can disturb the terminal.
+/// of their own where there are several. Of more than 50 rows it shows the most important ones, and
+/// lists what it left out. Control characters in names are replaced, so that no name can disturb the terminal.
 ///
 /// # Examples
 ///

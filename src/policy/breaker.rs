@@ -3,7 +3,7 @@
 // | file | owns |
 // |---|---|
 // | `breaker.rs` | the public face, and a call that is let through |
-// | `breaker/guard.rs` | what becomes of such a call: settled once, whatever happens |
+// | `breaker/guard.rs` | the result of such a call: settled once, whatever happens |
 // | `breaker/circuit.rs`, `window.rs` | the states, and the calls that decide |
 
 mod circuit;
@@ -50,16 +50,16 @@ use std::time::Duration;
 ///
 /// # Semantics
 ///
-/// * **Closed** it lets every call through. A failure that makes too many of the last calls opens it.
+/// * **Closed** it admits every call. A failure that makes too many of the last calls opens it.
 /// * **Open** it refuses every call, for a while that the clock alone ends.
-/// * **Half open** it lets so many calls through as *probes*, and refuses the others. When as many as there are probes
+/// * **Half open** it admits so many calls as *probes*, and refuses the others. When as many as there are probes
 ///   have succeeded it closes; a failure opens it again. A probe that has not ended after the open time loses its place.
 /// * What counts: a panic, a timeout or an error is a failure, but for an error that [`counting`](Self::counting) excludes.
 ///   Such an error is a success, as an answer is. The caller's end, a call that is dropped, and a call that a policy inside
 ///   refused are neither. With [`with_slow_after`](Self::with_slow_after), slowness is a failure,
 ///   whatever else the call was.
-/// * A result counts only in the state in which its call was let through.
-/// * It tells time by the clock of the call at hand. Under two clocks, or one that is set back, it is open no longer than
+/// * A result counts only in the state in which its call was admitted.
+/// * It reads the clock of the call at hand. Under two clocks, or one that is set back, it is open no longer than
 ///   its open time after the last reading.
 ///
 /// Each transition is a log record of level debug.
@@ -169,9 +169,9 @@ impl Breaker {
         self.with(|settings| settings.terms.open = open)
     }
 
-    /// How many probes it lets through, and how many successes close it.
+    /// How many probes it admits, and how many successes close it.
     ///
-    /// Of this value and the clones that are made of it from now on. As they share one state, one that asks for fewer
+    /// Of this value and the clones that are made of it from now on. As they share one state, one that needs fewer
     /// also counts the successes of the others' probes.
     ///
     /// # Examples
@@ -239,7 +239,7 @@ impl Breaker {
     }
 }
 
-/// Asking it.
+/// Its state, and the admission of calls.
 impl Breaker {
     /// Its state, by the clock of `ctx`: half open as soon as the open time has passed, whether a call came or not.
     ///
@@ -264,7 +264,7 @@ impl Breaker {
         state
     }
 
-    /// Lets a call through, or returns for how long it will be refused. A closed circuit reads no clock for it.
+    /// Admits a call, or returns for how long it will be refused. A closed circuit reads no clock for it.
     #[inline]
     fn admit(&self, ctx: &Context, source: Option<&Name>) -> Result<Admission, Duration> {
         let admitted = self.0.circuit.lock().admit_closed();

@@ -24,8 +24,8 @@ const RATIO: u64 = 200;
 /// default), and begins with that. Each first attempt pays a part of a token in (200 thousandths by default), each
 /// further attempt takes one out. If there is none, that attempt is not made, and the caller gets the error it has.
 ///
-/// It is asked before the wait, so an attempt that waits counts; one that is dropped while it waits gives its token
-/// back.
+/// The token is taken before the wait, so an attempt that waits counts; one that is dropped while it waits gives its
+/// token back.
 ///
 /// # Examples
 ///
@@ -110,7 +110,7 @@ impl Budget {
         Self::with(self.0.reserve, ratio.into())
     }
 
-    /// Tells budgets apart while they live.
+    /// An identity, unique among the budgets that exist at the same time.
     pub(super) fn id(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
     }
@@ -120,9 +120,9 @@ impl Budget {
         self.0.add(self.0.ratio);
     }
 
-    /// Asks for a further attempt.
+    /// Takes a token for a further attempt, if there is one.
     pub(super) fn take(&self) -> Option<Token> {
-        // Relaxed, here and in `add`: the count says nothing about any other memory.
+        // Relaxed, here and in `add`, because the count publishes no other memory.
         let taken = self
             .0
             .balance
@@ -135,7 +135,7 @@ impl Budget {
 
 impl Account {
     fn add(&self, amount: u64) {
-        // A full account is only read, so that callers that succeed share no written cache line.
+        // A full account is only read, because otherwise all callers that succeed would write to one cache line.
         let _ = self
             .balance
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |balance| {

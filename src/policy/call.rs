@@ -6,7 +6,7 @@
 //!    more, as a group's tasks are, and an error that it returns then is not replaced by the end.
 //! 2. The end of the context that a policy made for the call is the policy's end, if no ancestor's end came before: a
 //!    deadline that is not earlier than the caller's is not kept, so a tie is the caller's.
-//! 3. The source is dropped before the context is let go of, so that a lease finds nobody else who has it.
+//! 3. The source is dropped before the context, so that the lease holds the only reference to it.
 
 use crate::context::{Context, Lease, PinnedDone};
 use crate::error::{BoxError, End, Fault, Name, echo};
@@ -32,7 +32,7 @@ pin_project! {
 pub(super) struct Given {
     /// How long it has.
     pub(super) after: Duration,
-    /// Whether nothing but this deadline can have passed, which was set a moment ago and lies ahead.
+    /// Whether only this deadline can have passed, which was set a moment ago and is in the future.
     pub(super) is_fresh: bool,
     /// Dropped last: see invariant 3.
     pub(super) _lease: Lease,
@@ -131,7 +131,7 @@ impl Until {
             Some(told) if self.is_told_by(|end| end.is_told_by(&told)) => {
                 fault.retold(self.ended())
             }
-            // The end of some other context, which the source was asked under.
+            // The end of some other context, under which the source was called.
             Some(told) => fault.retold(Fault::failed(told.into())),
         }
     }

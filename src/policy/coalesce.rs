@@ -1,4 +1,4 @@
-//! `coalesce`: one call for all callers that ask the same at the same time.
+//! `coalesce`: one call for all callers with equal requests at the same time.
 
 // | file | owns |
 // |---|---|

@@ -10,7 +10,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{self, Poll, ready};
 
-/// The source to ask instead.
+/// The source to call instead.
 #[derive(Clone, Debug)]
 pub struct Or<B>(pub(super) B);
 

@@ -35,10 +35,10 @@ use std::pin::Pin;
 use std::task::{self, Poll};
 use std::time::Duration;
 
-/// When to ask again while the first attempt has not answered: for [`SourceExt::hedge`](crate::SourceExt::hedge).
+/// When to call again while the first attempt has not answered: for [`SourceExt::hedge`](crate::SourceExt::hedge).
 ///
 /// For requests that may be made twice. Costs a backend up to `1 + times` calls for each, so give it a
-/// [`Budget`](Self::with_budget), and a delay that most answers beat: the 95th percentile, say.
+/// [`Budget`](Self::with_budget), and a delay that most answers beat: the 95th percentile, for example.
 ///
 /// # Examples
 ///
@@ -334,7 +334,7 @@ impl<F> Attempts<F> {
         }
     }
 
-    /// Invariant 2: ends all attempts but the winner, and lets go of the winner.
+    /// Invariant 2: ends all attempts but the winner, and releases the winner.
     fn end<A, R>(
         mut self: Pin<&mut Self>,
         winner: Option<usize>,

@@ -30,8 +30,8 @@ use std::task::{self, Poll, ready};
 /// # Semantics
 ///
 /// * Permits are taken first come, first served. A call that finds none waits, within its caller's deadline.
-/// * A permit is held from before the source is called until the source's future is gone, also when that is dropped or
-///   panics. The next in line has it at once.
+/// * A permit is held from before the source is called until the source's future has been dropped, also when the call is
+///   dropped or panics. The next in line has it at once.
 /// * A call that is dropped while it waits leaves the line, and hands on a permit that it was just given.
 /// * A call that waits has to be polled when it is woken. One that is kept without being polled keeps the permit that it
 ///   was given from all behind it.

@@ -94,8 +94,8 @@ fn two_calls_for_the_only_probe() {
     });
 }
 
-/// Weakened: `end_poll` that does not wake lets the one that met the poll sleep for ever; so does a waiter that looks at
-/// the stage before it registers.
+/// Weakened: with an `end_poll` that does not wake, the waiter that met the poll sleeps for ever; so it does if it looks
+/// at the stage before it registers.
 #[test]
 fn a_flight_that_wakes_itself_against_a_waiter_that_meets_it_and_a_leader_that_leaves() {
     explore(|| {
@@ -103,7 +103,7 @@ fn a_flight_that_wakes_itself_against_a_waiter_that_meets_it_and_a_leader_that_l
         let mut leader = Box::pin(source.fetch(background(), 7));
         let stays = source.clone();
         let staying = thread::spawn(move || block_on(stays.fetch(background(), 7)));
-        // Polled once, and then forgotten about: a `select!` that is busy elsewhere.
+        // Polled once, and then no more: as in a `select!` that is busy elsewhere.
         drop(poll(leader.as_mut(), Waker::noop()));
         assert_eq!(staying.join().unwrap().unwrap(), 5);
         drop(leader);
@@ -111,7 +111,7 @@ fn a_flight_that_wakes_itself_against_a_waiter_that_meets_it_and_a_leader_that_l
     });
 }
 
-/// Weakened: an answer that is put back without waking lets the one that found it taken out sleep for ever.
+/// Weakened: if an answer is put back without waking, the waiter that found it taken out sleeps for ever.
 #[test]
 fn an_answer_taken_by_two_waiters_at_once() {
     explore(|| {

@@ -16,7 +16,7 @@ use std::task::{self, Poll, ready};
 #[derive(Clone, Copy, Debug)]
 pub struct Maybe;
 
-/// Whom an answer is for, once it has failed.
+/// The caller's name and context, for the record of a failure.
 struct Caller {
     name: Option<Name>,
     ctx: Context,

@@ -43,8 +43,8 @@ use tokens::{Refused, Take, Tokens};
 /// * A call whose clock can't fire fails with the clock's error, as if the source had: a
 ///   [`Breaker`](super::Breaker) or [`Retry`](super::Retry) outside takes it for a failure. Its
 ///   [`attempts`](super::Fault::attempts) are 0, because the source was not called.
-/// * It tells time by the clock of the call at hand. Under two clocks, or one that is set back, no call waits longer for
-///   it than the burst takes to come back.
+/// * It reads the clock of the call at hand. Under two clocks, or one that is set back, no call waits longer because of
+///   that than the burst takes to come back.
 ///
 /// # Examples
 ///

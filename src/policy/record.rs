@@ -16,9 +16,10 @@ const TARGET: &str = "failfast";
 /// A value of the context: the logger of the nearest aggregator. `None`: that has none of its own.
 pub(crate) struct Logger(pub(crate) Option<Arc<dyn Log>>);
 
-/// Writes a record, if anybody listens. `said` is made only then. Its text begins with the source's name.
+/// Writes a record, if there is a logger or a subscriber for it. `said` is called only then. Its text begins with the
+/// source's name.
 ///
-/// The logger is foreign code, and so is the `Display` of a user's error: what they throw goes no further.
+/// The logger is foreign code, and so is the `Display` of a user's error: their panics are contained.
 pub(super) fn write<T: fmt::Display>(
     ctx: &Context,
     name: Option<&Name>,

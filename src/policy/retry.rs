@@ -220,7 +220,7 @@ impl Retry {
 
     /// After which failures to try again, and when.
     ///
-    /// The closure is asked if an `E` is found behind the failure, as by [`Fault::downcast_ref`]; `E` may also be
+    /// The closure is called if an `E` is found behind the failure, as by [`Fault::downcast_ref`]; `E` may also be
     /// [`Fault`] itself, which is always found. Several may be given: the first whose type is found decides. Where some
     /// are given and none is found, there is no further attempt, and a debug record names the types that were sought; but
     /// a policy's own timeout is tried again. So name the concrete type, for a source that returns
@@ -537,7 +537,7 @@ impl Progress {
         A: Source<R>,
     {
         let Some(sleep) = asked.sleep(delay) else {
-            // Longer than an `Instant` can tell.
+            // Longer than an `Instant` can hold.
             return self.stop(Stop::NoTime {
                 needed: delay,
                 left: Duration::ZERO,

@@ -45,7 +45,7 @@ impl Late {
     }
 }
 
-/// A fault says it all.
+/// No cause, because the fault holds everything.
 const NO_CAUSE: Option<BoxError> = None;
 
 pin_project! {

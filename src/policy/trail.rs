@@ -1,4 +1,4 @@
-//! What became of the attempts of one call.
+//! The attempts of one call, and how each ended.
 
 use super::record;
 use super::wrapped::Asked;
@@ -18,13 +18,13 @@ pub(super) struct Trail {
     /// When the first attempt began.
     began: Option<Instant>,
     attempts: u32,
-    /// With the number of the attempt, which tells the order of their begin. Fewer than twice [`KEPT`].
+    /// With the number of the attempt, by which they began. Fewer than twice [`KEPT`].
     tried: Vec<(u32, Tried)>,
     /// The last failure; an end only if there was no other.
     last: Option<Fault>,
     /// The last failure of the source itself.
     real: Option<Fault>,
-    /// How long the service asked to wait, or a policy inside, by the last failure.
+    /// The wait that the last failure demands, of the service or of a policy inside.
     advised: Option<Duration>,
     /// The same, by the failure that is being judged.
     advice: Option<Duration>,
@@ -39,7 +39,7 @@ pub(super) struct Begun {
 }
 
 impl Begun {
-    /// The first attempt. The clock is read once it is known not to end in its first poll.
+    /// The first attempt. The clock is read only if it does not end in its first poll.
     pub(super) fn first() -> Self {
         Self {
             attempt: Attempt::FIRST,
@@ -98,7 +98,7 @@ impl Trail {
         self.real = Some(fault);
     }
 
-    /// How long the service asks to wait, by the failure that is next.
+    /// The wait that the next failure demands.
     pub(super) fn advised(&mut self, after: Duration) -> Duration {
         self.advice = Some(after);
         after
@@ -168,7 +168,7 @@ fn is_real(fault: &Fault) -> bool {
     matches!(fault.kind(), FaultKind::Failed | FaultKind::TimedOut { .. })
 }
 
-/// Tells the observer of an attempt, unless the source makes attempts of its own, and tells of them.
+/// Reports an attempt to the observer, unless the source makes attempts of its own, and reports those.
 #[inline]
 pub(super) fn observe<A, P, R>(
     asked: &Asked<A, P, R>,
@@ -194,7 +194,7 @@ where
     }
 }
 
-/// Tells the observer that a call was refused, and passes the fault on.
+/// Reports a refused call to the observer, and passes the fault on.
 #[cold]
 pub(super) fn observe_refusal(ctx: &Context, fault: Fault) -> Fault {
     if let FaultKind::Rejected(_) = fault.kind() {

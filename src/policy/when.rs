@@ -35,7 +35,7 @@ impl When {
         });
     }
 
-    /// The first rule whose type is found decides. `Err` names the types that were sought in vain.
+    /// The first rule whose type is found decides. `Err` names the types that were not found.
     pub(super) fn advise(&self, fault: &Fault) -> Result<Advice, String> {
         let told = self.0.iter().find_map(|rule| (rule.advise)(fault));
         match (told, fault.kind()) {

@@ -66,10 +66,10 @@ impl<A, P: fmt::Debug> fmt::Debug for Wrapped<A, P> {
 /// Why there is nothing to call any more.
 pub(super) const POLLED_AGAIN: &str = "a call that panicked is not polled again";
 
-/// What a policy was asked.
+/// One call of a policy: its source, name, context and request.
 pub(super) struct Asked<A, P, R> {
     wrapped: Wrapped<A, P>,
-    /// The source's, where the caller knows one.
+    /// The source's, where the caller passed one.
     pub(super) name: Option<Name>,
     /// The caller's.
     pub(super) ctx: Context,
@@ -153,7 +153,7 @@ impl<A, P, R> Asked<A, P, R> {
         }
     }
 
-    /// A timer by the caller's clock. `None` if it would end later than an `Instant` can tell.
+    /// A timer by the caller's clock. `None` if it would end later than an `Instant` can hold.
     pub(super) fn sleep(&self, duration: Duration) -> Option<Sleep> {
         let until = self.ctx.now().checked_add(duration)?;
         let clock = self.ctx.clock();
@@ -175,11 +175,11 @@ impl<A, P, R> Asked<A, P, R> {
     }
 }
 
-/// `Source` for a policy that changes no types: what it is, and the future that does it. The macro forwards; the future
-/// thinks. It is generic over the source's future, without a bound: a bound on the source would have to hold for every
-/// lifetime where the future is held across an `await` in a future that must be `Send`, and closures' does not.
+/// `Source` for a policy that changes no types: the macro forwards, and the logic is in the future. That is generic over
+/// the source's future, without a bound, because a bound on the source would have to hold for every lifetime where the
+/// future is held across an `await` in a future that must be `Send`, and closures' does not.
 ///
-/// Behind `with` stands what the policy asks of requests, behind `nature` what it changes of the source's.
+/// `with`: the bound of the policy on requests. `nature`: what it changes of the source's.
 macro_rules! policy {
     ($policy:ty => $future:ident $(with $bound:path)? $(, nature $nature:expr)?) => {
         impl<R $(: $bound)?, A: $crate::source::Source<R>> $crate::source::Source<R>

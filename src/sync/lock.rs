@@ -2,10 +2,10 @@
 //!
 //! Taking it is one atomic read-modify-write, and giving it back is a store: half of what a lock costs that must see
 //! on its release whether a thread sleeps for it, and a fan-out takes two locks a task. The price is paid by a thread
-//! that finds it held, which is rare and short, because no foreign code runs under it: it spins for a moment, then lets
-//! others run, then sleeps for moments that grow. So a thread of a higher priority than the holder's can't starve it.
+//! that finds it held, which is rare and short, because no foreign code runs under it: it spins for a moment, then
+//! yields, then sleeps for moments that grow. So a thread of a higher priority than the holder's can't starve it.
 //!
-//! It is not fair, knows no poisoning (what it guards is left consistent before any foreign code runs), and wakes no
+//! It is not fair, has no poisoning (what it guards is left consistent before any foreign code runs), and wakes no
 //! thread. A loop that takes it again as soon as it has given it back keeps other threads out for as long as it runs,
 //! because none of them is woken in between: such a loop must be short, or use std's lock, as the clock's shards do.
 //!
@@ -25,10 +25,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// How often a thread looks, twice as long after each time, before it lets others run. In all some 100 ns.
+/// How often a thread looks, twice as long after each time, before it yields. In all some 100 ns.
 const SPINS: u32 = 6;
 
-/// After how many looks it sleeps; until then it lets others run.
+/// After how many looks it sleeps; until then it yields.
 const SLEEPS: u32 = SPINS + 32;
 
 /// How long it sleeps first, and at most.
@@ -80,7 +80,7 @@ impl<T> Lock<T> {
     /// `None` if it is held.
     #[inline]
     pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
-        // Acquire: pairs with the release of the guard before.
+        // Acquire: pairs with the release of the guard before, so this holder sees the value as that one left it.
         let held = self.held.swap(true, Ordering::Acquire);
         // Made only if it is ours, because its drop gives the lock back.
         (!held).then(|| Guard {
@@ -95,7 +95,7 @@ impl<T> Lock<T> {
         loop {
             Pause::after(tries).run();
             tries = tries.saturating_add(1);
-            // A look first: a swap would take the cache line from the holder.
+            // A look first, because a swap would take the cache line from the holder. Relaxed, because `try_lock` acquires.
             if !self.held.load(Ordering::Relaxed) {
                 if let Some(guard) = self.try_lock() {
                     return guard;
@@ -160,7 +160,8 @@ impl<T> DerefMut for Guard<'_, T> {
 impl<T> Drop for Guard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // Release: what was done to the value is seen by the next.
+        // Release: pairs with the acquire in `try_lock`, so the next holder sees what was done to the value. A store and not
+        // a read-modify-write, because no thread registers to be woken.
         self.lock.held.store(false, Ordering::Release);
     }
 }
@@ -226,7 +227,7 @@ mod tests {
         }
     }
 
-    /// It spins, lets others run and sleeps, and then has it.
+    /// It spins, yields and sleeps, and then takes the lock.
     #[test]
     fn whoever_waits_long_gets_it_in_the_end() {
         let lock = Arc::new(Lock::new(0));
@@ -240,7 +241,7 @@ mod tests {
             })
         };
         is_waiting.recv().unwrap();
-        thread::sleep(Duration::from_millis(5)); // longer than it spins and lets others run; shorter would pass, too
+        thread::sleep(Duration::from_millis(5)); // longer than it spins and yields; shorter would pass, too
         drop(guard);
         other.join().unwrap();
         assert_eq!(*lock.lock(), 1);

@@ -19,7 +19,7 @@
 //! 3. Open ends by the time alone: whatever reads the state at `since + open` or later finds it half open.
 //! 4. A reading that lies before an instant kept here replaces it, so that under a clock that was set back, or under
 //!    two clocks, nothing takes longer than `open`, or `window`.
-//! 5. Half open, as many successes as the terms at hand ask for close it, also if other terms admitted the probes.
+//! 5. Half open, as many successes as the terms at hand need close it, also if other terms admitted the probes.
 //!    Clones may differ in `probes`, and where there are enough successes for one, it has no place for another probe.
 
 use super::window::Window;
@@ -112,7 +112,7 @@ impl Circuit {
         })
     }
 
-    /// Lets the time and the terms do their part (invariants 3 to 5). To be called before `admit` and `state`.
+    /// Makes the transitions that time and terms demand (invariants 3 to 5). To be called before `admit` and `state`.
     pub(super) fn advance(&mut self, terms: &Terms, now: Instant) -> Option<Transition> {
         match &mut self.stage {
             Stage::Closed => None,

@@ -1,4 +1,4 @@
-//! What becomes of a call that was let through.
+//! The result of a call that was admitted.
 //!
 //! # Invariants
 //!
@@ -109,7 +109,8 @@ impl Guard {
             circuit,
             ..
         } = &*self.breaker.0;
-        // A success is counted without the time, unless it may have been slow.
+        // A success is counted without the time, unless it may have been slow. The clock is read before the lock, because
+        // it is foreign code.
         let needs_time = count == Count::Failure || self.stopwatch.is_some();
         let now = needs_time.then(|| self.ctx.now());
         let failed_at =
@@ -123,7 +124,7 @@ impl Guard {
                 None
             }
         };
-        drop(circuit);
+        drop(circuit); // because the logger is foreign code
         let source = self.source.as_ref();
         self.breaker.record(&self.ctx, source, transition);
     }

@@ -73,7 +73,7 @@ enum Found<F, T> {
     LastAnswer(Answer<T>),
 }
 
-/// What becomes of a caller that wants to wait.
+/// The result of joining a flight.
 pub(super) enum Joined {
     /// It is this waiter.
     Waiter(u64),
@@ -116,7 +116,7 @@ impl<F, T> Flight<F, T> {
 
     /// A waiter waits no longer. Returns whether the flight has been closed by that before it landed.
     pub(super) fn leave(&self, waiter: u64) -> bool {
-        self.wakers.remove(waiter);
+        self.wakers.remove(waiter); // before the lock, because dropping a waker is foreign code
         let mut state = self.state.lock();
         state.waiters -= 1;
         let is_last = state.waiters == 0;
@@ -203,6 +203,7 @@ impl<F: Future<Output = Answer<T>>, T: Clone> Flight<F, T> {
         let polled = unwind::contain(|| future.as_mut().poll(&mut cx));
         let answer = match polled {
             Ok(Poll::Pending) => {
+                // Put back before the wake, because a waiter that is woken must find it (invariant 2).
                 self.put(Stage::Idle(future));
                 self.wakers.end_poll();
                 return Poll::Pending;
@@ -215,7 +216,7 @@ impl<F: Future<Output = Answer<T>>, T: Clone> Flight<F, T> {
     }
 
     fn land(&self, waiter: u64, answer: Answer<T>, landing: impl FnOnce()) -> Answer<T> {
-        landing();
+        landing(); // before the answer is there, because a caller that comes from then on must begin a new flight
         let mut state = self.state.lock();
         state.stage = Stage::Landed(answer);
         let found = state.take(false);
@@ -251,6 +252,7 @@ struct Lent<'a, F, T> {
 impl<F, T> Drop for Lent<'_, F, T> {
     fn drop(&mut self) {
         if let Some(answer) = self.answer.take() {
+            // Put back before the wake, because a waiter that is woken must find it (invariant 2).
             self.flight.put(Stage::Landed(answer));
             self.flight.wakers.wake_all();
         }

@@ -52,7 +52,7 @@ impl<R: Clone + Eq + Hash, F, T> Flights<R, F, T> {
         there.unwrap_or_else(|| self.begin(key, is_inside))
     }
 
-    /// Another caller may have been faster.
+    /// Looks again, because the key was cloned under no lock, and another caller may have been faster.
     fn begin(&self, key: &R, is_inside: impl Fn(&Flight<F, T>) -> bool) -> Boarded<F, T> {
         let (key, new) = (key.clone(), Arc::new(Flight::new()));
         let mut map = self.0.lock();

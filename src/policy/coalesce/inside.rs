@@ -1,14 +1,14 @@
 //! Which flights a call is inside of.
 //!
-//! A source that asks itself for the key that it is being asked for would wait for itself. Its context tells: each flight
-//! adds itself to a value of the context that its source is called under.
+//! A source that calls itself with the key of its own flight would wait for itself. This is found by its context: each
+//! flight adds itself to a value of the context that its source is called under.
 
 use super::wakers::Wakers;
 use crate::context::Context;
 use std::sync::{Arc, Weak};
 
-/// A value of a flight's context: the flight, and those around it. A flight is known by its wakers, whose address is not
-/// used again while this weak reference exists, and which keep nothing of the flight.
+/// A value of a flight's context: the flight, and those around it. A flight is identified by its wakers, because their
+/// address is not used again while this weak reference exists, and they keep nothing of the flight.
 struct Inside(Vec<Weak<Wakers>>);
 
 /// A context for what the flight with these wakers calls.
@@ -29,7 +29,7 @@ pub(super) fn is_inside(ctx: &Context, wakers: &Arc<Wakers>) -> bool {
     })
 }
 
-/// A coalesced source asked itself for the key that it was being asked for.
+/// A coalesced source called itself with the key of its own flight.
 #[derive(Debug, thiserror::Error)]
 #[error("a coalesced call waits for itself: its source asked again for the same key")]
 pub(super) struct WaitsForItself;

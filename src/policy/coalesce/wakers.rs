@@ -78,6 +78,7 @@ impl Wake for Wakers {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        // Set before the wakers are called, because a waiter that is woken reads it when it registers (invariant 2).
         self.0.lock().is_woken = true;
         self.wake_all();
     }

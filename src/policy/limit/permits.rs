@@ -5,7 +5,7 @@
 //! 1. `taken` counts the permits that are out, those included that were handed to a waiter which has not been polled
 //!    since. It is never more than `limit`.
 //! 2. A waiter is in the line only while all permits are out. So a permit that comes back goes to the head of the line,
-//!    if there is one, and a newcomer that finds a permit has overtaken nothing.
+//!    if there is one, and a new call that finds a permit has overtaken nothing.
 //! 3. A waiter whose ticket is not in the line has been handed a permit, and gives it back when it is dropped.
 //! 4. No foreign code under the lock: wakers are cloned before, and woken and dropped after.
 
@@ -71,6 +71,7 @@ impl Permits {
     /// Whether a waiter has been handed a permit. If not, `waker` will be woken when it is.
     fn is_served(&self, ticket: Ticket, waker: Waker) -> bool {
         let mut state = self.state.lock();
+        // The waker is registered in the step in which the line is looked at, so a permit that comes later wakes it.
         let unused = state.line.renew(ticket, waker);
         let waits = state.line.contains(ticket);
         drop(state);
@@ -81,6 +82,7 @@ impl Permits {
     /// A permit comes back, and goes to the head of the line if there is one (invariant 2).
     fn release(&self) {
         let mut state = self.state.lock();
+        // Handed over under the lock, because otherwise a new call could take the permit before the head of the line.
         let next = state.line.pop();
         if next.is_none() {
             state.taken -= 1;

@@ -7,8 +7,8 @@
 //! # Invariants
 //!
 //! 1. `debt`, which is what was taken and not earned back yet, is at most `burst` tokens.
-//! 2. `debt` shrinks only by time that passed between two readings. A reading that lies before the one known replaces
-//!    it and earns nothing, so that a clock that was set back does not stop the bucket from filling.
+//! 2. `debt` shrinks only by time that passed between two readings. A reading that lies before the last one replaces
+//!    it and earns nothing, because a clock that was set back must not stop the bucket from filling.
 
 use crate::clock::Instant;
 use std::num::NonZeroU32;
@@ -216,7 +216,7 @@ mod tests {
             }
         }
 
-        /// A caller finds a token when the bucket said, and not a nanosecond sooner.
+        /// A caller finds a token after the wait that the bucket returned, and not a nanosecond sooner.
         #[test]
         fn the_wait_is_exact(
             tokens in 1_u32..5000,

@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //!
-//! 1. A token is taken by the head of the line, or by a newcomer that finds the line empty, in the poll that then goes on
+//! 1. A token is taken by the head of the line, or by a new call that finds the line empty, in the poll that then goes on
 //!    to the call. So a waiter that leaves has nothing to give back, and those behind it are one token better off at once.
 //! 2. Only the head has a timer armed. Whatever becomes the head is woken, so that it arms its own.
 //! 3. No foreign code under the lock: clocks are read and wakers cloned before; wakers are woken and dropped after.
