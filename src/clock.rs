@@ -14,6 +14,7 @@
 // | `clock/local.rs`, `clock/confined.rs` | thread-bound timers; values that stay on their thread (unsafe) |
 // | `clock/manual.rs` | time that stands still |
 // | `clock/system.rs` | the process's one shared timer |
+// | `clock/counted.rs` | a context's sleep, armed while it is wanted (unsafe) |
 // | `clock/shard.rs` | a part of its sleeps, under a lock of its own |
 // | `clock/alarm.rs` | what wakes that timer up, and when |
 // | `clock/fork.rs` | what a forked child must not share (unsafe) |
@@ -29,6 +30,12 @@ mod alarm;
     reason = "a value that stays on its thread, in a type that may leave it"
 )]
 mod confined;
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+#[allow(
+    unsafe_code,
+    reason = "what a lock of the clock's guards lies in its owner"
+)]
+mod counted;
 #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 mod dispatch;
 mod entry;
@@ -62,8 +69,12 @@ pub use system::SystemClock;
 pub use web::SystemClock;
 
 pub(crate) use confined::in_wake;
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+pub(crate) use counted::{CountedSleep, Sleeper};
 pub(crate) use nudge::nudge;
 pub(crate) use time::Instant;
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+pub(crate) use web::{CountedSleep, Sleeper};
 
 /// Gives the time, and wakes when a moment has come.
 ///

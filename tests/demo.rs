@@ -134,7 +134,15 @@ fn slow_poke_meets_the_deadline() {
 
 #[test]
 fn domino_profile_falls_and_orders_stops() {
-    let ran = demo(&["--fail", "profile", "--orders-delay", "10s"]);
+    // The delay lets the request for the orders arrive: without it the failure may come first, and "orders: nobody asked".
+    let ran = demo(&[
+        "--fail",
+        "profile",
+        "--profile-delay",
+        "200ms",
+        "--orders-delay",
+        "10s",
+    ]);
     ran.failed_with(1);
     assert!(
         ran.error().starts_with("error: profile: "),

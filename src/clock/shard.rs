@@ -30,8 +30,8 @@ pub(super) struct Shard {
     state: Mutex<State>,
 }
 
-struct State {
-    heap: Heap<Entry>,
+pub(super) struct State {
+    pub(super) heap: Heap<Entry>,
     promise: Option<Instant>,
     /// Deadlines up to here need no check that a thread is there to keep the promise.
     trusted_until: Option<Instant>,
@@ -50,7 +50,7 @@ impl Shard {
 
     /// A poisoned lock is used on, because no foreign code runs under it.
     #[inline]
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -122,12 +122,12 @@ impl Shard {
 
 impl State {
     #[inline]
-    fn covers(&self, deadline: Instant) -> bool {
+    pub(super) fn covers(&self, deadline: Instant) -> bool {
         self.promise.is_some_and(|at| at <= deadline)
             && self.trusted_until.is_some_and(|until| deadline <= until)
     }
 
-    fn promise(&mut self, deadline: Instant) {
+    pub(super) fn promise(&mut self, deadline: Instant) {
         let earlier = self.promise.filter(|&at| at <= deadline);
         self.promise = earlier.or(Some(deadline));
         let trusted = deadline.checked_add(TRUST).unwrap_or(deadline);

@@ -154,8 +154,8 @@ const SHARDS: usize = 16;
 
 static TIMER: PerProcess<Timer> = PerProcess::new();
 
-struct Timer {
-    shards: [Shard; SHARDS],
+pub(super) struct Timer {
+    pub(super) shards: [Shard; SHARDS],
     alarm: Mutex<Alarm>,
     /// For our own thread: the alarm is set for an earlier moment.
     changed: Condvar,
@@ -164,12 +164,12 @@ struct Timer {
 
 /// This process's timer.
 #[inline]
-fn timer() -> &'static OfProcess<Timer> {
+pub(super) fn timer() -> &'static OfProcess<Timer> {
     TIMER.get(Timer::new, Timer::inherit)
 }
 
 /// The same, also after a fork that no handler saw. Costs a system call.
-fn timer_checked() -> &'static OfProcess<Timer> {
+pub(super) fn timer_checked() -> &'static OfProcess<Timer> {
     loop {
         let timer = timer();
         if timer.check() {
@@ -190,7 +190,7 @@ pub(super) fn dispatcher() -> &'static Dispatcher {
 
 /// This thread's shard. Threads take turns.
 #[inline]
-fn own_shard() -> usize {
+pub(super) fn own_shard() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static OWN: Cell<Option<usize>> = const { Cell::new(None) };
@@ -222,8 +222,7 @@ fn arm_with_care(deadline: Instant, waker: Waker, shard: usize) -> Option<Armed>
     }
     let timer = timer_checked();
     let key = timer.shards[shard].arm(deadline, waker, timer.sees_forks());
-    let errand = timer.alarm().rely(deadline, now);
-    Timer::run(timer, errand);
+    Timer::keep_promise(timer, deadline, now);
     Some(Armed { timer, shard, key })
 }
 
@@ -253,6 +252,12 @@ impl Timer {
 
 /// Ringing, and setting the alarm anew.
 impl Timer {
+    /// Has the alarm set for `deadline`, if it is not set for an earlier moment. No lock is held.
+    pub(super) fn keep_promise(&'static self, deadline: Instant, now: Instant) {
+        let errand = self.alarm().rely(deadline, now);
+        self.run(errand);
+    }
+
     fn ring(&'static self) -> Option<Errand> {
         let now = Instant::now();
         let rang = self.alarm().rang(now);

@@ -1,8 +1,10 @@
 //! Real time in a browser, where there are no threads: each sleep is a timeout of the page's event loop.
 
+use super::sleep::Outcome;
 use super::time::Instant;
 use super::{Clock, Sleep};
 use futures_timer::Delay;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 /// Real time: the page's timers.
@@ -38,5 +40,40 @@ impl Clock for SystemClock {
                 Delay::new(left.min(LONGEST)).await;
             }
         })
+    }
+}
+
+pub(crate) trait Sleeper {
+    fn deadline(&self) -> Instant;
+    fn has_ended(&self) -> bool;
+    fn waker(&self) -> Waker;
+}
+
+/// On other systems than the web, a sleep without foreign code. Here there is none: contexts use a [`Sleep`].
+pub(crate) enum CountedSleep {}
+
+impl CountedSleep {
+    pub(crate) fn new() -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn wanted(&self) -> usize {
+        match *self {}
+    }
+
+    pub(crate) fn want(&self, _: &impl Sleeper) -> Poll<Outcome> {
+        match *self {}
+    }
+
+    pub(crate) fn unwant(&self, _: usize) {
+        match *self {}
+    }
+
+    pub(crate) fn stop(&self) {
+        match *self {}
+    }
+
+    pub(crate) fn look(&self, _: &impl Sleeper) -> Poll<Outcome> {
+        match *self {}
     }
 }

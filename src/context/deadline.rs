@@ -170,7 +170,7 @@ impl NewDeadline {
                 if above.is_some_and(|above| above.clock.is(&clock) && above.at <= at) {
                     return (None, None);
                 }
-                let timer = Timer::new();
+                let timer = Timer::new(clock.is_custom());
                 let own = Own {
                     at,
                     clock,
@@ -381,9 +381,19 @@ impl Base {
     }
 
     /// Ends what has passed by the clock, the earliest first. Returns whether this node has ended.
-    #[cold]
+    #[inline]
     pub(super) fn expire_if_past(&self) -> bool {
-        let mut readings = Readings::default();
+        let Some(own) = self.sole_owner().and_then(|owner| owner.own.as_ref()) else {
+            return self.expire_what_is_past(Readings::default());
+        };
+        match own.clock.read() {
+            Ok(now) if now < own.at => self.is_marked(), // nearly always, and to look through all owners takes ten times as long
+            reading => self.expire_what_is_past(Readings::begun(&own.clock, reading)),
+        }
+    }
+
+    #[cold]
+    fn expire_what_is_past(&self, mut readings: Readings) -> bool {
         let mut late: Option<(Instant, &Self)> = None;
         for owner in self.owners() {
             let Some(own) = &owner.own else { continue };
@@ -513,6 +523,14 @@ type Key = Option<usize>;
 type Reading = Result<Instant, String>;
 
 impl Readings {
+    /// The clock has been read already.
+    fn begun(clock: &ClockRef, reading: Reading) -> Self {
+        Self {
+            first: Some((clock.key(), reading)),
+            more: BTreeMap::new(),
+        }
+    }
+
     pub(super) fn of(&mut self, clock: &ClockRef) -> Result<Instant, &str> {
         let key = clock.key();
         let (known, reading) = self.first.get_or_insert_with(|| (key, clock.read()));

@@ -20,8 +20,8 @@
 //! | node made under the background | 0 | 0 |
 //! | node made under a parent | 2 (parent 1, lock 1) | 2, or 3 where the deadline is a grandparent's |
 //! | `check` while alive | 0 | 0 |
-//! | `watch` | 0 | 5 (count and driver's turn 2, arming 2, the timer's reference 1) |
-//! | `unwatch` | 0 | 5 (count and driver's turn 2, disarming 2, the timer's reference 1) |
+//! | `watch` | 0 | 4 (count 1, lock 2, the timer's reference 1), the first alone: else 1 |
+//! | `unwatch` | 0 | 4 (count 1, lock 2, the timer's reference 1), the last alone: else 1 |
 //! | `finish`, nothing there | 2 (end 1, lock 1), with a parent 3 | the same |
 //! | drop of a node that finished | 2 (`Arc`), with a parent 3 | the same |
 //! | drop of one that lives, with a parent | 4 (lock 1) | the same |

@@ -11,6 +11,9 @@
 //! 4. A wake-up from elsewhere sets `due` and drives: if by the clock the deadline has passed, the node ends,
 //!    else the timer is polled again.
 //! 5. A waker of the timer's holds the node, and finds it by the node's own address.
+//!
+//! The system's clock is not foreign code. Its timers are [`CountedSleep`]s, without turns and notes, so that 1 to 3 and
+//! the flag are of the others.
 #![allow(
     unsafe_code,
     reason = "a waker that is the node itself costs no allocation"
@@ -21,7 +24,9 @@ use super::due::Flag;
 use super::let_go::let_go;
 use super::node::{Base, NodeRef};
 use super::turn::{Held, Turn};
-use crate::clock::{Clock, Sleep, SystemClock, in_wake, nudge};
+use crate::clock::{
+    Clock, CountedSleep, Instant, Sleep, Sleeper, SystemClock, TimerError, in_wake, nudge,
+};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::unwind;
 use std::future::Future;
@@ -35,9 +40,20 @@ use std::time::Duration;
 const NUDGE: Duration = Duration::from_millis(1);
 
 pub(super) struct Timer {
-    turn: Turn<Option<Sleep>>,
     /// The timer may have to be polled.
     due: Flag,
+    by: By,
+}
+
+enum By {
+    /// The system's clock.
+    Counted(CountedSleep),
+    /// Another, whose code is foreign.
+    Driven(Driven),
+}
+
+struct Driven {
+    turn: Turn<Option<Sleep>>,
     /// It woke itself inside of its own poll (invariant 3).
     woke_itself: AtomicBool,
     /// A nudge is under way.
@@ -45,19 +61,36 @@ pub(super) struct Timer {
 }
 
 impl Timer {
+    /// `custom`: by another clock than the system's.
     #[inline]
-    pub(super) fn new() -> Self {
+    pub(super) fn new(custom: bool) -> Self {
+        let counted = if custom { None } else { CountedSleep::new() };
         Self {
-            turn: Turn::new(None),
             due: Flag::default(),
-            woke_itself: AtomicBool::new(false),
-            nudged: AtomicBool::new(false),
+            by: counted.map_or_else(|| By::Driven(Driven::new()), By::Counted),
         }
     }
 
     #[inline]
     fn is_due(&self) -> bool {
         self.due.is_set()
+    }
+
+    fn driven(&self) -> Option<&Driven> {
+        match &self.by {
+            By::Counted(_) => None,
+            By::Driven(driven) => Some(driven),
+        }
+    }
+}
+
+impl Driven {
+    fn new() -> Self {
+        Self {
+            turn: Turn::new(None),
+            woke_itself: AtomicBool::new(false),
+            nudged: AtomicBool::new(false),
+        }
     }
 
     /// Relaxed, because it is set and read by the thread that has the turn.
@@ -87,9 +120,17 @@ impl Base {
     }
 
     fn want(&self, cx: Option<&mut task::Context<'_>>) {
-        let timer = self.timer();
-        if let Some(turn) = timer.and_then(|timer| timer.turn.want()) {
-            self.drive(turn, cx);
+        let Some(own) = &self.own else { return };
+        match &own.timer.by {
+            By::Counted(sleep) => {
+                let polled = sleep.want(&Waiting { node: self, own });
+                self.look_at(polled);
+            }
+            By::Driven(driven) => {
+                if let Some(turn) = driven.turn.want() {
+                    self.drive(turn, cx);
+                }
+            }
         }
     }
 
@@ -114,9 +155,14 @@ impl Base {
     }
 
     fn unwant(&self, count: usize) {
-        let timer = self.timer();
-        if let Some(turn) = timer.and_then(|timer| timer.turn.unwant(count)) {
-            self.drive(turn, None);
+        match self.timer().map(|timer| &timer.by) {
+            Some(By::Counted(sleep)) => sleep.unwant(count),
+            Some(By::Driven(driven)) => {
+                if let Some(turn) = driven.turn.unwant(count) {
+                    self.drive(turn, None);
+                }
+            }
+            None => {}
         }
     }
 
@@ -146,7 +192,8 @@ impl Base {
         }
         for owner in self.owners() {
             let timer = owner.timer().filter(|timer| timer.is_due());
-            if let Some(turn) = timer.and_then(|timer| timer.turn.claim()) {
+            let driven = timer.and_then(Timer::driven);
+            if let Some(turn) = driven.and_then(|driven| driven.turn.claim()) {
                 owner.drive(turn, cx.as_deref_mut());
             }
         }
@@ -158,9 +205,14 @@ impl Base {
         if count > 0 {
             self.unwatch(count);
         }
-        let timer = self.timer().filter(|timer| timer.turn.wanted() > 0);
-        if let Some(turn) = timer.and_then(|timer| timer.turn.claim()) {
-            self.drive(turn, None);
+        match self.timer().map(|timer| &timer.by) {
+            Some(By::Counted(sleep)) if sleep.wanted() > 0 => sleep.stop(),
+            Some(By::Driven(driven)) if driven.turn.wanted() > 0 => {
+                if let Some(turn) = driven.turn.claim() {
+                    self.drive(turn, None);
+                }
+            }
+            _ => {}
         }
         self.release_cause();
     }
@@ -180,20 +232,26 @@ impl Base {
     /// Brings the timer to where it should be (invariant 1).
     fn drive(&self, turn: Held<'_, Option<Sleep>>, cx: Option<&mut task::Context<'_>>) {
         turn.work(|sleep| self.step(sleep));
-        let timer = self.timer();
-        if timer.is_some_and(Timer::take_woke_itself) && !self.is_marked() {
+        let driven = self.timer().and_then(Timer::driven);
+        if driven.is_some_and(Driven::take_woke_itself) && !self.is_marked() {
             self.come_again(cx);
         }
     }
 
     fn step(&self, sleep: &mut Option<Sleep>) {
-        let Some(own) = &self.own else { return };
+        let Some((own, driven)) = self
+            .own
+            .as_ref()
+            .and_then(|own| Some((own, own.timer.driven()?)))
+        else {
+            return;
+        };
         let due = own.timer.is_due();
         if due {
             // A wake-up that comes after this leaves a note as well.
             own.timer.due.clear();
         }
-        if self.is_marked() || own.timer.turn.wanted() == 0 {
+        if self.is_marked() || driven.turn.wanted() == 0 {
             return unwind::discard(sleep.take());
         }
         match self.look(own, due, sleep) {
@@ -238,13 +296,20 @@ impl Base {
 
     /// The clock woke us.
     fn wake_timer(&self) {
-        let Some(timer) = self.timer() else { return };
+        let Some(own) = &self.own else { return };
+        let driven = match &own.timer.by {
+            By::Driven(driven) => driven,
+            By::Counted(sleep) => {
+                let polled = sleep.look(&Waiting { node: self, own });
+                return in_wake(|| self.look_at(polled));
+            }
+        };
         // `claim` releases it to the thread that has the turn, which finds the note.
-        timer.due.set();
-        if timer.turn.is_mine() {
-            return timer.woke_itself.store(true, Ordering::Relaxed); // invariant 3
+        own.timer.due.set();
+        if driven.turn.is_mine() {
+            return driven.woke_itself.store(true, Ordering::Relaxed); // invariant 3
         }
-        if let Some(turn) = timer.turn.claim() {
+        if let Some(turn) = driven.turn.claim() {
             in_wake(|| self.drive(turn, None));
         }
     }
@@ -257,8 +322,8 @@ impl Base {
         }
         // The task may never come: the nudge does.
         // AcqRel: pairs with `nudged`. If the flag is set, the nudge that is under way clears it and then reads `due`.
-        let timer = self.timer();
-        if timer.is_some_and(|timer| !timer.nudged.swap(true, Ordering::AcqRel)) {
+        let driven = self.timer().and_then(Timer::driven);
+        if driven.is_some_and(|driven| !driven.nudged.swap(true, Ordering::AcqRel)) {
             let node = self.upgrade();
             nudge(NUDGE, move || {
                 node.iter().for_each(|node| node.base().nudged())
@@ -267,12 +332,51 @@ impl Base {
     }
 
     fn nudged(&self) {
-        let Some(timer) = self.timer() else { return };
+        let timer = self.timer();
+        let Some((timer, driven)) = timer.and_then(|timer| Some((timer, timer.driven()?))) else {
+            return;
+        };
         // Before the look at `due`, because a wake-up that comes after the look must start a nudge of its own.
-        timer.nudged.store(false, Ordering::Release);
+        driven.nudged.store(false, Ordering::Release);
         if timer.is_due() {
             unwind::shield("a context's timer", || self.wake_timer());
         }
+    }
+}
+
+/// By the system's clock.
+impl Base {
+    /// What has become of the sleep: nothing if it goes on.
+    #[inline]
+    fn look_at(&self, polled: Poll<Result<(), TimerError>>) {
+        match polled {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => self.expire(),
+            Poll::Ready(Err(broken)) => self.fail(broken),
+        }
+    }
+}
+
+/// A node whose deadline is waited for.
+struct Waiting<'a> {
+    node: &'a Base,
+    own: &'a Own,
+}
+
+impl Sleeper for Waiting<'_> {
+    #[inline]
+    fn deadline(&self) -> Instant {
+        self.own.at
+    }
+
+    #[inline]
+    fn has_ended(&self) -> bool {
+        self.node.is_marked()
+    }
+
+    #[inline]
+    fn waker(&self) -> Waker {
+        Waker::clone(&self.node.borrowed_waker())
     }
 }
 
