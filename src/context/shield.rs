@@ -127,9 +127,9 @@ impl Frame {
     /// The group has ended, and the task is about to be polled for the last time. `state` is Relaxed everywhere, because
     /// it is used by the task's poller alone, in the poll and around it.
     pub(crate) fn last_poll(&self) {
-        let _ = self
-            .state
-            .compare_exchange(OPEN, LAST, Ordering::Relaxed, Ordering::Relaxed);
+        if self.state.load(Ordering::Relaxed) == OPEN {
+            self.state.store(LAST, Ordering::Relaxed);
+        }
     }
 
     /// The last poll is over: no other shield holds the task from now on.

@@ -227,7 +227,7 @@ unsafe fn record<K: Keep>(
         Outcome::Lost => Err(Some(Error::lost(header.name()))),
     };
     if node.is_marked() && !K::BACKGROUND && !task.dismissed {
-        state.note_pending(node, header.number, header.name());
+        state.note_pending(node, header.number, header.name.as_ref());
     }
     let error = ended.as_ref().err().and_then(Option::clone);
     if let Some(error) = &error {
@@ -362,11 +362,17 @@ impl State {
 }
 
 impl State {
-    /// Notes the name of a task that had not finished when the context ended, if that is what the error will be.
-    pub(super) fn note_pending(&mut self, node: &Node<Engine>, number: u64, name: Name) {
+    /// Notes a task that had not finished when the context ended, if that is what the error will be. `name` is the given
+    /// one: a name is made of a number only where the error is, because most groups that end have a failure.
+    pub(super) fn note_pending(
+        &mut self,
+        node: &Node<Engine>,
+        number: u64,
+        name: Option<&Name>,
+    ) {
         let failed = self.failures.first().is_some() && !self.shutdown.is_tolerant();
         if !failed && node.end().is_none_or(|end| !self.is_ours(&end)) {
-            self.pending.push((number, name));
+            self.pending.push((number, name.cloned()));
         }
     }
 

@@ -357,8 +357,7 @@ impl Engine {
         state.members.next += 1;
         state.flawed = true;
         state.cut_short = true;
-        let name = name.unwrap_or_else(|| Name::of_number(number));
-        state.note_pending(node, number, name);
+        state.note_pending(node, number, name.as_ref());
     }
 }
 
@@ -548,7 +547,7 @@ impl Engine {
 /// The error of a group whose context was ended by something else than the group.
 pub(super) fn ended_by_context(node: &Node<Engine>, state: &State) -> Option<Error> {
     let end = node.end().filter(|end| !state.is_ours(end))?;
-    let mut pending = state.pending.clone();
+    let mut pending: Vec<_> = state.pending.iter().map(State::named).collect();
     pending.extend(state.living(false));
     pending.sort_by_key(|(number, _)| *number);
     let pending = pending.into_iter().map(|(_, name)| name).collect();
@@ -646,6 +645,11 @@ impl State {
         }
         let error = failed().or_else(|| self.flawed.then(ended).flatten())?;
         Some(with_others(error, self))
+    }
+
+    fn named((number, name): &(u64, Option<Name>)) -> (u64, Name) {
+        let of_number = || Name::of_number(*number);
+        (*number, name.clone().unwrap_or_else(of_number))
     }
 
     /// The names of all tasks that are still there, with or without those in the background.

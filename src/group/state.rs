@@ -40,7 +40,7 @@ pub(super) struct State {
     /// The end that the group has given its context without a failure, unless another came first.
     pub(super) our_end: Option<Arc<End>>,
     /// The tasks that had not finished when the context ended, by number.
-    pub(super) pending: Vec<(u64, Name)>,
+    pub(super) pending: Vec<(u64, Option<Name>)>,
 }
 
 /// Running tasks, in the order of starting.

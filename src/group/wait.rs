@@ -549,7 +549,7 @@ impl<T, M> TaskGroup<T, M> {
         let mut state = self.engine().lock();
         state.flawed = true;
         if self.node().end().is_none_or(|end| !state.is_ours(&end)) {
-            state.pending.push((u64::MAX, Name::from("body")));
+            state.pending.push((u64::MAX, Some(Name::from("body"))));
         }
         None
     }
