@@ -26,7 +26,8 @@
 //!    spawner does not touch the cell, unless `COMPLETE` was set before: then the cell is the spawner's to free.
 //!    So of `SETTLED` and `COMPLETE` the one that comes second frees.
 //! 6. **In place.** The cell is its own waker, and `refs` counts the group's reference and one for each waker.
-//!    A cell in the ready stack has `WOKEN` set. If that is so when the task completes, the group's reference
+//!    A cell in the ready stack has `WOKEN` set, and so has one that is on its way there for the first time, through the
+//!    queue perhaps. If that is so when the task completes, the group's reference
 //!    passes to the stack, and is released by the drive that finds the cell there.
 #![allow(
     unsafe_code,
@@ -158,7 +159,7 @@ where
         // SAFETY: each field is written once, where it stays, because a whole that is made elsewhere is copied here.
         unsafe {
             (&raw mut (*cell).header).write(Header {
-                state: AtomicU32::new(SETTLED),
+                state: AtomicU32::new(if in_place { SETTLED | WOKEN } else { SETTLED }),
                 refs: AtomicU32::new(1),
                 table: const {
                     &Table {
@@ -696,9 +697,21 @@ impl Header {
 ///
 /// Once, by the group; the body is gone, and the cell is in no list.
 pub(super) unsafe fn retire_in_place(cell: Cell) {
-    // SAFETY: the group's reference is still there. AcqRel: of this and a wake's `note_woken` the one that comes second
-    // sees the other's bit, so that the reference is released once (invariant 6).
-    let before = unsafe { cell.as_ref().state.fetch_or(COMPLETE, Ordering::AcqRel) };
+    // SAFETY: the group's reference is still there.
+    let header = unsafe { cell.as_ref() };
+    // Acquire: what the wakers did to the state is seen. With none left, and the cell in no list, nothing else can change
+    // it, so that the usual case needs no read-modify-write.
+    if header.refs.load(Ordering::Acquire) == 1 {
+        let state = header.state.load(Ordering::Relaxed);
+        if state & WOKEN == 0 {
+            // SAFETY: the only reference, and the cell is not in the ready stack.
+            return unsafe { (header.table.free)(cell) };
+        }
+        return header.state.store(state | COMPLETE, Ordering::Relaxed);
+    }
+    // AcqRel: of this and a wake's `note_woken` the one that comes second sees the other's bit, so that the reference is
+    // released once (invariant 6).
+    let before = header.state.fetch_or(COMPLETE, Ordering::AcqRel);
     if before & WOKEN == 0 {
         // SAFETY: it is not in the ready stack, nor will it be.
         unsafe { unref(cell) };

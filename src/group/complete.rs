@@ -325,7 +325,7 @@ impl State {
                 // The drive that polled this task goes on with that one.
                 let next = state.next_queued(node.is_marked());
                 if let Some(next) = next {
-                    node.kind.make_ready(next);
+                    node.kind.make_first_ready(next);
                 }
                 None
             }
@@ -364,12 +364,7 @@ impl State {
 impl State {
     /// Notes a task that had not finished when the context ended, if that is what the error will be. `name` is the given
     /// one: a name is made of a number only where the error is, because most groups that end have a failure.
-    pub(super) fn note_pending(
-        &mut self,
-        node: &Node<Engine>,
-        number: u64,
-        name: Option<&Name>,
-    ) {
+    pub(super) fn note_pending(&mut self, node: &Node<Engine>, number: u64, name: Option<&Name>) {
         let failed = self.failures.first().is_some() && !self.shutdown.is_tolerant();
         if !failed && node.end().is_none_or(|end| !self.is_ours(&end)) {
             self.pending.push((number, name.cloned()));

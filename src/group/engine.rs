@@ -334,7 +334,7 @@ impl Engine {
                 return;
             };
             if self.is_in_place() {
-                let wakes_driver = self.make_ready(cell);
+                let wakes_driver = self.make_first_ready(cell);
                 drop(state);
                 if wakes_driver {
                     self.wake_driver();
@@ -626,7 +626,7 @@ impl State {
             self.anchor = Some(node.clone());
         }
         // In place the cell is the group's from here on: only a drive, or the group's drop, touches it.
-        let wakes_driver = node.kind.is_in_place() && node.kind.make_ready(cell);
+        let wakes_driver = node.kind.is_in_place() && node.kind.make_first_ready(cell);
         (Admission::Started(number), wakes_driver)
     }
 

@@ -155,6 +155,12 @@ impl Engine {
         }
     }
 
+    /// Makes the next drive poll a member that has never been polled, and was made with `WOKEN` set. The state is locked.
+    /// Returns whether a driver has to be woken.
+    pub(super) fn make_first_ready(&self, cell: Cell) -> bool {
+        self.ready.push(cell)
+    }
+
     /// Makes the next drive poll a member. The state is locked, so that the cell does not leave. Returns whether a
     /// driver has to be woken.
     pub(super) fn make_ready(&self, cell: Cell) -> bool {

@@ -82,15 +82,16 @@ impl State {
 impl Engine {
     /// Makes the waker the one that is woken when the group is idle, or for each outcome.
     pub(super) fn watch_owner(&self, cx: &task::Context<'_>, each: bool) {
-        let waker = cx.waker().clone(); // before the lock, because it is foreign code
-        let mut unused = Some(waker);
-        let mut state = self.lock();
-        state.owner.each = each;
-        if !state.owner.is(cx) {
-            std::mem::swap(&mut state.owner.waker, &mut unused);
+        let is_known = {
+            let mut state = self.lock();
+            state.owner.each = each;
+            state.owner.is(cx)
+        };
+        if !is_known {
+            let waker = cx.waker().clone(); // foreign code: under no lock
+            let replaced = self.lock().owner.waker.replace(waker);
+            unwind::discard(replaced);
         }
-        drop(state);
-        unwind::discard(unused);
     }
 
     /// `body`: there is one, and it is still there.
