@@ -34,7 +34,23 @@ impl Load<'_> {
 
     /// All instructions of a process with this load.
     pub(crate) fn instructions(self) -> io::Result<u64> {
-        let log = self.run(&["--tool=callgrind", "--callgrind-out-file=/dev/null"])?;
+        self.callgrind(&[])
+    }
+
+    /// Those of the C library's allocator.
+    pub(crate) fn allocator(self) -> io::Result<u64> {
+        self.callgrind(&[
+            "--toggle-collect=malloc",
+            "--toggle-collect=calloc",
+            "--toggle-collect=realloc",
+            "--toggle-collect=posix_memalign",
+            "--toggle-collect=free",
+        ])
+    }
+
+    fn callgrind(self, options: &[&str]) -> io::Result<u64> {
+        let tool = ["--tool=callgrind", "--callgrind-out-file=/dev/null"];
+        let log = self.run(&[&tool, options].concat())?;
         number_after(&log, "Collected : ").ok_or_else(|| io::Error::other(log))
     }
 
