@@ -51,7 +51,7 @@ fn program() -> PathBuf {
     program
 }
 
-/// For those ways of asking, such as `cargo test --all-targets`, that do not build the examples.
+/// For builds without the examples, such as `cargo test --all-targets`.
 fn build(release: bool) {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo
@@ -223,7 +223,7 @@ fn timeline_shows_who_was_cancelled() {
         ran.stderr
     );
     assert!(
-        // The library's default of 5 s, counted from a moment before the aggregator was asked.
+        // The library's default of 5 s, counted from a moment before the aggregator was called.
         row("deadline  ").contains("> 50") && row("deadline  ").ends_with("ms, not reached"),
         "{}",
         ran.stderr
@@ -299,7 +299,7 @@ fn file_that_cannot_be_written_is_an_error_that_names_it() {
     }
 }
 
-/// What the profile service says to a client that gives it so long, and what it logs.
+/// What the profile service answers to a client with such a timeout, and what it logs.
 fn served(grpc_timeout: &str) -> (String, String) {
     let options = ["--profile-delay", "1s"];
     let mut demo = Command::new(&*PROGRAM)

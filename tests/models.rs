@@ -89,7 +89,7 @@ fn refusal(error: &Error) -> Option<&Refused> {
     error.downcast_ref()
 }
 
-/// Counts those who are alive.
+/// Counts the guards that are alive.
 struct Alive(Arc<std::sync::atomic::AtomicUsize>);
 
 impl Alive {
@@ -105,7 +105,7 @@ impl Drop for Alive {
     }
 }
 
-/// Waits for whoever drops the last of them; if nobody does, that is a livelock, which loom reports.
+/// Waits until the last of them is dropped; if none is, that is a livelock, which loom reports.
 fn until_zero(count: &std::sync::atomic::AtomicUsize) {
     while count.load(Ordering::SeqCst) > 0 {
         thread::yield_now();
@@ -200,7 +200,7 @@ fn cancel_against_register() {
     });
 }
 
-/// Weakened: `register` that checks the end before it takes the lane lets the other sleep for ever.
+/// Weakened: with a `register` that checks the end before it takes the lane, the other sleeps for ever.
 #[test]
 fn cancel_against_two_waiters_one_of_whom_leaves() {
     // Section 2: any number of waiters; cancel-safe.
@@ -218,7 +218,7 @@ fn cancel_against_two_waiters_one_of_whom_leaves() {
     });
 }
 
-/// Weakened: `renew` that keeps the waker it knows wakes the wrong one.
+/// Weakened: a `renew` that keeps the earlier waker wakes the wrong task.
 #[test]
 fn cancel_against_rewatch_with_another_waker() {
     // Section 2: it is the waker of the latest poll that is woken.
@@ -250,7 +250,7 @@ fn child_created_against_cancel() {
 /// Weakened: `add_child` that checks the end before it takes the lane makes a next child that is not done.
 #[test]
 fn child_dropped_against_cancel() {
-    // Section 2: ended children unlink, whoever comes first.
+    // Section 2: ended children unlink, in either order.
     check(3, || {
         let (parent, canceller) = Context::background().with_cancel();
         let (child, its) = parent.with_cancel();
@@ -383,7 +383,8 @@ fn on_done_against_cancel_and_stop() {
 /// Weakened: the timer's turn with relaxed orderings has two threads at the sleep.
 #[test]
 fn timer_fired_against_context_dropped() {
-    // Sections 2 and 3: a deadline that fires while the last handle goes harms nobody and keeps nothing.
+    // Sections 2 and 3: a deadline that fires while the last handle is dropped leaves every other context as it was,
+    // and keeps nothing.
     check(2, || {
         let clock = ManualClock::new();
         let ctx = Context::background()
@@ -520,7 +521,7 @@ fn next_against_completion() {
     });
 }
 
-/// Weakened: `complete` that releases the slot before it cancels lets `wait` end the context with another cause.
+/// Weakened: with a `complete` that releases the slot before it cancels, `wait` ends the context with another cause.
 #[test]
 fn first_error_against_second() {
     // Section 4: the first failure, by completion, is the error, the cause, and stays it.
@@ -638,7 +639,7 @@ fn handle_stored_against_outcome_taken_elsewhere() {
     });
 }
 
-/// Weakened: `leave_line` that does not call the next in line lets it sleep for ever.
+/// Weakened: with a `leave_line` that does not call the next in line, that one sleeps for ever.
 #[test]
 fn slot_released_against_waiter_cancelled() {
     // Section 4: a cancelled waiter's turn goes to the next; backpressure never hangs.
@@ -660,7 +661,7 @@ fn slot_released_against_waiter_cancelled() {
 /// Weakened: `complete` that cancels before it records the failure gives `ready` the kind `Canceled`.
 #[test]
 fn ready_against_first_error() {
-    // Section 4: recorded, then cancelled: whoever hears of the end hears what ended it.
+    // Section 4: recorded, then cancelled: a task that sees the end sees its cause.
     check(2, || {
         let group = Arc::new(Group::<u32>::new(on_a_thread).with_limit(ONE));
         group.spawn(async { Err(Refused(1)) });
@@ -676,7 +677,7 @@ fn ready_against_first_error() {
 /// there.
 #[test]
 fn queued_job_against_slot_released() {
-    // Section 4: what is queued runs, whoever frees the place and whenever.
+    // Section 4: what is queued runs, whichever task frees the place, and whenever.
     check(2, || {
         let group = Group::new(on_a_thread).with_limit(ONE);
         group.spawn(async { Outcome::Ok(1) });
@@ -698,10 +699,10 @@ fn queued_job_against_failure() {
     });
 }
 
-/// Weakened: `admit` that does not look at `closed` takes a task whose result nobody gets.
+/// Weakened: an `admit` that does not look at `closed` takes a task whose result is never returned.
 #[test]
 fn handle_spawns_against_last_end() {
-    // Section 4: a handle's task is either run, or given back: never taken and forgotten.
+    // Section 4: a handle's task is either run, or given back: never taken and lost.
     check(2, || {
         let group = Group::new(on_a_thread);
         let handle = group.handle();
@@ -738,7 +739,7 @@ fn group_dropped_against_task_running() {
     });
 }
 
-/// Weakened: `complete` that wakes nobody when the executor drops the task lets `wait` sleep for ever.
+/// Weakened: with a `complete` that wakes no waiter when the executor drops the task, `wait` sleeps for ever.
 #[test]
 fn executor_drops_task_against_cancel() {
     // Section 1: a task that the executor dropped is lost, or was cancelled: `wait` returns.
@@ -758,10 +759,10 @@ fn executor_drops_task_against_cancel() {
     });
 }
 
-/// Weakened: `is_out_of_reach` that does not count those who have succeeded ends the group too early.
+/// Weakened: an `is_out_of_reach` that does not count the tasks that have succeeded ends the group too early.
 #[test]
 fn quorum_against_wait() {
-    // Section 4: so many successes as asked for are never called too few while they come in.
+    // Section 4: as many successes as are needed are never counted as too few while they come in.
     check(2, || {
         let group = Group::new(on_a_thread).with_ending(Ending::Quorum(TWO));
         group.spawn(async { Outcome::Ok(1) });
@@ -770,7 +771,7 @@ fn quorum_against_wait() {
     });
 }
 
-/// Weakened: `release` that wakes the owner only when the group is idle lets `wait` sleep for ever.
+/// Weakened: with a `release` that wakes the owner only when the group is idle, `wait` sleeps for ever.
 #[test]
 fn quorum_out_of_reach_against_first_poll_of_wait() {
     // Section 4: nothing hangs: the failure that puts the quorum out of reach ends the group.
@@ -816,10 +817,10 @@ fn grace_over_against_task_finishing() {
     });
 }
 
-/// Weakened: `deliver` that does not wake the waiter lets it sleep for ever.
+/// Weakened: with a `deliver` that does not wake the waiter, that sleeps for ever.
 #[test]
 fn fork_against_its_waiter() {
-    // Section 4: a fork gives its task's result, whoever comes first.
+    // Section 4: a fork gives its task's result, in either order.
     check(2, || {
         let group = Group::<()>::new(on_a_thread);
         let fork = group.fork("fork", after(1, Ok(5)));
@@ -828,7 +829,7 @@ fn fork_against_its_waiter() {
     });
 }
 
-/// Weakened: `deliver` that does not wake the waiter lets it sleep for ever.
+/// Weakened: with a `deliver` that does not wake the waiter, that sleeps for ever.
 #[test]
 fn fork_cancelled_against_completion() {
     // Section 4: its answer or kind Canceled, and the group does not fail either way.
@@ -853,7 +854,7 @@ fn fork_cancelled_against_completion() {
 /// Weakened: `complete` that releases the slot before it delivers leaves an answer alive after the wait.
 #[test]
 fn fork_dropped_against_completion() {
-    // Section 4: the task goes on, and its answer goes with whoever is the last.
+    // Section 4: the task goes on, and its answer is dropped with the last reference.
     check(3, || {
         let alive = Arc::default();
         let witness = Alive::new(&alive);
@@ -869,7 +870,7 @@ fn fork_dropped_against_completion() {
 /// Weakened: `lend` that does not serve the queue leaves the child in it.
 #[test]
 fn fork_awaited_by_a_task_at_a_limit_of_one() {
-    // Section 4: who awaits a fork does not count against the limit; and never hangs.
+    // Section 4: a task that awaits a fork does not count against the limit; and never hangs.
     check(2, || {
         let group = Group::<u32>::new(on_a_thread).with_limit(ONE);
         let handle = group.handle();
@@ -893,7 +894,7 @@ fn stop_against_last_end() {
     });
 }
 
-/// Weakened: `poll` that does not ask whether the frame is held cuts the critical section.
+/// Weakened: a `poll` that does not look whether the frame is held cuts the critical section.
 #[test]
 fn shield_through_against_cancel() {
     // Section 2: the critical section is never cut, and what comes after it is, once it is through.
@@ -944,7 +945,7 @@ struct Flag(Arc<(AtomicBool, Mutex<Option<Waker>>)>);
 /// Weakened: `note_woken` and `take_woken` with relaxed orderings have the poll miss the flag.
 #[test]
 fn wake_against_poll_in_place() {
-    // Section 4: each is polled when it was woken: whoever sets a flag, then wakes, has it seen.
+    // Section 4: each is polled when it was woken: a flag that is set before the wake is seen.
     check(3, || {
         let flag = Flag::default();
         let its_flag = flag.clone();

@@ -20,7 +20,7 @@ fn given<T: Clone>(value: T) -> impl Fn(Context, ()) -> Given<T> {
     move |_, ()| ready(Ok(value.clone()))
 }
 
-/// Lets the others go first, so often.
+/// Yields, so many times.
 async fn yields(mut times: usize) {
     poll_fn(|cx| {
         if times == 0 {
@@ -395,7 +395,7 @@ fn calls_out_of_order_panic_and_say_which_belongs_before_which() {
 
 #[test]
 fn nested_error_is_had_back_by_value() {
-    // Section 6: "`downcast::<E>()`: through nesting", by value unless somebody else holds it.
+    // Section 6: "`downcast::<E>()`: through nesting", by value unless there is another reference.
     #[derive(Debug, PartialEq, thiserror::Error)]
     #[error("no row {0}")]
     struct NoRow(String);

@@ -1,4 +1,4 @@
-//! What only an aggregator without an executor can tell exactly: the record, and `Debug`.
+//! What can be tested exactly only of an aggregator without an executor: the record, and `Debug`.
 
 use crate::support::{Count, SECOND, manual, poll};
 use failfast::{Aggregator, Context, Task};

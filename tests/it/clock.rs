@@ -48,7 +48,7 @@ fn on_wake(action: impl Fn() + Send + Sync + 'static) -> Waker {
     Waker::from(Arc::new(Run(action)))
 }
 
-/// Ends the process if `case` hangs: a test that hangs tells nothing.
+/// Ends the process if `case` hangs, because a test that hangs shows nothing.
 fn watched(case: impl FnOnce()) {
     let (done, over) = mpsc::channel::<()>();
     let watchdog = thread::spawn(move || {
@@ -90,7 +90,7 @@ impl Future for Restless {
     }
 }
 
-/// A waker that tells when it was woken.
+/// A waker that records when it was woken.
 fn telling() -> (Receiver<Instant>, Waker) {
     let (sender, receiver) = mpsc::channel();
     (
@@ -937,7 +937,7 @@ mod system {
         assert!(poll(&mut sleep, Waker::noop()).is_pending());
     }
 
-    /// A waker that tells when it was woken for the last of `times`.
+    /// A waker that records when it was woken for the last of `times`.
     fn counting_down(times: u64) -> (Receiver<()>, Waker) {
         let (sender, receiver) = mpsc::channel();
         let left = AtomicUsize::new(times as usize);

@@ -80,7 +80,7 @@ mod end {
 
     #[test]
     fn cancel_without_a_cause_is_its_own_cause() {
-        // Where nobody gave a reason the cause is the plain error, as Go's `Cause` says.
+        // Where no reason was given the cause is the plain error, as with Go's `Cause`.
         let (ctx, canceller) = cancelable();
         canceller.cancel();
         assert_eq!(ctx.err(), Some(canceled()));
@@ -132,8 +132,8 @@ mod end {
 
     #[test]
     fn deadline_before_the_cancel_wins_even_if_nobody_looked() {
-        // "First wins: the context's own end or an ancestor's, whichever came first": by the clock, not by
-        // who asks first.
+        // "First wins: the context's own end or an ancestor's, whichever came first": by the clock, not by which is
+        // read first.
         let (clock, root) = manual();
         let (parent, canceller) = root.with_cancel();
         let child = parent.with_timeout_cause(SECOND, "too slow");

@@ -199,7 +199,7 @@ mod deadline {
 
     #[test]
     fn the_system_clock_ends_it_too() {
-        // Real time is the subject here: nobody advances anything.
+        // Real time is the subject here: the clock advances by itself.
         let begin = Instant::now();
         let ctx = Context::background().with_timeout(Duration::from_millis(20));
         smol::block_on(ctx.done());
@@ -213,7 +213,7 @@ mod timers {
 
     #[test]
     fn nobody_waiting_means_no_timer() {
-        // "no thread, task or timer is spent on a context that nobody waits for".
+        // No thread, task or timer is spent on a context without a waiter.
         let (clock, root) = manual();
         let ctx = root.with_timeout(SECOND);
         let (child, canceller) = ctx.with_cancel();
@@ -415,8 +415,8 @@ mod timers {
 
     #[test]
     fn a_dying_childs_callback_keeps_its_parents_timer() {
-        // "dropping it leaves the callback in place": who can still end the context still does, even where
-        // the child's own timer holds nobody.
+        // "dropping it leaves the callback in place": what can still end the context still does, even where the
+        // child's own timer holds no reference.
         #[derive(Clone)]
         struct Deaf(ManualClock);
         impl Clock for Deaf {
@@ -440,7 +440,7 @@ mod timers {
 
     #[test]
     fn a_dying_childs_callback_arms_its_parents_timer() {
-        // The same where the child's own deadline came first, so that nobody waited for the parent's.
+        // The same where the child's own deadline came first, so the parent's had no waiter.
         #[derive(Clone)]
         struct HalfDeaf(ManualClock, Instant);
         impl Clock for HalfDeaf {

@@ -43,7 +43,7 @@ fn err_cause_and_doneness_are_one_fact() {
     }
 }
 
-/// Looks until `leaf` is done, and then that everything said is consistent, and stays.
+/// Looks until `leaf` is done, and then that all answers are consistent, and stay so.
 fn watch(leaf: &Context) -> String {
     loop {
         if let Some(error) = leaf.err() {

@@ -115,7 +115,7 @@ fn a_timer_that_always_wakes_itself_costs_a_bounded_number_of_polls() {
     let done = waiting(&ctx, Waker::noop());
     let callback = ctx.on_done(|| unreachable!("it was stopped"));
     let begin = Instant::now();
-    thread::sleep(Duration::from_millis(50)); // real time is the subject here: what happens with nobody there
+    thread::sleep(Duration::from_millis(50)); // real time is the subject here: what happens without a caller
     let most = begin.elapsed().as_millis() as usize + 10;
     assert!(
         clock.polls() <= most,
@@ -239,7 +239,7 @@ fn a_clock_that_panics_ends_what_waits_on_it_and_nothing_else() {
 
 #[test]
 fn a_clock_that_panics_hangs_none_of_its_parents_waiters() {
-    // The parent's cancel asks the clock of a context below it, which panics: version 1 then woke nobody.
+    // The parent's cancel reads the clock of a context below it, which panics: in version 1 no waiter was woken then.
     for below in [1, 2, 31] {
         let (parent, canceller) = Context::background().with_cancel();
         let (clock, _) = Moody::new();
@@ -274,7 +274,7 @@ fn a_clock_that_panics_makes_no_deadlines() {
     );
 }
 
-/// A clock that shows what it is told to, and whose timers never fire.
+/// A clock that shows a given time, and whose timers never fire.
 #[derive(Clone)]
 struct Hands {
     start: Instant,
@@ -323,7 +323,7 @@ fn a_clock_that_stands_still_or_runs_backwards_harms_nobody_else() {
 
 #[test]
 fn a_timer_that_never_fires_is_polled_again_by_whoever_asks_early() {
-    // A wake-up before its time: the clock says that it is early, so the timer is polled again, and fires later.
+    // A wake-up before its time: by the clock it is early, so the timer is polled again, and fires later.
     let early: Arc<Mutex<Vec<Waker>>> = Arc::default();
     struct Early(Arc<Mutex<Vec<Waker>>>, ManualClock);
     impl Clock for Early {

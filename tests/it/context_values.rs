@@ -88,7 +88,7 @@ mod values {
 
     #[test]
     fn with_clock_counts_for_what_is_below_only() {
-        // "everything below tells time by it".
+        // "everything below uses it as its clock".
         let (one, root) = manual();
         let above = root.with_timeout(SECOND);
         let two = ManualClock::new();

@@ -1,4 +1,4 @@
-//! What an error says, what it holds, and who can take it out.
+//! The text of an error, what it holds, and how that is taken out.
 
 use failfast::context::ContextErrorKind;
 use failfast::{
@@ -68,7 +68,7 @@ fn panicked(payload: impl Send + 'static) -> Error {
     smol::block_on(group.wait()).unwrap_err()
 }
 
-/// What a report says that prints an error and all its sources.
+/// The text of a report that prints an error and all its sources.
 fn report(error: &dyn StdError) -> String {
     let (mut texts, mut next) = (Vec::new(), Some(error));
     while let Some(error) = next {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
-/// A result is due from whoever is in the queue, though the task before it was lost.
+/// A result is due from the next in the queue, though the task before it was lost.
 #[test]
 fn queue_goes_on_after_a_task_was_lost() {
     let executor = Executor::new();
@@ -118,7 +118,7 @@ fn in_place_task_is_not_polled_for_a_late_wake_of_one_before_it() {
     assert_eq!(polls.load(SeqCst), 1);
 }
 
-/// "The others' errors are there for who asks", whoever asked for something else before.
+/// "The others' errors are there for who asks", whatever was read before.
 #[test]
 fn others_are_complete_though_ready_told_the_error_before() {
     let executor = Executor::new();
@@ -138,7 +138,7 @@ fn others_are_complete_though_ready_told_the_error_before() {
     assert_eq!(error.others().len(), 1);
 }
 
-/// "Nothing hangs": an error that nobody keeps may panic when it is dropped.
+/// "Nothing hangs": an error that is not kept may panic when it is dropped.
 #[test]
 fn dropped_error_of_one_of_many_panics() {
     #[derive(Debug)]

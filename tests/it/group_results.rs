@@ -157,7 +157,7 @@ fn next_dropped_before_the_result_came() {
     drop(pair.two);
 }
 
-/// "Cancelled" is told once, whatever the ending: `while let Some(..) = group.next().await` ends.
+/// "Cancelled" is returned once, whatever the ending: `while let Some(..) = group.next().await` ends.
 #[test]
 fn next_tells_the_contexts_end_once_in_a_group_of_any_ending() {
     let endings = [
@@ -184,7 +184,7 @@ fn next_tells_the_contexts_end_once_in_a_group_of_any_ending() {
     }
 }
 
-/// … and after a failure that was told, the end is told all the same.
+/// … and after a failure that was returned, the end is returned all the same.
 #[test]
 fn next_tells_failures_and_then_the_contexts_end() {
     let pair = pair(|group| group.with_ending(Ending::Settle));
@@ -200,7 +200,7 @@ fn next_tells_failures_and_then_the_contexts_end() {
     drop(pair.two);
 }
 
-/// A failure that ends the group comes once; the echoes are not told.
+/// A failure that ends the group comes once; the echoes are not returned.
 #[test]
 fn next_tells_the_first_failure_once() {
     let pair = pair(|group| group);

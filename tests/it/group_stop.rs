@@ -20,7 +20,7 @@ fn wait_after_stop_returns_what_finished() {
     drop(pair.two);
 }
 
-/// … and whoever finishes in the last poll.
+/// … and those that finish in the last poll.
 #[test]
 fn task_finishes_in_its_last_poll_after_stop() {
     let executor = Executor::new();

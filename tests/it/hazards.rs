@@ -415,7 +415,7 @@ mod executors {
         });
     }
 
-    /// Hazard 25: some executors want `Sync` futures.
+    /// Hazard 25: some executors require `Sync` futures.
     #[test]
     fn tasks_are_sync() {
         fn wanted<F: Future<Output = ()> + Send + Sync + Unpin + 'static>() {}
@@ -523,7 +523,8 @@ mod executors {
         });
     }
 
-    /// Hazard 24: the task's waker works on its own thread only; the wait ends all the same, and nobody else suffers.
+    /// Hazard 24: the task's waker works on its own thread only; the wait ends all the same, and no other task is
+    /// harmed.
     #[test]
     fn waker_that_refuses_other_threads() {
         watched(|| {
@@ -662,7 +663,7 @@ mod ends {
                     assert!(!outer.is_done());
                     clock.advance(SECOND);
                 } else {
-                    // The deadline was first: it is the error, and the failure is told beside it.
+                    // The deadline was first: it is the error, and the failure is among its others.
                     assert_eq!(told.kind(), ErrorKind::DeadlineExceeded);
                     assert_eq!(told.others().len(), 1);
                 }
@@ -837,7 +838,7 @@ mod shields {
         });
     }
 
-    /// Hazard 29: without a shield the same section is cut, which shows that the test can tell.
+    /// Hazard 29: without a shield the same section is cut, which shows that the test can fail.
     #[test]
     fn section_without_a_shield_is_cut() {
         watched(|| {
@@ -1060,7 +1061,7 @@ mod chains {
         });
     }
 
-    /// Hazard 34: wrapped by those who quote, and by those who are transparent.
+    /// Hazard 34: wrapped by errors that quote, and by errors that are transparent.
     #[test]
     fn wrapped_by_thiserror_nothing_is_said_twice() {
         #[derive(Debug, thiserror::Error)]
@@ -1079,7 +1080,7 @@ mod chains {
     }
 }
 
-/// A body that is polled, dropped and never polled again shows nothing of a group that was forgotten.
+/// A body that is polled, dropped and never polled again shows nothing of a group that was leaked.
 #[test]
 fn forgotten_group_is_a_leak_and_nothing_worse() {
     // Hazard 3's kind: nothing is polled or dropped again after `forget`.

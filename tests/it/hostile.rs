@@ -48,7 +48,7 @@ impl Drop for Bomb {
 mod executors {
     use super::*;
 
-    /// Polls inline in `spawn`, and keeps who is not ready.
+    /// Polls inline in `spawn`, and keeps what is not ready.
     #[test]
     fn polls_inline_in_spawn() {
         watched(|| {
@@ -83,7 +83,7 @@ mod executors {
         });
     }
 
-    /// Forgets to run: nobody is fooled, and the limit for stragglers ends the wait.
+    /// Never runs its tasks: the group is not misled, and the limit for stragglers ends the wait.
     #[test]
     fn never_polls() {
         watched(|| {
@@ -99,7 +99,7 @@ mod executors {
             group.spawn_named("profile", stuck(living.one()));
             let mut wait = Polled::new(group.wait());
             assert!(wait.is_pending());
-            // Nobody was ever polled: the group itself waits for its deadline, from the first spawn on.
+            // No task was ever polled: the group itself waits for its deadline, from the first spawn on.
             clock.advance(SECOND);
             assert!(parent.is_done());
             assert!(wait.is_pending());
@@ -128,7 +128,7 @@ mod executors {
             group.spawn_named("profile", pending::<Result<(), Infallible>>());
             let mut wait = Polled::new(group.wait());
             assert!(wait.is_pending());
-            clock.advance(SECOND); // nobody looks: the limit for stragglers begins all the same
+            clock.advance(SECOND); // nothing is polled: the limit for stragglers begins all the same
             assert_eq!(clock.armed(), 1);
             clock.advance(SECOND);
             assert!(wait.is_woken());
@@ -212,8 +212,8 @@ mod executors {
         });
     }
 
-    /// "A dropped task never blocks the thread that drops it, and starts no thread of its own": whoever drops ten
-    /// thousand of them under the lock that their wakers take is not held up, though a waker of theirs blocks.
+    /// "A dropped task never blocks the thread that drops it, and starts no thread of its own": dropping ten thousand
+    /// of them under the lock that their wakers take is not held up, though a waker of theirs blocks.
     #[test]
     fn drops_ten_thousand_tasks_at_once_while_a_waker_blocks() {
         watched(|| {
@@ -340,7 +340,7 @@ mod executors {
         });
     }
 
-    /// Its waker blocks 300 ms: it holds nobody's lock up meanwhile.
+    /// Its waker blocks 300 ms: no lock is held meanwhile.
     #[test]
     fn waker_blocks() {
         watched(|| {
@@ -545,7 +545,7 @@ mod tasks {
         });
     }
 
-    /// A result nobody wants panics when it is dropped.
+    /// A result that is not returned panics when it is dropped.
     #[test]
     fn surplus_result_panics_in_drop() {
         watched(|| {
@@ -638,7 +638,7 @@ mod tasks {
         });
     }
 
-    /// Forgets its wakers: nobody else can wake it, but the group's end does.
+    /// Drops its wakers: nothing can wake it but the group's end.
     #[test]
     fn forgets_its_wakers() {
         watched(|| {
@@ -695,7 +695,7 @@ mod tasks {
 mod users {
     use super::*;
 
-    /// `mem::forget` of a group: its tasks go on, and harm nobody.
+    /// `mem::forget` of a group: its tasks go on, and nothing else is affected.
     #[test]
     fn group_is_forgotten() {
         watched(|| {

@@ -1,8 +1,8 @@
-//! No sequence of operations hangs a group, and all end as a simple sequential model says.
+//! No sequence of operations hangs a group, and all end as in a simple sequential model.
 //!
-//! Each sequence is made from one seed: random operations on a group with a random limit and ending, with
-//! groups nested in its tasks, on an executor that is driven by hand. Every task reports what happens to it
-//! to the model, which keeps a few plain facts for each group and says what the group must return.
+//! Each sequence is made from one seed: random operations on a group with a random limit and ending, with groups
+//! nested in its tasks, on an executor that is driven by hand. Every task reports what happens to it to the model,
+//! which keeps a few plain facts for each group and computes what the group must return.
 //! A failing sequence prints its seed; `FAILFAST_SEED=<seed>` replays it alone.
 
 use crate::executor::{Executor, Polled};
@@ -41,7 +41,7 @@ fn from_env(name: &str) -> Option<u64> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Outcome {
     Success,
-    /// It succeeded when no success was wanted any more.
+    /// It succeeded when no success was needed any more.
     Surplus,
     Error,
     /// It returned what had ended its group.
@@ -56,11 +56,11 @@ enum Outcome {
 enum End {
     Task,
     Context,
-    /// It had what it wanted, could not get it, was stopped, or was dropped.
+    /// It had what it needed, could not get it, was stopped, or was dropped.
     Itself,
 }
 
-/// What a task is told to do next.
+/// What a task is to do next.
 #[derive(Clone, Copy, Debug)]
 enum Command {
     Succeed,
@@ -100,7 +100,7 @@ struct GroupModel {
     limit: usize,
     grace: bool,
     end: Option<End>,
-    /// Who failed before the end, by completion.
+    /// The tasks that failed before the end, by completion.
     failures: Vec<usize>,
     flawed: bool,
     succeeded: usize,
@@ -124,7 +124,7 @@ struct Model {
 #[derive(Clone, Default)]
 struct World(Arc<Mutex<Model>>);
 
-/// A task's future: does as it is told, and tells the model.
+/// A task's future: follows its orders, and reports to the model.
 struct Script {
     world: World,
     id: usize,
@@ -195,7 +195,7 @@ impl Model {
         }
     }
 
-    /// Takes note if the group has ended because whoever waits for it saw that nothing more is to come.
+    /// Notes that the group has ended if its waiter saw that nothing more is to come.
     fn notice(&mut self, group: usize) {
         let this = &self.groups[group];
         if this.end.is_some() || !this.ctx.is_done() {
@@ -278,7 +278,7 @@ impl Model {
         self.tasks[id].gone = true;
         self.groups[group].finished.push_back(id);
         self.settle(group, id, outcome);
-        // Whoever drops a task that is lost starts no other: the next who looks does.
+        // Dropping a lost task starts no other: the next poll of the group does.
         if outcome != Outcome::Lost && self.groups[group].end.is_none() {
             self.start_one(group);
         }
@@ -308,7 +308,7 @@ impl Model {
         }
     }
 
-    /// What `next` tells now: `None` if it has to wait.
+    /// What `next` returns now: `None` if it has to wait.
     fn next(&mut self, group: usize) -> Option<Told> {
         let tolerant = self.is_tolerant(group);
         let outcomes = std::mem::take(&mut self.groups[group].finished);
@@ -340,7 +340,7 @@ impl Model {
         Some(self.last_word(group))
     }
 
-    /// What `next` tells when no outcome is to come: failures of background tasks, which have none; then the end.
+    /// What `next` returns when no outcome is to come: failures of background tasks, which have none; then the end.
     fn last_word(&mut self, group: usize) -> Told {
         let tolerant = self.is_tolerant(group);
         while let Some(id) = self.groups[group].finished.pop_front() {
@@ -372,8 +372,8 @@ impl Model {
         }
     }
 
-    /// The failure that the group ends with, if it does. One that was tolerated and that `next` has told is not
-    /// told again.
+    /// The failure that the group ends with, if it does. One that was tolerated and that `next` has returned is not
+    /// returned again.
     fn failure(&self, group: usize) -> Option<usize> {
         let this = &self.groups[group];
         let mut failures = this.failures.iter().copied();
@@ -408,7 +408,7 @@ impl Model {
     }
 }
 
-/// What a group says.
+/// The text of a group's error.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Told {
     Value(usize),
@@ -464,7 +464,7 @@ impl World {
         }
     }
 
-    /// Says what a group must do with a new task, and takes note of it.
+    /// Computes what a group must do with a new task, and notes it.
     fn admit(&self, script: &Script, queue: bool) -> bool {
         let mut model = self.lock();
         let id = script.id;
@@ -501,7 +501,7 @@ impl World {
         }
     }
 
-    /// Tells a random task what to do. False if none is left that has not been told how to end.
+    /// Gives a random task an order. False if every task that is left has been given its end.
     fn command_someone(&self, endings_only: bool) -> bool {
         let ids: Vec<_> = {
             let model = self.lock();
@@ -993,7 +993,7 @@ where
         Self::poll_next(self.world, self.id, &mut next);
     }
 
-    /// `None` if it has to wait, else whether it had anything to tell.
+    /// `None` if it has to wait, else whether it returned anything.
     fn poll_next(
         world: &World,
         id: usize,
@@ -1043,7 +1043,7 @@ where
         );
     }
 
-    /// If a lost task has ended the group, those who wait are woken from another thread, which may be late.
+    /// If a lost task has ended the group, waiters are woken from another thread, which may be late.
     fn poll_one_in_line<T>(&self, one: &mut Polled<'_, T>) -> Poll<T> {
         loop {
             let polled = one.poll();
@@ -1054,7 +1054,7 @@ where
         }
     }
 
-    /// Whoever is first in line is ready exactly if there is a place, and then the next is first.
+    /// The first in line is ready exactly if there is a place, and then the next is first.
     fn poll_ready(&self, line: &mut Vec<Polled<'_, Result<(), Error>>>, place: usize) {
         self.world.lock().serve_queue(self.id);
         let polled = self.poll_one_in_line(&mut line[place]); // in place this polls tasks, too
@@ -1075,7 +1075,7 @@ where
         }
     }
 
-    /// Lets something happen that was due. False if nothing is.
+    /// Makes something happen that was due. False if nothing is.
     fn go_on(world: &World, executor: &Executor, clock: &ManualClock) -> bool {
         let woken = executor.woken();
         if !woken.is_empty() && !world.once_in(3) {

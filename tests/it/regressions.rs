@@ -17,7 +17,7 @@ mod wakers;
 use crate::executor::Polled;
 use std::task::Poll;
 
-/// Polls until it is ready; fails at once where nobody has woken it.
+/// Polls until it is ready; fails at once where it has not been woken.
 fn finish<O>(polled: &mut Polled<'_, O>) -> O {
     loop {
         match polled.poll() {

@@ -1,4 +1,4 @@
-//! What policies tell of their attempts.
+//! What policies report of their attempts.
 
 use crate::support::{Log, at_most, check_order, manual, ms};
 use failfast::clock::ManualClock;
@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use std::future::Future;
 use std::task::{self, Poll, Waker};
 
-/// Runs a future, and lets the time go on by a millisecond whenever it waits.
+/// Runs a future, and advances the time by a millisecond whenever it waits.
 fn run<T>(clock: &ManualClock, future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
     let mut cx = task::Context::from_waker(Waker::noop());
@@ -190,7 +190,7 @@ fn rate_that_would_wait_too_long_tells_that_it_refused() {
     assert_eq!(log.count("attempt 0 1 rejected: "), 1, "{:#?}", log.all());
 }
 
-/// There is no task to tell of.
+/// There is no task to report.
 #[test]
 fn outside_of_a_task_there_is_nothing_to_tell() {
     let log = Log::default();

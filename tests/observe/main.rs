@@ -1,4 +1,4 @@
-//! Observers, and what a recorder makes of what they are told.
+//! Observers, and what a recorder makes of the events.
 
 mod attempts;
 mod chrome;

@@ -1,4 +1,4 @@
-//! The SVG: that it is well formed, says everything, and holds nothing that runs.
+//! The SVG: it is well formed, shows everything, and holds nothing that runs.
 
 use crate::support::{forever, manual, ms};
 use failfast::observe::Recorder;

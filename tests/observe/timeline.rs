@@ -8,7 +8,7 @@ use futures::executor::block_on;
 use std::future::{Future, ready};
 use std::task::{self, Poll, Waker};
 
-/// Runs a future, and lets the time go on whenever it waits.
+/// Runs a future, and advances the time whenever it waits.
 fn run<T>(clock: &ManualClock, future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
     let mut cx = task::Context::from_waker(Waker::noop());

@@ -504,7 +504,7 @@ fn failures_before_the_clock_was_set_back_are_as_old_as_that() {
         let (_clock, ctx, breaker) = set_back(&ahead);
         assert_eq!(breaker.state(&ctx), Open);
     }
-    // So the window lets go of one that was an hour ahead.
+    // So the window drops one that was an hour ahead.
     for (passed, state) in [(window - NANO, Open), (window, Closed)] {
         let (clock, ctx, breaker) = set_back(&[0]);
         clock.advance(passed);

@@ -265,7 +265,7 @@ fn rule_39_a_waiter_that_is_polled_for_another_reason_polls_the_flight() {
         .map(|_| Hand::new(source.fetch(ctx.clone(), 7)))
         .collect();
     assert!(calls.iter_mut().all(|call| call.poll().is_pending()));
-    // A source that wakes nobody, and is polled all the same: in a `join`, say.
+    // A source that wakes no waiter, and is polled all the same: in a `join`, for example.
     desk.with(0, |seen| seen.answer = Some(Ok(5)));
     assert_eq!(ok(calls[1].poll()), Some(5));
     assert_eq!(calls[0].wakes(), 1);
@@ -287,7 +287,7 @@ fn rule_39_one_wake_is_one_poll_of_the_flight_however_many_wait() {
         );
         for polls in 2..4 {
             desk.wake(0);
-            desk.wake(0); // nobody was polled since, so nobody is woken again
+            desk.wake(0); // no caller was polled since, so none is woken again
             for call in &mut calls {
                 assert_eq!(call.wakes(), 1);
                 assert!(call.poll().is_pending());
@@ -468,7 +468,7 @@ fn rule_39_a_clone_that_polls_another_waiter_finds_the_answer_taken_out() {
 
 type Ask = Arc<dyn Fn(Context, u64) -> Boxed<u32> + Send + Sync>;
 
-/// A coalesced source that asks itself.
+/// A coalesced source that calls itself.
 fn asks_itself(own_context: bool, same_key: bool) -> Ask {
     let cell: Arc<OnceLock<Ask>> = Arc::default();
     let me = cell.clone();
@@ -520,7 +520,7 @@ fn rule_39_reentry_with_the_same_key_is_an_error_and_not_a_hang() {
 fn rule_39_reentry_from_another_task_and_through_another_key_is_an_error() {
     let cell: Arc<OnceLock<Ask>> = Arc::default();
     let me = cell.clone();
-    // 1 asks for 2, and 2 for 1, each from a task of its own.
+    // 1 needs 2, and 2 needs 1, each from a task of its own.
     let source = move |ctx: Context, key: u64| -> Boxed<u32> {
         let me = me.get().unwrap().clone();
         Box::pin(async move { smol::spawn(async move { me(ctx, 3 - key).await }).await })
@@ -548,7 +548,7 @@ fn rule_39_a_waiter_polled_inline_by_a_waker_in_the_flights_poll_is_no_reentry()
     let source = move |ctx: Context, key: u64| {
         let mut call = inner(ctx, key);
         poll_fn(move |cx| {
-            cx.waker().wake_by_ref(); // whoever waits is polled here and now
+            cx.waker().wake_by_ref(); // every waiter is polled here and now
             call.as_mut().poll(cx)
         })
     };
@@ -570,7 +570,7 @@ fn rule_39_a_waiter_polled_inline_by_a_waker_in_the_flights_poll_is_no_reentry()
     assert_eq!(ok(leader.settle()), Some(5));
 }
 
-/// A key whose `Hash` and `Eq` panic when told to.
+/// A key whose `Hash` and `Eq` panic on demand.
 #[derive(Clone, Debug)]
 struct Key(u64, Arc<AtomicUsize>);
 

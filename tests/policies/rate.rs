@@ -210,7 +210,7 @@ fn rule_29_all_behind_a_leaver_move_up_at_once() {
         .map(|_| Hand::new(source.fetch(ctx.clone(), ())))
         .collect();
     assert!(calls.iter_mut().all(|call| call.settle().is_pending()));
-    // 4 wait, so a newcomer's token is the fifth: what fits says where the line ends.
+    // 4 wait, so a new call's token is the fifth: what fits shows where the line ends.
     let fits = |within: Duration| {
         let mut call = Hand::new(source.fetch(ctx.with_timeout(within), ()));
         refused(call.poll()).is_none()

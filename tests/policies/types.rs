@@ -65,7 +65,7 @@ fn wrapped_sources_are_clones_of_one_source_even_if_that_is_none() {
     assert!(format!("{all:?}").contains("Maybe"));
 }
 
-/// Answers with the name that it was asked under.
+/// Answers with the name that it was called under.
 #[derive(Clone)]
 struct Named;
 

@@ -118,7 +118,7 @@ mod executor_is_shut_down {
         });
     }
 
-    /// Fault 10: from outside, who waits is told that its tasks were lost.
+    /// Fault 10: from outside, a waiter gets the error that its tasks were lost.
     #[test]
     fn waits_from_outside_are_told() {
         apart(|| {
