@@ -27,7 +27,7 @@ pub(crate) trait Drive: Copy + Send + Sync + 'static {
         Lane::new(name, move |iterations| self.drive(timed(iterations, once)))
     }
 
-    /// A lane whose iterations say themselves how long they took.
+    /// A lane whose iterations return themselves how long they took.
     fn stopwatch<F>(self, name: &str, once: impl Fn() -> F + Copy + Send + 'static) -> Lane
     where
         F: Future<Output = Duration> + Send + 'static,
@@ -46,7 +46,7 @@ pub(crate) trait Host: Drive {
         future: impl Future<Output = T> + Send + 'static,
     ) -> Self::Join<T>;
 
-    /// Lets the task run on without its handle.
+    /// Detaches the task from its handle.
     fn detach<T: Send + 'static>(join: Self::Join<T>) {
         drop(join);
     }
@@ -115,7 +115,7 @@ impl Host for Smol {
     }
 }
 
-/// A smol executor with one thread of its own, and a caller who blocks on another one.
+/// A smol executor with one thread of its own, and a caller that blocks on another one.
 #[derive(Clone, Copy)]
 pub(crate) struct Outside(Smol);
 
