@@ -1,4 +1,4 @@
-//! The list of all cases. A test sees to it that none is missing.
+//! The list of all cases. A test checks that none is missing.
 
 /// Passes every case, as `file: name`, to a macro, behind what that is given.
 #[macro_export]

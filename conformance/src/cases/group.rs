@@ -214,7 +214,7 @@ pub async fn cancel_with<R: Runtime>(place: R::Place) {
     assert_eq!(error.pending(), ["task 0"]);
 }
 
-/// §4: the group's context ends with the group, on success too, and says so.
+/// §4: the group's context ends with the group, on success too, and its cause is that.
 pub async fn context_ends_with_the_group<R: Runtime>(place: R::Place) {
     let group = place.group(&R::background());
     let ctx = group.context().clone();
@@ -310,7 +310,7 @@ pub async fn limit_skips_the_queue_after_a_failure<R: Runtime>(place: R::Place) 
     assert!(!started.is_open());
 }
 
-/// §4: `try_spawn` hands the future back at the limit; `ready` tells when there is a place.
+/// §4: `try_spawn` hands the future back at the limit; `ready` completes when there is a place.
 pub async fn try_spawn_and_ready<R: Runtime>(place: R::Place) {
     let mut group = place.group(&R::background()).with_limit(at_most(1));
     let gate = Gate::default();
@@ -452,7 +452,7 @@ pub async fn background_task<R: Runtime>(place: R::Place) {
     assert_eq!(census.live(), 0);
 }
 
-/// §4, endings: settle runs all, and tells every outcome.
+/// §4, endings: settle runs all, and returns every outcome.
 pub async fn settle<R: Runtime>(place: R::Place) {
     let group = place.group(&R::background()).with_ending(Ending::Settle);
     group.spawn_named("profile", async { Err("down") });
@@ -561,7 +561,7 @@ pub async fn fork_fails_and_the_body_echoes<R: Runtime>(place: R::Place) {
     assert_eq!(census.live(), 0);
 }
 
-/// §4: a fork that failed tells its failure, and one that was ended by it tells that end.
+/// §4: a fork that failed returns its failure, and one that was ended by it returns that end.
 pub async fn forks_tell_how_they_ended<R: Runtime>(place: R::Place) {
     let group = place.group::<()>(&R::background());
     let profile = group.fork("profile", async { Err::<u32, _>("down") });
@@ -840,8 +840,8 @@ pub async fn ordered_fails<R: Runtime>(place: R::Place) {
     );
 }
 
-/// §4: a handle spawns by name and in the background, tells when there is room, and looks inside, while
-/// the group is waited for.
+/// §4: a handle spawns by name and in the background, waits for room, and looks inside, while the group is waited
+/// for.
 pub async fn handle_feeds_a_group_that_is_waited_for<R: Runtime>(place: R::Place) {
     let group = place.group(&R::background());
     let (handle, census) = (group.handle(), Census::default());
@@ -935,7 +935,7 @@ fn in_a_second() -> (ManualClock, Context) {
     (clock, ctx)
 }
 
-/// A task that must not be polled: it tells if it was, and when it is gone.
+/// A task that must not be polled: it records if it was, and when it is dropped.
 fn unwelcome(
     started: &Gate,
     census: &Census,
