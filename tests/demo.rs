@@ -175,7 +175,7 @@ fn orders_falls_after_profile_answered() {
 }
 
 #[test]
-fn deadline_already_past_asks_nobody() {
+fn deadline_already_past_calls_no_service() {
     let ran = demo(&["--timeout", "0s"]);
     ran.failed_with(1);
     let said = "error: context deadline exceeded: dashboard's timeout of 0";
@@ -199,7 +199,7 @@ fn wrong_options_are_refused() {
 }
 
 #[test]
-fn timeline_shows_who_was_cancelled() {
+fn timeline_shows_which_task_was_cancelled() {
     let ran = demo(&[
         "--fail",
         "profile",
@@ -352,7 +352,7 @@ fn a_retry_outlasts_a_service_that_fails_at_first() {
 }
 
 #[test]
-fn a_retry_that_is_exhausted_tells_the_services_error_and_how_often_it_asked() {
+fn a_retry_that_is_exhausted_returns_the_services_error_and_the_number_of_attempts() {
     let ran = demo(&["--fail", "orders", "--retry", "1"]);
     ran.failed_with(1);
     assert!(ran.error().starts_with("error: orders: "), "{}", ran.stderr);

@@ -480,7 +480,7 @@ fn two_ends_against_wait() {
 
 /// Weakened: `release` without the owner's wake leaves `next` asleep.
 #[test]
-fn place_used_again_by_who_kept_its_handle_too_late() {
+fn place_used_again_through_a_handle_that_was_kept_too_long() {
     // Section 4: `next` frees results; the place of one that was taken before `spawn` returned is freed there.
     check(2, || {
         let inline = |mut task: Task| {

@@ -110,7 +110,7 @@ mod shape {
     }
 
     #[test]
-    fn each_kind_tells_its_kind_its_task_and_who_was_pending() {
+    fn each_kind_has_its_kind_its_task_and_the_pending_tasks() {
         let payload: unwind::Payload = Box::new("boom");
         for (error, kind, task) in [
             (task("a", "refused"), ErrorKind::Task, Some("a")),
@@ -242,7 +242,7 @@ mod text {
     }
 
     #[test]
-    fn every_end_says_why() {
+    fn every_end_holds_its_cause() {
         let (file, line) = (file!(), line!() + 1);
         let (done, stopped) = (End::finished(here()), End::stopped(here()));
         let place = format!("context canceled: the group made at {file}:{line}");
@@ -304,7 +304,7 @@ mod chains {
     }
 
     #[test]
-    fn each_text_is_said_once_by_anyhow() {
+    fn each_text_is_there_once_with_anyhow() {
         assert_eq!(
             report(task("profile", request_failed())),
             "profile: request failed: connection refused"
@@ -338,7 +338,7 @@ mod chains {
     }
 
     #[test]
-    fn each_text_is_said_once_with_context_of_anyhow() {
+    fn each_text_is_there_once_with_context_of_anyhow() {
         let error = anyhow::Error::from(task("profile", request_failed())).context("loading");
         assert_eq!(
             format!("{error:#}"),
@@ -347,7 +347,7 @@ mod chains {
     }
 
     #[test]
-    fn each_text_is_said_once_by_thiserror() {
+    fn each_text_is_there_once_with_thiserror() {
         let error = || task("profile", request_failed());
         let full = "profile: request failed: connection refused";
         assert_eq!(report(PageError::Transparent(error())), full);
@@ -433,7 +433,7 @@ mod chains {
     }
 
     #[test]
-    fn echoes_are_told_from_failures() {
+    fn echoes_are_distinguished_from_failures() {
         let (own, other) = (
             canceled_by("client went away"),
             canceled_by("client went away"),
@@ -460,7 +460,7 @@ mod chains {
     }
 
     #[test]
-    fn echo_is_known_after_the_reason_was_moved_out() {
+    fn echo_is_found_after_the_reason_was_moved_out() {
         let end = canceled_by(fmt::Error);
         let error = Error::ended(end.error(), Vec::new());
         error.downcast::<fmt::Error>().unwrap();
@@ -786,7 +786,7 @@ mod panics {
     }
 
     #[test]
-    fn payload_goes_to_the_first_who_resumes_and_the_text_to_the_next() {
+    fn payload_goes_to_the_first_that_resumes_and_the_text_to_the_next() {
         let error = Error::panicked("a", Box::new(42_u64));
         let clone = error.clone();
         let end = failed(&error);

@@ -695,7 +695,7 @@ mod manual {
     }
 
     #[test]
-    fn a_panicking_waker_stops_nobody() {
+    fn a_panicking_waker_stops_no_other() {
         let clock = ManualClock::new();
         let (count, waker) = counting();
         let _first = armed(&clock, SOON, &on_wake(|| panic!("waker")));
@@ -764,7 +764,7 @@ mod manual {
     }
 
     #[test]
-    fn debug_says_what_is_armed() {
+    fn debug_shows_what_is_armed() {
         let clock = ManualClock::default();
         let mut sleep = armed(&clock, SOON, Waker::noop());
         assert!(format!("{clock:?}").contains("armed: 1"));
@@ -818,7 +818,7 @@ mod system {
     }
 
     #[test]
-    fn a_dropped_sleep_wakes_nobody_and_lets_its_waker_go() {
+    fn a_dropped_sleep_wakes_no_task_and_drops_its_waker() {
         let (count, waker) = counting();
         drop(armed(&SystemClock, SOON, &waker));
         assert_eq!(Arc::strong_count(&count), 2);
@@ -840,7 +840,7 @@ mod system {
     }
 
     #[test]
-    fn a_panicking_waker_stops_nobody() {
+    fn a_panicking_waker_stops_no_other() {
         let panics: Vec<Sleep> = (0..4)
             .map(|_| armed(&SystemClock, SOON, &on_wake(|| panic!("waker"))))
             .collect();

@@ -38,7 +38,7 @@ async fn panics(message: &'static str) -> Result<u32, Infallible> {
 ///
 /// We differ: conc's `Wait` panics; ours returns an error, like any other, and panics on demand.
 #[test]
-fn panic_is_propagated_to_who_asks() {
+fn panic_is_propagated_on_demand() {
     let executor = Executor::new();
     let group = Group::new(executor.spawner()).with_ending(Ending::Settle);
     group.spawn(panics("super bad thing"));
@@ -135,7 +135,7 @@ fn limit() {
 ///
 /// We differ: an error is one error. The first is it, the others are beside it, and `outcomes` has each.
 #[test]
-fn all_errors_are_there_for_who_asks() {
+fn all_errors_are_there_on_demand() {
     let spawn = |executor: &Executor| {
         let group = Group::new(executor.spawner()).with_ending(Ending::Settle);
         group.spawn(ready(Err::<u32, _>("err1")));

@@ -131,7 +131,7 @@ mod end {
     }
 
     #[test]
-    fn deadline_before_the_cancel_wins_even_if_nobody_looked() {
+    fn deadline_before_the_cancel_wins_even_if_it_was_not_noticed() {
         // "First wins: the context's own end or an ancestor's, whichever came first": by the clock, not by which is
         // read first.
         let (clock, root) = manual();
@@ -150,7 +150,7 @@ mod end {
     }
 
     #[test]
-    fn ancestors_deadline_before_the_own_cancel_wins_even_if_nobody_looked() {
+    fn ancestors_deadline_before_the_own_cancel_wins_even_if_it_was_not_noticed() {
         let (clock, root) = manual();
         let (child, canceller) = root.with_timeout_cause(SECOND, "too slow").with_cancel();
         clock.advance(SECOND);
@@ -162,7 +162,7 @@ mod end {
     }
 
     #[test]
-    fn earlier_deadline_below_wins_even_if_the_parent_is_asked_first() {
+    fn earlier_deadline_below_wins_even_if_the_parent_is_read_first() {
         let (clock, root) = manual();
         let parent = root.with_timeout_cause(SECOND * 2, "parent's");
         let child = parent.with_timeout_cause(SECOND, "child's");

@@ -160,7 +160,7 @@ mod deadline {
     }
 
     #[test]
-    fn a_timeout_too_long_to_tell_is_none() {
+    fn a_timeout_too_long_for_an_instant_is_none() {
         let ctx = Context::background().with_timeout(Duration::MAX);
         assert_eq!((ctx.deadline(), ctx.err()), (None, None));
         let (_, waker) = counting();
@@ -212,7 +212,7 @@ mod timers {
     use super::*;
 
     #[test]
-    fn nobody_waiting_means_no_timer() {
+    fn no_waiter_means_no_timer() {
         // No thread, task or timer is spent on a context without a waiter.
         let (clock, root) = manual();
         let ctx = root.with_timeout(SECOND);
@@ -266,7 +266,7 @@ mod timers {
     }
 
     #[test]
-    fn the_end_of_a_child_leaves_the_timer_to_those_who_wait_for_its_parent() {
+    fn the_end_of_a_child_leaves_the_timer_to_its_parents_waiters() {
         let (clock, root) = manual();
         let parent = root.with_timeout(SECOND);
         let (child, canceller) = parent.with_cancel();
@@ -295,7 +295,7 @@ mod timers {
     }
 
     #[test]
-    fn an_ancestors_timer_wakes_those_who_wait_far_below() {
+    fn an_ancestors_timer_wakes_waiters_far_below() {
         let (clock, root) = manual();
         let top = root.with_timeout_cause(SECOND, "top's");
         let (child, _child) = top.with_cancel();

@@ -127,7 +127,7 @@ fn a_timer_that_always_wakes_itself_costs_a_bounded_number_of_polls() {
 }
 
 #[test]
-fn a_timer_that_wakes_itself_is_polled_again_though_nobody_comes() {
+fn a_timer_that_wakes_itself_is_polled_again_without_a_poll_of_the_task() {
     // There is no task behind a callback: a nudge polls the timer again.
     let clock = SelfWaking::times(3);
     let ctx = Context::background()
@@ -293,7 +293,7 @@ impl Clock for Hands {
 }
 
 #[test]
-fn a_clock_that_stands_still_or_runs_backwards_harms_nobody_else() {
+fn a_clock_that_stands_still_or_runs_backwards_harms_nothing_else() {
     let hands = Hands {
         start: Instant::now(),
         seconds: Arc::new(AtomicI64::new(10)),
@@ -322,7 +322,7 @@ fn a_clock_that_stands_still_or_runs_backwards_harms_nobody_else() {
 }
 
 #[test]
-fn a_timer_that_never_fires_is_polled_again_by_whoever_asks_early() {
+fn a_timer_that_never_fires_is_polled_again_by_an_early_wake_up() {
     // A wake-up before its time: by the clock it is early, so the timer is polled again, and fires later.
     let early: Arc<Mutex<Vec<Waker>>> = Arc::default();
     struct Early(Arc<Mutex<Vec<Waker>>>, ManualClock);
@@ -356,7 +356,7 @@ fn a_timer_that_never_fires_is_polled_again_by_whoever_asks_early() {
 }
 
 #[test]
-fn a_timers_waker_holds_the_context_while_somebody_waits() {
+fn a_timers_waker_holds_the_context_while_there_is_a_waiter() {
     // A callback whose other handles are gone waits for the deadline. If the clock loses the waker, nothing can end the
     // context any more, and it goes.
     let kept: Arc<Mutex<Option<Waker>>> = Arc::default();
@@ -382,7 +382,7 @@ fn a_timers_waker_holds_the_context_while_somebody_waits() {
 }
 
 #[test]
-fn a_sleep_longer_than_an_instant_can_tell_waits_for_the_end() {
+fn a_sleep_longer_than_an_instant_can_hold_waits_for_the_end() {
     let (_, root) = manual();
     let (ctx, canceller) = root.with_cancel();
     let mut sleep = pin!(ctx.sleep(Duration::MAX));

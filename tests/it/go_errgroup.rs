@@ -164,7 +164,7 @@ fn task_spawns_at_the_limit() {
 
 /// Hazard 12: a wait for a place that can't be cancelled.
 #[test]
-fn failure_releases_who_waits_for_a_place() {
+fn failure_releases_the_waiter_for_a_place() {
     let executor = Executor::new();
     let living = Living::default();
     let group = Group::<()>::new(executor.spawner()).with_limit(at_most(1));

@@ -401,7 +401,7 @@ mod over {
     }
 
     #[test]
-    fn deadline_comes_while_who_waits_for_a_place_is_all_there_is() {
+    fn deadline_comes_while_a_waiter_for_a_place_is_all_there_is() {
         let (clock, root) = support::manual();
         let parent = root.with_timeout(SECOND);
         let executor = Executor::new();

@@ -120,7 +120,7 @@ fn in_place_task_is_not_polled_for_a_late_wake_of_one_before_it() {
 
 /// "The others' errors are there for who asks", whatever was read before.
 #[test]
-fn others_are_complete_though_ready_told_the_error_before() {
+fn others_are_complete_though_ready_returned_the_error_before() {
     let executor = Executor::new();
     let group = Group::<()>::new(executor.spawner()).with_grace(SECOND);
     let living = Living::default();

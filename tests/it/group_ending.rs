@@ -56,7 +56,7 @@ fn settle_and_wait() {
 }
 
 #[test]
-fn settle_and_next_tell_every_failure() {
+fn settle_and_next_return_every_failure() {
     let pair = pair(|group| group.with_ending(Ending::Settle));
     let mut group = pair.group;
     pair.one.fail("first");

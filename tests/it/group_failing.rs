@@ -206,7 +206,7 @@ fn tasks_fail_in_another_order_than_they_were_spawned() {
 
 /// "Memory follows the living": a failure that `next` has returned is not kept, because it is returned once.
 #[test]
-fn failure_is_freed_once_next_has_told_it() {
+fn failure_is_freed_once_next_has_returned_it() {
     #[derive(Debug, thiserror::Error)]
     #[error("refused")]
     struct Refused(Life);
@@ -225,7 +225,7 @@ fn failure_is_freed_once_next_has_told_it() {
 
 /// A failure that was tolerated and returned by `next` is returned once: not by `wait` again.
 #[test]
-fn failure_that_next_has_told_is_not_told_by_wait_again() {
+fn failure_that_next_has_returned_is_not_returned_by_wait_again() {
     let executor = Executor::new();
     let mut group = group::<()>(&executor).with_ending(Ending::Settle);
     group.spawn(async { Err("first") });

@@ -219,7 +219,7 @@ mod cancelled_or_dropped {
     }
 
     #[test]
-    fn cancel_wakes_who_waits() {
+    fn cancel_wakes_the_waiter() {
         let executor = Executor::new();
         let group = group::<()>(&executor);
         let living = Living::default();

@@ -303,7 +303,7 @@ fn timer_is_armed_from_the_first_spawn_to_the_last_task() {
 
 /// Tasks on an executor are woken at the deadline, though the group is not polled.
 #[test]
-fn deadline_passes_while_nobody_polls_the_group() {
+fn deadline_passes_while_the_group_is_not_polled() {
     let (clock, root) = manual();
     let executor = Executor::new();
     let (group, ctx) = Group::<u32>::with_context(&root.with_timeout(SECOND), executor.spawner());

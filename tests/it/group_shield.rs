@@ -248,7 +248,7 @@ fn shield_in_the_body_of_run() {
 
 /// "It counts from its first pending poll until it is ready or dropped"
 #[test]
-fn shield_that_was_not_polled_or_was_dropped_holds_nobody() {
+fn shield_that_was_not_polled_or_was_dropped_holds_no_task() {
     for polled in [false, true] {
         let executor = Executor::new();
         let group = group::<()>(&executor);

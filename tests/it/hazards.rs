@@ -38,7 +38,7 @@ const HAZARDS: [(&str, &[&str]); 35] = [
         &[
             "drops_under_the_lock_that_its_wakers_take",
             "executor_is_dropped_with_its_tasks",
-            "dropping_thread_is_not_blocked_though_the_wakers_want_its_lock",
+            "dropping_thread_is_not_blocked_though_the_wakers_take_its_lock",
         ],
     ),
     (
@@ -47,7 +47,7 @@ const HAZARDS: [(&str, &[&str]); 35] = [
             "waker_panics",
             "waker_blocks",
             "waker_owns_the_task_and_polls_inline",
-            "a_waker_that_panics_keeps_nobody_asleep",
+            "a_waker_that_panics_keeps_no_other_asleep",
             "waiters_of_one_context",
         ],
     ),
@@ -57,7 +57,7 @@ const HAZARDS: [(&str, &[&str]); 35] = [
     ),
     (
         "a waker that asks during the cancel deadlocks",
-        &["a_waker_that_asks_inline_finds_it_done"],
+        &["a_waker_that_reads_inline_finds_it_done"],
     ),
     (
         "a token is dropped before the future it stands for",
@@ -73,7 +73,7 @@ const HAZARDS: [(&str, &[&str]); 35] = [
     (
         "one panicking waker kills the only timer thread",
         &[
-            "a_panicking_waker_stops_nobody",
+            "a_panicking_waker_stops_no_other",
             "sleeper_of_the_systems_clock",
         ],
     ),
@@ -128,7 +128,7 @@ const HAZARDS: [(&str, &[&str]); 35] = [
     ),
     (
         "an own timeout looks like the caller's end",
-        &["own_timeout_and_callers_end_are_told_apart"],
+        &["own_timeout_and_callers_end_are_distinguished"],
     ),
     (
         "the root cause is masked by an echo",
@@ -232,7 +232,7 @@ const HAZARDS: [(&str, &[&str]); 35] = [
     ),
     (
         "a context used after success must say why it is over",
-        &["success_says_where_the_group_was_made"],
+        &["success_holds_where_the_group_was_made"],
     ),
     (
         "error chains repeat themselves",
@@ -589,7 +589,7 @@ mod ends {
 
     /// Hazard 17.
     #[test]
-    fn own_timeout_and_callers_end_are_told_apart() {
+    fn own_timeout_and_callers_end_are_distinguished() {
         watched(|| {
             let stuck = |_: Context, (): ()| pending::<Result<(), Infallible>>();
             let all = Aggregator::in_place()
@@ -1063,7 +1063,7 @@ mod chains {
 
     /// Hazard 34: wrapped by errors that quote, and by errors that are transparent.
     #[test]
-    fn wrapped_by_thiserror_nothing_is_said_twice() {
+    fn wrapped_by_thiserror_no_text_is_there_twice() {
         #[derive(Debug, thiserror::Error)]
         enum Outer {
             #[error("page")]
@@ -1082,7 +1082,7 @@ mod chains {
 
 /// A body that is polled, dropped and never polled again shows nothing of a group that was leaked.
 #[test]
-fn forgotten_group_is_a_leak_and_nothing_worse() {
+fn leaked_group_is_a_leak_and_nothing_worse() {
     // Hazard 3's kind: nothing is polled or dropped again after `forget`.
     watched(|| {
         let polls = Count::default();

@@ -640,7 +640,7 @@ mod tasks {
 
     /// Drops its wakers: nothing can wake it but the group's end.
     #[test]
-    fn forgets_its_wakers() {
+    fn drops_its_wakers() {
         watched(|| {
             let living = Living::default();
             let life = living.one();
@@ -697,7 +697,7 @@ mod users {
 
     /// `mem::forget` of a group: its tasks go on, and nothing else is affected.
     #[test]
-    fn group_is_forgotten() {
+    fn group_is_leaked() {
         watched(|| {
             let executor = Executor::new();
             let living = Living::default();
@@ -719,7 +719,7 @@ mod users {
     }
 
     #[test]
-    fn wait_is_forgotten() {
+    fn wait_is_leaked() {
         watched(|| {
             let executor = Executor::new();
             let living = Living::default();

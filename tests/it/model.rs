@@ -24,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Issue: "drives random interleavings … for at least 100,000 sequences".
 #[test]
-fn random_sequences_end_as_the_model_says() {
+fn random_sequences_end_as_in_the_model() {
     if let Some(seed) = from_env("FAILFAST_SEED") {
         return sequence(seed);
     }

@@ -729,7 +729,7 @@ mod forks {
     }
 
     #[test]
-    fn those_that_are_cancelled_fail_nobody() {
+    fn those_that_are_cancelled_fail_no_group() {
         watched(|| {
             for &size in SIZES {
                 let group = InPlaceGroup::<()>::new(&Context::background());

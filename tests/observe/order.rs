@@ -295,7 +295,7 @@ fn stragglers_group_closes_after_the_straggler() {
 }
 
 #[test]
-fn deadline_cancels_with_its_cause_and_is_told_of_each_group() {
+fn deadline_cancels_with_its_cause_and_is_reported_for_each_group() {
     struct Deadlines(Mutex<Vec<Option<std::time::Instant>>>);
     impl Observer for Deadlines {
         fn group_opened(&self, group: &GroupEvent) {
@@ -352,7 +352,7 @@ impl Observer for Witness {
 
 /// Record, cancel, `task_ended`, `canceled`, release, wake.
 #[test]
-fn context_is_done_and_nobody_is_woken_when_task_ended_and_canceled_are_sent() {
+fn context_is_done_and_no_task_is_woken_when_task_ended_and_canceled_are_sent() {
     let woken = Arc::new(AtomicUsize::new(0));
     let witness = Arc::new(Witness {
         ctx: Mutex::default(),

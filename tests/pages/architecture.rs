@@ -25,7 +25,7 @@ fn used(source: &str) -> impl Iterator<Item = String> + '_ {
 }
 
 #[test]
-fn modules_know_those_that_the_table_lets_them() {
+fn modules_use_those_that_the_table_allows() {
     let mut actual: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for path in files("src", &["rs"]) {
         let module = module_of(&path);
@@ -48,7 +48,7 @@ fn modules_know_those_that_the_table_lets_them() {
 }
 
 #[test]
-fn of_the_observers_a_context_knows_the_port_alone() {
+fn of_the_observers_a_context_uses_the_port_alone() {
     for path in files("src/context", &["rs"])
         .into_iter()
         .chain(["src/context.rs".into()])

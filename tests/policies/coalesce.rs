@@ -225,7 +225,7 @@ fn rule_39_the_leader_leaves_and_the_flight_goes_on() {
 }
 
 #[test]
-fn rule_39_a_leader_that_lives_and_is_not_polled_holds_nobody_up() {
+fn rule_39_a_leader_that_lives_and_is_not_polled_holds_up_no_follower() {
     let (desk, ctx) = (Desk::default(), Context::background());
     let source = desk.source().coalesce();
     let mut leader = Hand::new(source.fetch(ctx.clone(), 7));
@@ -246,7 +246,7 @@ fn rule_39_a_leader_that_lives_and_is_not_polled_holds_nobody_up() {
 }
 
 #[test]
-fn rule_39_a_follower_that_joins_after_a_wake_nobody_came_for_polls_the_flight() {
+fn rule_39_a_follower_that_joins_after_an_unused_wake_polls_the_flight() {
     let (desk, ctx) = (Desk::default(), Context::background());
     let source = desk.source().coalesce();
     let mut leader = Hand::new(source.fetch(ctx.clone(), 7));

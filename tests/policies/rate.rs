@@ -69,7 +69,7 @@ fn the_burst_is_1_unless_set() {
 }
 
 #[test]
-fn the_text_of_an_exceeded_rate_says_when_the_next_comes() {
+fn the_text_of_an_exceeded_rate_holds_when_the_next_comes() {
     let (clock, ctx) = manual();
     let script = Script::new(&clock, [Act::Answer(5, ms(0))]);
     let source = script.source().rate(&rate(100, SECOND, 2));
@@ -346,7 +346,7 @@ fn each_token_wakes_one_waiter_however_many_wait() {
 }
 
 #[test]
-fn those_who_wait_share_the_tokens_of_a_late_wake_up() {
+fn waiters_share_the_tokens_of_a_late_wake_up() {
     let (clock, ctx) = manual();
     let script = Script::new(&clock, [Act::Answer(5, ms(0))]);
     let source = script.source().rate(&rate(10, SECOND, 3));

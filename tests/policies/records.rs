@@ -45,7 +45,7 @@ fn each_attempt_leaves_one_debug_record_under_its_sources_name() {
 }
 
 #[test]
-fn the_record_of_the_last_attempt_says_why_there_is_no_other() {
+fn the_record_of_the_last_attempt_holds_why_there_is_no_other() {
     let (clock, ctx) = manual();
     let told = |retry: Retry, time: u64| {
         let lines = Lines::default();

@@ -197,7 +197,7 @@ fn policies_around_a_nested_aggregator_retry_it_as_a_whole() {
 }
 
 #[test]
-fn a_nested_aggregators_error_is_told_by_the_fault_around_it() {
+fn a_nested_aggregators_error_is_in_the_fault_around_it() {
     let (clock, ctx) = manual();
     let orders = Script::new(&clock, [Act::Fail(7, ms(2))]);
     let user = Aggregator::in_place().source("orders", orders.source());

@@ -426,7 +426,7 @@ mod one_root {
 
 /// Fault 19: `remaining`, `is_done` and `deadline` read the clock a bounded number of times, whatever the tree.
 #[test]
-fn clock_is_asked_a_bounded_number_of_times_below_a_deep_chain() {
+fn clock_is_read_a_bounded_number_of_times_below_a_deep_chain() {
     // Fault 19 and 31: walks of the chain that read each level's clock.
     use failfast::clock::{Clock, ManualClock, Sleep};
     #[derive(Clone)]

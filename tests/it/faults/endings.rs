@@ -190,7 +190,7 @@ mod context_after_the_end {
 
     /// Fault 16: it names the place where the group was made.
     #[test]
-    fn success_says_where_the_group_was_made() {
+    fn success_holds_where_the_group_was_made() {
         watched(|| {
             let line = line!() + 1;
             let (group, ctx) = Group::with_context(&Context::background(), smol::spawn);
@@ -204,7 +204,7 @@ mod context_after_the_end {
 
     /// Fault 16: also what was derived from it, linked to it, or made after.
     #[test]
-    fn descendants_say_it_too() {
+    fn descendants_hold_it_too() {
         watched(|| {
             let group = InPlaceGroup::new(&Context::background());
             let ctx = group.context().clone();
@@ -221,7 +221,7 @@ mod context_after_the_end {
 
     /// Fault 16: `stop` and a dropped canceller have a cause of their own.
     #[test]
-    fn other_ends_say_what_they_are() {
+    fn other_ends_have_causes_of_their_own() {
         watched(|| {
             let group = InPlaceGroup::<()>::new(&Context::background());
             group.stop();
@@ -267,7 +267,7 @@ mod stragglers {
 }
 
 /// Faults 19 and 28: with `next` and `wait` a failure was returned twice, or omitted.
-mod each_failure_is_told_once {
+mod each_failure_is_returned_once {
     use super::*;
 
     /// The failures that an error lists.

@@ -135,7 +135,7 @@ mod polls_are_exact {
 
     /// Fault 4: beside one that wakes itself for ever, its siblings and its caller go on.
     #[test]
-    fn task_that_wakes_itself_for_ever_starves_nobody() {
+    fn task_that_wakes_itself_for_ever_starves_no_other() {
         watched(|| {
             let group = InPlaceGroup::<usize>::new(&Context::background());
             group.spawn(async {
@@ -201,7 +201,7 @@ mod crowd_of_waiters {
 
     /// Fault 20: they come to rest, for any size.
     #[test]
-    fn those_who_wait_for_a_place_in_place_come_to_rest() {
+    fn waiters_for_a_place_in_place_come_to_rest() {
         watched(|| {
             for size in [1, 2, 32, 63, 64, 65, 66, 100, 129, 257] {
                 let group = InPlaceGroup::<()>::new(&Context::background()).with_limit(at_most(1));
@@ -220,7 +220,7 @@ mod crowd_of_waiters {
 
     /// Fault 20: on an executor.
     #[test]
-    fn those_who_wait_for_a_place_on_an_executor_come_to_rest() {
+    fn waiters_for_a_place_on_an_executor_come_to_rest() {
         watched(|| {
             for size in [1, 64, 65, 257] {
                 let executor = Executor::new();

@@ -166,7 +166,7 @@ mod waker_panics {
 
     /// Fault 6's kind: waiters for a group; its tasks are dropped, and its context ends.
     #[test]
-    fn those_who_wait_for_a_group() {
+    fn waiters_for_a_group() {
         apart(|| {
             for what in [What::Wake, What::Drop] {
                 let executor = Executor::new();
@@ -230,7 +230,7 @@ mod waker_panics {
 
     /// Fault 6's kind: a waiter for a place; the place goes to the next.
     #[test]
-    fn one_who_waits_for_a_place() {
+    fn a_waiter_for_a_place() {
         apart(|| {
             for what in [What::Wake, What::Drop] {
                 let executor = Executor::new();
@@ -305,7 +305,7 @@ mod waker_panics {
 
     /// Fault 6's kind: a waiter for a fork; the group and the other forks go on.
     #[test]
-    fn one_who_awaits_a_fork() {
+    fn a_waiter_for_a_fork() {
         apart(|| {
             for what in [What::Wake, What::Drop] {
                 let executor = Executor::new();
@@ -386,7 +386,7 @@ mod destructor_panics {
 
     /// Fault 22's kind: of a result, while siblings run.
     #[test]
-    fn of_a_result_that_nobody_wants() {
+    fn of_a_result_that_is_not_kept() {
         apart(|| {
             let dropped = Count::default();
             let executor = Executor::new();
@@ -560,7 +560,7 @@ mod spawner_panics {
 
     /// Fault 30: it leaked its place under `next`.
     #[test]
-    fn each_is_told_once_by_next() {
+    fn each_is_returned_once_by_next() {
         watched(|| {
             let mut group = Group::new(failing(2)).with_ending(Ending::Settle);
             for n in 0..1_000 {

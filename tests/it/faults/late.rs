@@ -242,7 +242,7 @@ mod after_the_deadline {
 
     /// Fault 3: the items of a map are not pulled.
     #[test]
-    fn map_asks_for_no_item() {
+    fn map_pulls_no_item() {
         watched(|| {
             let (clock, ctx) = manual();
             let ctx = ctx.with_timeout(SECOND);

@@ -397,7 +397,7 @@ mod follows_the_living {
 
     /// Fault 19: a snapshot shows, and allocates for, the tasks that live.
     #[test]
-    fn snapshot_is_as_large_as_those_who_live() {
+    fn snapshot_is_as_large_as_the_number_of_live_tasks() {
         apart(|| {
             let mut group = InPlaceGroup::<usize>::new(&Context::background());
             (0..10_000).for_each(|n| group.spawn(ready(Ok::<_, Infallible>(n))));

@@ -192,7 +192,7 @@ mod every_size {
 
     /// Fault 1: every source of a settled list is in the result, whether it failed or not.
     #[test]
-    fn settled_list_tells_every_outcome() {
+    fn settled_list_holds_every_outcome() {
         for (name, host) in hosts() {
             watched(move || {
                 for size in sizes() {
@@ -364,7 +364,7 @@ mod in_a_crowd {
 
     /// Fault 1: the waiters for a place.
     #[test]
-    fn those_who_wait_for_a_place_are_woken() {
+    fn waiters_for_a_place_are_woken() {
         let gate = Gate::default();
         let group = Group::<()>::new(smol::spawn).with_limit(at_most(1));
         group.spawn(gate.wait());
@@ -676,7 +676,7 @@ mod wakes {
 
 /// Fault 1's kind: a list that is cut by the deadline after all but one have answered names that one.
 #[test]
-fn names_of_those_who_did_not_answer_are_complete() {
+fn names_of_the_sources_that_did_not_answer_are_complete() {
     watched(|| {
         for size in [1, 2, 31, 32, 129] {
             let (clock, ctx) = manual();

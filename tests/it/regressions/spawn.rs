@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 /// A task that awaited its fork lent its place, and the waiter in `ready` was not woken.
 #[test]
-fn lent_place_wakes_who_waits_in_ready() {
+fn lent_place_wakes_the_waiter_in_ready() {
     watched(|| {
         let executor = Executor::new();
         let group = Group::<()>::new(executor.spawner()).with_limit(at_most(2));
