@@ -1,8 +1,8 @@
 //! `coalesce`.
 
-use crate::nosy::{nosy, on_wake};
 use crate::storm::{cancellations, storm};
 use crate::support::{Failure, Hand, failure, manual, ms};
+use crate::wakers::{nosy, on_wake};
 use crate::watchdog::ends;
 use failfast::policy::{Fault, FaultKind};
 use failfast::{Aggregator, BoxError, Context, LocalAggregator, Source, SourceExt};

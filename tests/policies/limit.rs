@@ -1,8 +1,8 @@
 //! `limit`.
 
-use crate::nosy::{nosy, on_wake};
 use crate::storm::{cancellations, storm};
 use crate::support::{Act, Hand, Script, manual, ms};
+use crate::wakers::{nosy, on_wake};
 use failfast::policy::{Fault, FaultKind, Limit, Rejection};
 use failfast::{BoxError, Context, Source, SourceExt};
 use std::future::{Future, pending, poll_fn};

@@ -1,8 +1,8 @@
 //! `rate`.
 
-use crate::nosy::nosy;
 use crate::storm::{cancellations, storm};
 use crate::support::{Act, Hand, Script, manual, ms};
+use crate::wakers::nosy;
 use failfast::clock::{Clock, ManualClock, Sleep};
 use failfast::policy::{Fault, FaultKind, Rate, Rejection};
 use failfast::{BoxError, Context, Source, SourceExt};

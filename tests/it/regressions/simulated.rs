@@ -1,4 +1,4 @@
-//! What the simulation, and reviews, found: as small as it gets.
+//! What the simulation, and readings, found, as small as it gets.
 
 use crate::group::pending_in;
 use failfast::clock::{Clock, ManualClock, Sleep};
