@@ -218,12 +218,23 @@ const REPORTS: [(&str, &str); 41] = [
     ),
 ];
 
+/// The texts of the files below a folder.
+fn texts(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("the tests of the policies");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths
+        .flat_map(|path| match path.is_dir() {
+            true => texts(&path),
+            false => vec![fs::read_to_string(path).expect("text")],
+        })
+        .collect()
+}
+
 /// The tests' names by the number that they begin with.
 fn tests() -> BTreeMap<usize, Vec<String>> {
     let mut found: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/policies");
-    for file in fs::read_dir(folder).expect("the tests of the policies") {
-        let text = fs::read_to_string(file.expect("a file").path()).expect("text");
+    for text in texts(&folder) {
         let mut is_test = false;
         for line in text.lines().map(str::trim) {
             if let Some(name) = line.strip_prefix("fn rule_") {
