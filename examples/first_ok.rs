@@ -1,4 +1,4 @@
-//! Three mirrors are asked at once, and the first answer is enough: `cargo run --example first_ok`.
+//! Three mirrors are called at once, and the first answer is enough: `cargo run --example first_ok`.
 
 use failfast::{Context, Ending, Group};
 use std::io;

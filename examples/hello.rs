@@ -1,4 +1,4 @@
-//! Two services are asked at once, under one deadline: `cargo run --example hello`.
+//! Two services are called at once, under one deadline: `cargo run --example hello`.
 
 use failfast::{Aggregator, Context, Error};
 use std::io;

@@ -36,7 +36,7 @@ impl Drop for Live {
     }
 }
 
-/// What becomes of the aggregation with this number.
+/// How the aggregation with this number ends.
 #[derive(Clone, Copy, PartialEq)]
 enum Fate {
     Success,
@@ -167,7 +167,7 @@ async fn aggregate(number: u64, live: &Arc<AtomicUsize>) -> bool {
     }
 }
 
-/// Resident memory, as Linux tells it; 0 elsewhere, where only the live tasks are watched.
+/// Resident memory, from Linux; 0 elsewhere, where only the live tasks are watched.
 fn resident_kib() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -4,8 +4,8 @@
 //! cargo run --example tracing --features tracing
 //! ```
 //!
-//! Each line shows the spans around it: what a source logs stands inside the span of its task, and that in the span of
-//! the aggregation. When a span closes, its fields tell how its task ended, and after how long.
+//! Each line shows the spans around it: what a source logs is inside the span of its task, and that inside the span
+//! of the aggregation. When a span closes, its fields show how its task ended, and after how long.
 
 use failfast::{Aggregator, BoxError, Context};
 use std::time::Duration;

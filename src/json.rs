@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_characters_are_escaped_as_the_standard_says() {
+    fn control_characters_are_escaped_by_the_standard() {
         let mut json = String::new();
         push_string(&mut json, "a\"b\\c\n\r\t\u{0}\u{1f}\u{7f}é");
         assert_eq!(json, "\"a\\\"b\\\\c\\n\\r\\t\\u0000\\u001f\u{7f}é\"");

@@ -14,8 +14,8 @@ use counting::allocated;
 use failfast::{Aggregator, Context, Group};
 use tokio::runtime::Builder;
 
-/// How many allocations `once` makes when run as a task: on a thread that has run no task yet, and after a run that lets
-/// grow whatever grows once.
+/// How many allocations `once` makes when run as a task: on a thread that has run no task yet, and after a run in
+/// which everything has grown that grows once.
 ///
 /// On tokio's current-thread runtime, because its queue keeps the room it once had: a task costs exactly one
 /// allocation, where smol's queue adds a block for every 31.

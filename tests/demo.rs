@@ -51,7 +51,7 @@ fn program() -> PathBuf {
     program
 }
 
-/// For those ways of asking, such as `cargo test --all-targets`, that do not build the examples.
+/// For builds without the examples, such as `cargo test --all-targets`.
 fn build(release: bool) {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo
@@ -183,7 +183,7 @@ fn orders_falls_after_profile_answered() {
 }
 
 #[test]
-fn deadline_already_past_asks_nobody() {
+fn deadline_already_past_calls_no_service() {
     let ran = demo(&["--timeout", "0s"]);
     ran.failed_with(1);
     let said = "error: context deadline exceeded: dashboard's timeout of 0";
@@ -207,7 +207,7 @@ fn wrong_options_are_refused() {
 }
 
 #[test]
-fn timeline_shows_who_was_cancelled() {
+fn timeline_shows_which_task_was_cancelled() {
     let ran = demo(&[
         "--fail",
         "profile",
@@ -231,7 +231,7 @@ fn timeline_shows_who_was_cancelled() {
         ran.stderr
     );
     assert!(
-        // The library's default of 5 s, counted from a moment before the aggregator was asked.
+        // The library's default of 5 s, counted from a moment before the aggregator was called.
         row("deadline  ").contains("> 50") && row("deadline  ").ends_with("ms, not reached"),
         "{}",
         ran.stderr
@@ -307,7 +307,7 @@ fn file_that_cannot_be_written_is_an_error_that_names_it() {
     }
 }
 
-/// What the profile service says to a client that gives it so long, and what it logs.
+/// What the profile service answers to a client with such a timeout, and what it logs.
 fn served(grpc_timeout: &str) -> (String, String) {
     let options = ["--profile-delay", "1s"];
     let mut demo = Command::new(&*PROGRAM)
@@ -360,7 +360,7 @@ fn a_retry_outlasts_a_service_that_fails_at_first() {
 }
 
 #[test]
-fn a_retry_that_is_exhausted_tells_the_services_error_and_how_often_it_asked() {
+fn a_retry_that_is_exhausted_returns_the_services_error_and_the_number_of_attempts() {
     let ran = demo(&["--fail", "orders", "--retry", "1"]);
     ran.failed_with(1);
     assert!(ran.error().starts_with("error: orders: "), "{}", ran.stderr);

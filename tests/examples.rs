@@ -1,4 +1,4 @@
-//! The short examples run as a person would run them, and print what they say they do.
+//! The short examples run from the command line, and print what their comments promise.
 
 use std::env::consts::EXE_SUFFIX;
 use std::path::PathBuf;

@@ -103,7 +103,7 @@ fn short_lives(parent: &Context, clock: &ManualClock, round: u32) {
             assert!(callback.stop());
         }
         _ => {
-            // Called by its own timer, when nobody holds it any more.
+            // Called by its own timer, after the last reference to it was dropped.
             drop(parent.with_timeout(Duration::from_nanos(1)).on_done(|| {}));
             clock.advance(Duration::from_nanos(1));
         }
@@ -134,7 +134,7 @@ fn contexts() {
     assert_eq!(left, 0, "bytes that a million children left");
     assert!(!parent.is_done() && clock.armed() == 0);
 
-    // "cloning is a reference count; a child is one allocation"; a value too, and asking is free.
+    // "cloning is a reference count; a child is one allocation"; a value too, and reading one is free.
     let [keep, room] = [parent.with_cancel(), parent.with_cancel()];
     drop(room); // the tree has room
     assert_eq!(allocations(|| drop(parent.clone())), 0);
@@ -281,7 +281,7 @@ fn group_in_place_is_fed_by_a_task_of_its_own() {
     );
 }
 
-/// "A background task nothing at all", whatever `T`, and whether or not somebody waits.
+/// "A background task nothing at all", whatever `T`, with a waiter and without.
 fn background_tasks_come_and_go() {
     for waited in [false, true] {
         let executor = Manual::new();

@@ -1,5 +1,5 @@
-//! What kills futures-timer's only thread, or keeps any from starting, harms no
-//! sleep of ours. It does harm the process, so each case has one of its own.
+//! What kills futures-timer's only thread, or keeps any from starting, leaves our sleeps as they are. It does break
+//! the process, so each case has one of its own.
 
 use failfast::clock::{Clock, SystemClock, TimerError};
 use std::env;
@@ -171,7 +171,7 @@ fn no_thread_can_be_started() {
     );
 }
 
-/// Runs `case` in a forked child, which ends by a signal if it hangs, and says how that went.
+/// Runs `case` in a forked child, which ends by a signal if it hangs, and returns its status.
 #[cfg(unix)]
 fn in_child(case: impl FnOnce()) -> libc::pid_t {
     // SAFETY: the child uses only what these tests are about, and then leaves.
@@ -184,7 +184,7 @@ fn in_child(case: impl FnOnce()) -> libc::pid_t {
 
 #[cfg(unix)]
 fn child_runs(case: impl FnOnce()) -> ! {
-    // SAFETY: asks for a signal.
+    // SAFETY: requests a signal.
     unsafe { libc::alarm(30) };
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(case));
     // SAFETY: ends the process at once.
@@ -240,13 +240,13 @@ fn forked_after_sleeps_were_withdrawn() {
     });
 }
 
-/// The C library doesn't learn of such a child; its process id tells.
+/// The C library is not notified of such a child; its process id shows it.
 #[cfg(target_os = "linux")]
 #[test]
 fn forked_by_a_bare_system_call() {
     alone("forked_by_a_bare_system_call", &[], || {
         arm_and_drop(Duration::from_millis(10));
-        // SAFETY: as `fork`; the arguments ask for a child that shares nothing.
+        // SAFETY: as `fork`; the arguments request a child that shares nothing.
         let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
         if child == 0 {
             child_runs(|| fires(SOON));
@@ -269,7 +269,7 @@ fn forked_twice() {
     });
 }
 
-/// Who waited with the parent is woken in the child as soon as that uses the clock, and arms again.
+/// A task that waited with the parent is woken in the child as soon as that uses the clock, and arms again.
 #[cfg(unix)]
 #[test]
 fn forked_with_a_sleep_that_goes_on_in_the_child() {

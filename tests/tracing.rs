@@ -15,7 +15,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// A subscriber that writes down what it is told.
+/// A subscriber that writes down what it receives.
 #[derive(Clone, Default)]
 struct Notes(Arc<Mutex<Book>>);
 
@@ -426,7 +426,7 @@ fn lost_and_refused_tasks_close_their_spans() {
     notes.check_closed();
 }
 
-/// A subscriber that panics whatever it is told, once there is a span.
+/// A subscriber that panics at every call, once there is a span.
 struct Bad;
 
 impl Subscriber for Bad {

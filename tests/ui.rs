@@ -1,4 +1,4 @@
-//! The messages of the mistakes that a user will make: they point at the user's code, and say what to do.
+//! The messages of the mistakes that a user will make: they point at the user's code, and name the cure.
 //!
 //! Half of each message is the compiler's, so they are pinned for one compiler. For a newer one, name it
 //! here, and write them anew: `TRYBUILD=overwrite cargo test --test ui`.

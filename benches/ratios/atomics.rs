@@ -1,8 +1,8 @@
 //! Atomic read-modify-writes: how many were executed, and whose they are.
 //!
-//! Callgrind says how often each instruction ran, objdump which of them are atomic, and addr2line whose source
-//! they come from, inlined as most are. What a waker's clone or a queue's push does is the executor's, then,
-//! whoever called it. x86-64 alone.
+//! Callgrind counts how often each instruction ran, objdump shows which of them are atomic, and addr2line whose
+//! source they come from, inlined as most are. What a waker's clone or a queue's push does is the executor's, then,
+//! whichever code called it. x86-64 alone.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::env;
@@ -215,7 +215,7 @@ fn located(executable: &Path, counts: Counts) -> io::Result<Sites> {
     Ok(sites)
 }
 
-/// What addr2line says about each address: pairs of function and file, the innermost first.
+/// What addr2line prints about each address: pairs of function and file, the innermost first.
 fn groups(output: &str) -> impl Iterator<Item = Vec<(&str, &str)>> {
     let starts = output
         .split("\n0x")

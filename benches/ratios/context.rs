@@ -79,7 +79,7 @@ fn is_done(threads: usize) -> Race {
     .against(atomic_load(threads).must(target))
 }
 
-/// Nobody waits for it, so nothing but the clock can tell that its deadline has passed.
+/// Without a waiter, so only a reading of the clock shows that its deadline has passed.
 fn is_done_by_the_clock() -> Race {
     let (start, ours) = (
         Instant::now(),
@@ -100,7 +100,7 @@ fn atomic_load(threads: usize) -> Lane {
     })
 }
 
-/// Apart, because a mutex under contention takes so long that it has to be asked less.
+/// Apart, because a mutex under contention takes so long that it has to be read less.
 fn is_cancelled(threads: usize) -> Race {
     let (ours, token) = (fresh(), CancellationToken::new());
     let ours = asked::<FEW>("failfast", threads, move || ours.0.is_done());
@@ -117,7 +117,7 @@ fn is_cancelled(threads: usize) -> Race {
 const MANY: usize = 1_000_000;
 const FEW: usize = 50_000;
 
-/// All threads ask at once, each so many times; from the first that begins to the last that ends.
+/// All threads read at once, each so many times; from the first that begins to the last that ends.
 fn asked<const CALLS: usize>(
     name: &str,
     threads: usize,

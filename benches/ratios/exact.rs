@@ -16,7 +16,7 @@ use crate::{fanout, floor};
 pub(crate) const FAN_OUT: usize = 256;
 pub(crate) const PAIR: usize = 2;
 
-/// The lanes of [`fan_out`]: first so many of ours, and then who else.
+/// The lanes of [`fan_out`]: first so many of ours, and then the others'.
 const OURS: usize = 2;
 pub(crate) const FLOOR: usize = 2;
 const BARE: usize = 3;

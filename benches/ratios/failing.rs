@@ -1,5 +1,4 @@
-//! Fail-fast latency: all but one hang, that one fails; how long until the waiter has the error and nobody
-//! is left?
+//! Fail-fast latency: all but one hang, that one fails; how long until the waiter has the error and no task is left?
 
 use std::io;
 use std::sync::Arc;
@@ -64,7 +63,7 @@ fn on_smol(host: Smol, n: usize) -> Race {
     )
 }
 
-/// Fails when told to.
+/// Fails on demand.
 async fn fail(told: oneshot::Receiver<()>) -> Outcome {
     let _ = told.await;
     Err(io::ErrorKind::ConnectionRefused.into())

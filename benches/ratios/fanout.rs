@@ -1,4 +1,4 @@
-//! Fan-outs: n tasks that yield once, all results wanted, in order, within 5 s.
+//! Fan-outs: n tasks that yield once, all results returned, in order, within 5 s.
 
 use failfast::{Context, Group, LocalGroup};
 use futures::future::try_join_all;

@@ -31,7 +31,7 @@ struct Record<T> {
     out: UnsafeCell<Option<T>>,
 }
 
-// SAFETY: only its job touches the cells while it runs, and only the group once the count says that all are through.
+// SAFETY: only its job touches the cells while it runs, and only the group once the count shows that all are through.
 unsafe impl<T: Send> Sync for Record<T> {}
 
 impl<T> Record<T> {
@@ -186,7 +186,7 @@ impl<T: Send + 'static> Group<T> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let all = records.blocks.iter().flat_map(|block| block.iter());
-        // SAFETY: all jobs are through, so nobody else looks at the records.
+        // SAFETY: all jobs are through, so no other thread reads the records.
         all.take(records.length)
             .filter_map(|record| unsafe { (*record.out.get()).take() })
             .collect()

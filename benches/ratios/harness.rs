@@ -1,14 +1,14 @@
 //! Lanes, races, and how they are timed.
 //!
-//! Why not criterion or divan: what we ask is a ratio, and on a busy machine a ratio of two figures taken
-//! seconds apart is mostly noise. Both measure one benchmark to its end before they start the next. Here the
-//! lanes of a race take turns, a millisecond each, so whatever slows the machine slows all of them.
+//! Why not criterion or divan: what we measure is a ratio, and on a busy machine a ratio of two figures taken seconds
+//! apart is mostly noise. Both measure one benchmark to its end before they start the next. Here the lanes of a race
+//! take turns, a millisecond each, so whatever slows the machine slows all of them.
 
 use std::hint::black_box;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Runs so many iterations and says how long they took: only what is to be measured, not what prepares it.
+/// Runs so many iterations and returns how long they took: only what is to be measured, not what prepares it.
 type Run = Box<dyn FnMut(u64) -> Duration>;
 
 /// What a figure must be at most, and what it had better be.

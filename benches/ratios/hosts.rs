@@ -28,7 +28,7 @@ pub(crate) trait Drive: Copy + Send + Sync + 'static {
         Lane::new(name, move |iterations| self.drive(timed(iterations, once)))
     }
 
-    /// A lane whose iterations say themselves how long they took.
+    /// A lane whose iterations return themselves how long they took.
     fn stopwatch<F>(self, name: &str, once: impl Fn() -> F + Copy + Send + 'static) -> Lane
     where
         F: Future<Output = Duration> + Send + 'static,
@@ -52,7 +52,7 @@ pub(crate) trait Host: Drive {
         move |task| self.spawn(task)
     }
 
-    /// Lets the task run on without its handle.
+    /// Detaches the task from its handle.
     fn detach<T: Send + 'static>(join: Self::Join<T>) {
         drop(join);
     }
@@ -121,7 +121,7 @@ impl Host for Smol {
     }
 }
 
-/// A smol executor with one thread of its own, and a caller who blocks on another one.
+/// A smol executor with one thread of its own, and a caller that blocks on another one.
 #[derive(Clone, Copy)]
 pub(crate) struct Outside(Smol);
 

@@ -1,4 +1,4 @@
-//! Many tasks in place: no executor, whoever waits polls them.
+//! Many tasks in place: no executor, the waiting task polls them.
 
 use failfast::{Context, InPlaceGroup};
 use futures::future::{FutureExt, try_join_all};

@@ -1,8 +1,8 @@
 //! Does a task among a million cost what one of ten thousand costs?
 //!
-//! The executor is a shelf that polls when told to, so that little but our own cost is seen. What is left is memory:
-//! a million tasks are in no cache, and their pages come from the kernel. The last rows tell what that comes to for
-//! boxes that nobody computes with.
+//! The executor is a shelf that polls on demand, so that little but our own cost is measured. What is left is memory:
+//! a million tasks are in no cache, and their pages come from the kernel. The last rows show what that comes to for
+//! boxes without any computation.
 
 use std::collections::VecDeque;
 use std::future::{Future, pending};
@@ -97,7 +97,7 @@ fn a_unit(measure: Measure, n: usize) -> f64 {
     sum.as_secs_f64() * 1e9 / (times * n) as f64
 }
 
-/// An executor: tasks lie there until it is told to poll them.
+/// An executor: tasks are stored until it is made to poll them.
 #[derive(Clone, Default)]
 struct Shelf(Arc<Mutex<VecDeque<Task>>>);
 
@@ -259,7 +259,7 @@ fn snapshot(n: usize) -> Duration {
     took(|| drop(group.snapshot()))
 }
 
-/// At the limit: everybody waits.
+/// At the limit: every spawn waits.
 fn ready_line(n: usize) -> Duration {
     let shelf = Shelf::default();
     let group = Group::<usize>::new(shelf.clone()).with_limit(NonZeroUsize::MIN);

@@ -1,13 +1,13 @@
-//! Everybody beside us, on the same work, in one run: `cargo bench --bench ratios`.
+//! All others beside us, on the same work, in one run: `cargo bench --bench ratios`.
 //!
 //! `-- --quick` measures for some seconds only, `-- --targets` only what has a figure to reach, and any other
 //! word is a filter: `-- "fan-out of 2 on"`. The tables are markdown. No ratio of times ever fails: how fast we are is
 //! for people to judge, on their own machine. Exact figures fail where one is worse than what had been reached.
 //!
-//! Three flags ask for other figures. `-- --instructions` prints the exact ones, which valgrind counts; with a
-//! filter, it counts the instructions of those races, seconds a lane. `-- --atomics` tells whose atomic
-//! read-modify-writes were executed, and wants `CARGO_PROFILE_BENCH_DEBUG=line-tables-only`, for most are inlined.
-//! `-- --linear` asks whether a task among a million costs what one of ten thousand does.
+//! Three flags print other figures. `-- --instructions` prints the exact ones, which valgrind counts; with a filter,
+//! it counts the instructions of those races, seconds a lane. `-- --atomics` prints whose atomic read-modify-writes
+//! were executed, and needs `CARGO_PROFILE_BENCH_DEBUG=line-tables-only`, because most are inlined.
+//! `-- --linear` measures whether a task among a million costs what one of ten thousand does.
 
 mod atomics;
 mod context;
@@ -118,7 +118,7 @@ impl Options {
     fn parse(args: Vec<String>) -> Self {
         let (flags, filters): (Vec<_>, _) = args.into_iter().partition(|arg| arg.starts_with("--"));
         let has = |flag: &str| flags.iter().any(|given| given == flag);
-        // `cargo bench` says --bench; `cargo test --all-targets` does not, and asks only whether it runs.
+        // `cargo bench` passes --bench; `cargo test --all-targets` does not, and only checks that it runs.
         let pace = match (has("--bench"), has("--quick")) {
             (false, _) => Pace::SMOKE,
             (true, true) => Pace::QUICK,

@@ -80,7 +80,7 @@ impl Load<'_> {
         .map(drop)
     }
 
-    /// What valgrind says.
+    /// The output of valgrind.
     fn run(self, options: &[&str]) -> io::Result<String> {
         let output = Command::new("valgrind")
             .args(options)

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::future::{self, Either};
 use futures_timer::Delay;
 
-/// The deadline that everybody has and that never comes.
+/// The deadline of every task, which never comes.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 
 /// What a task gives. The error is there to be carried, as in any real task.

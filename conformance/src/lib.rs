@@ -15,7 +15,7 @@
 //! To add a runtime, implement [`Runtime`] in one file of a package under `runtimes/`, pass its [`suite!`] to
 //! [`main`](harness::main) in that package's test, and enter it in `registry.rs` and in `docs/RUNTIMES.md`.
 
-// The cases are functions for the macros; their names and first lines say what they check.
+// The cases are functions for the macros; their names and first lines state what they check.
 #![allow(missing_docs, async_fn_in_trait)]
 
 pub mod local;

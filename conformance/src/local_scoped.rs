@@ -28,7 +28,11 @@ where
 pub mod aggregator;
 #[path = "cases/context.rs"]
 pub mod context;
+#[path = "cases/fork.rs"]
+pub mod fork;
 #[path = "cases/group.rs"]
 pub mod group;
 #[path = "cases/kata.rs"]
 pub mod kata;
+#[path = "cases/late.rs"]
+pub mod late;

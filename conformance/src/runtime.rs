@@ -37,8 +37,8 @@ pub trait Runtime: 'static {
     /// A clock that is made of it.
     fn clock() -> impl Clock;
 
-    /// Lets others run, for a scenario that looks again and again whether something has happened. On most runtimes a
-    /// future that wakes itself stands behind all others; on some, before them.
+    /// Yields, for a scenario that looks again and again whether something has happened. On most runtimes a future
+    /// that wakes itself stands behind all others; on some, before them.
     async fn others_run() {
         futures_lite::future::yield_now().await;
     }

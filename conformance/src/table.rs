@@ -1,4 +1,4 @@
-//! The list of all cases. A test sees to it that none is missing.
+//! The list of all cases. A test checks that none is missing.
 
 /// Passes every case, as `file: name`, to a macro, behind what that is given.
 #[macro_export]
@@ -59,7 +59,7 @@ macro_rules! for_each_case {
             group: limit_skips_the_queue_after_a_failure
             group: try_spawn_and_ready
             group: next_as_they_complete
-            group: next_tells_the_failure_once
+            group: next_returns_the_failure_once
             group: nested
             group: failure_crosses_nested_groups
             group: grace
@@ -67,16 +67,16 @@ macro_rules! for_each_case {
             group: settle
             group: first_ok
             group: quorum
-            group: fork_and_run
-            group: run_waits_for_the_tasks
-            group: fork_fails_and_the_body_echoes
-            group: forks_tell_how_they_ended
-            group: fork_is_canceled_alone
-            group: dropped_fork_goes_on
-            group: fork_awaited_at_the_limit
-            group: body_fails
-            group: body_panics
-            group: body_ends_with_the_group
+            fork: fork_and_run
+            fork: run_waits_for_the_tasks
+            fork: fork_fails_and_the_body_echoes
+            fork: forks_return_how_they_ended
+            fork: fork_is_canceled_alone
+            fork: dropped_fork_goes_on
+            fork: fork_awaited_at_the_limit
+            fork: body_fails
+            fork: body_panics
+            fork: body_ends_with_the_group
             group: stop
             group: stop_before_the_first_task
             group: run_after_stop
@@ -85,12 +85,12 @@ macro_rules! for_each_case {
             group: handle_feeds_a_group_that_is_waited_for
             group: handle_is_ready_when_there_is_room
             group: handle_cancels
-            group: nothing_starts_late_by_spawn
-            group: nothing_starts_late_after_a_quick_task
-            group: nothing_starts_late_by_try_spawn
-            group: nothing_starts_late_by_a_handle
-            group: nothing_starts_late_from_the_queue
-            group: nothing_starts_late_in_a_loop
+            late: nothing_starts_late_by_spawn
+            late: nothing_starts_late_after_a_quick_task
+            late: nothing_starts_late_by_try_spawn
+            late: nothing_starts_late_by_a_handle
+            late: nothing_starts_late_from_the_queue
+            late: nothing_starts_late_in_a_loop
             context: done_wakes_every_waiter
             context: run_until_the_end
             context: run_to_completion
@@ -153,7 +153,9 @@ mod tests {
         let sources = [
             cases("aggregator", include_str!("cases/aggregator.rs")),
             cases("context", include_str!("cases/context.rs")),
+            cases("fork", include_str!("cases/fork.rs")),
             cases("group", include_str!("cases/group.rs")),
+            cases("late", include_str!("cases/late.rs")),
             cases("kata", include_str!("cases/kata.rs")),
         ]
         .concat();

@@ -43,7 +43,7 @@ impl Gate {
     }
 }
 
-/// Counts who lives, by guards.
+/// Counts what is alive, by guards.
 #[derive(Clone, Default)]
 pub struct Census(Arc<Counts>);
 
@@ -55,7 +55,7 @@ struct Counts {
     gone: Gate,
 }
 
-/// One who lives until it is dropped.
+/// Counts as alive until it is dropped.
 pub struct Citizen(Census);
 
 impl Census {
@@ -78,7 +78,7 @@ impl Census {
         self.0.peak.load(SeqCst)
     }
 
-    /// Completes once somebody was the last to go.
+    /// Completes once the last has been dropped.
     pub async fn extinct(&self) {
         self.0.gone.wait().await;
     }
@@ -108,7 +108,7 @@ pub const fn at_most(limit: usize) -> NonZeroUsize {
     NonZeroUsize::new(limit).unwrap()
 }
 
-/// The text of a context's end as an error tells it: what ended it, and who had not finished then.
+/// The text of a context's end in an error: what ended it, and which tasks had not finished then.
 #[track_caller]
 pub fn assert_ended(error: &Error, text: &str) {
     let pending: Vec<_> = error.pending().iter().map(|name| &**name).collect();

@@ -1,4 +1,4 @@
-//! What the demo can be told.
+//! The options of the demo.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use humantime::parse_duration;
 
-/// Asks two services of its own for one dashboard: the moment one falls, all stop.
+/// Calls two services of its own for one dashboard: the moment one fails, all stop.
 #[derive(Debug, Parser)]
 #[command(name = "smol_demo")]
 pub(crate) struct Options {
@@ -42,7 +42,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) retry: u32,
 
-    /// Ask a service again that has not answered after so long, and take the first answer
+    /// Call a service again that has not answered after so long, and take the first answer
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) hedge: Option<Duration>,
 
@@ -50,7 +50,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SERVICE")]
     pub(crate) optional: Option<Culprit>,
 
-    /// Draw on standard error who ran when
+    /// Draw on standard error which task ran when
     #[arg(long)]
     pub(crate) timeline: bool,
 
@@ -64,7 +64,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Whether any policy is asked for: then what each attempt comes to is worth a line.
+    /// Whether any policy is used: then each attempt is worth a line.
     pub(crate) fn has_policies(&self) -> bool {
         self.retry > 0 || self.hedge.is_some() || self.optional.is_some()
     }

@@ -38,10 +38,9 @@ pub(crate) enum AskError {
     },
 }
 
-/// Asks the service at `address` for `path`.
+/// Requests `path` of the service at `address`.
 ///
-/// The connection is driven inside this very future, by no task of its own: whoever drops the
-/// future closes it.
+/// The connection is driven inside this very future, by no task of its own: dropping the future closes it.
 pub(crate) async fn ask(
     ctx: Context,
     address: SocketAddr,
@@ -56,7 +55,7 @@ pub(crate) async fn ask(
     let answer = pin!(exchange(ctx, sender, address, path));
     match future::select(answer, connection).await {
         Either::Left((answer, _)) => answer,
-        // The peer hung up. The answer is either complete by now, or an error that says so.
+        // The peer hung up. The answer is either complete by now, or an error that reports it.
         Either::Right((_, answer)) => answer.await,
     }
 }
@@ -80,7 +79,7 @@ async fn exchange(
     String::from_utf8(body.to_bytes().into()).map_err(|source| AskError::Text { address, source })
 }
 
-/// Tells the service how long its client will wait.
+/// Sends the service how long its client will wait.
 fn request(ctx: &Context, address: SocketAddr, path: &str) -> Request<String> {
     let request = Request::get(path).header(HOST, address.to_string());
     let request = match ctx.remaining() {

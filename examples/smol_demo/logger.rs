@@ -10,8 +10,8 @@ use log::{LevelFilter, Log, Metadata, Record};
 
 static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Sends every record from `info` up to standard error, and the library's from `debug` up if there is much to say; the
-/// clock on its lines starts here.
+/// Sends every record from `info` up to standard error, and the library's from `debug` up if `verbose`; the clock on
+/// its lines starts here.
 pub(crate) fn install(verbose: bool) {
     LazyLock::force(&STARTED);
     log::set_logger(&Stderr).expect("the demo sets its logger once");
@@ -21,7 +21,7 @@ pub(crate) fn install(verbose: bool) {
     });
 }
 
-/// Writes to standard error, if anyone is there: that nobody reads it is no reason to fail.
+/// Writes to standard error. An error is ignored, because a closed pipe is no reason to fail.
 pub(crate) fn say(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }

@@ -9,8 +9,8 @@
 //! cargo run --example smol_demo -- --fail orders --optional orders
 //! ```
 //!
-//! The program starts both services itself, on loopback, asks them with a real HTTP client, and
-//! writes one line to standard output. What each service saw is on standard error.
+//! The program starts both services itself, on loopback, calls them with a real HTTP client, and writes one line to
+//! standard output. What each service received is on standard error.
 
 mod cli;
 mod client;
@@ -68,7 +68,7 @@ async fn demo(options: &Options) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Shows what was recorded, in the ways that were asked for.
+/// Shows what was recorded, in the ways that the options name.
 fn draw(options: &Options, recorder: &Recorder) -> Result<(), BoxError> {
     if options.timeline {
         say(&recorder.timeline().with_width(TIMELINE_WIDTH).to_string());
@@ -108,7 +108,7 @@ fn orders(options: &Options) -> Script {
     }
 }
 
-/// Asks both services at once, and joins what they say.
+/// Calls both services at once, and joins their answers.
 async fn dashboard(
     options: &Options,
     ctx: &Context,
@@ -159,7 +159,7 @@ async fn see_off(profile: Service, orders: Service) {
     gone.or(impatience).await;
 }
 
-/// The error and what led to it, down to the root cause, each said once.
+/// The error and what led to it, down to the root cause, each once.
 fn explain(mut error: &(dyn Error + 'static)) -> String {
     let mut said = error.to_string();
     while let Some(cause) = error.source() {

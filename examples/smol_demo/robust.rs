@@ -24,7 +24,7 @@ impl<T, A> Answers<T> for A where
 {
 }
 
-/// A service with the policies that the options ask for.
+/// A service with the policies that the options name.
 pub(crate) struct Robust<A, M> {
     needed: A,
     optional: M,

@@ -24,7 +24,7 @@ const MAX_CLIENTS: usize = 64;
 /// How long a client whose deadline has passed may take to hang up by itself.
 const ALLOWANCE: Duration = Duration::from_millis(200);
 
-/// What a service is called, and how it treats whoever asks.
+/// The name of a service, and how it treats its clients.
 pub(crate) struct Script {
     pub(crate) name: &'static str,
     pub(crate) answer: &'static str,
@@ -76,7 +76,7 @@ async fn serve(script: Script, listener: TcpListener, closing: Receiver<Infallib
     }
 }
 
-/// Everyone who knocks before closing time; those still at the door by then come in too.
+/// Accepts every connection that comes before closing time; those still in the backlog by then are served, too.
 fn clients(
     listener: &TcpListener,
     closing: &Receiver<Infallible>,
@@ -102,7 +102,7 @@ async fn next_client(listener: &TcpListener) -> Option<TcpStream> {
 /// One client, from its connection to its leaving.
 struct Visit<'a> {
     script: &'a Script,
-    /// How often the service has been asked.
+    /// How often the service has been called.
     asked: &'a AtomicU64,
     since: Instant,
     answered: AtomicBool,
@@ -127,7 +127,7 @@ impl<'a> Visit<'a> {
             .await;
         let answered = self.answered.load(Ordering::Relaxed);
         match outcome {
-            Err(error) if error.is_user() => {} // the deadline passed: that has been said
+            Err(error) if error.is_user() => {} // the deadline passed: that has been logged
             _ if !answered => self.log_client_gone(),
             Err(error) => log::warn!("{}: the answer may be lost: {error}", self.script.name),
             Ok(()) => {}
@@ -163,7 +163,7 @@ impl<'a> Visit<'a> {
         if let Err(late) = ctx.sleep(self.script.delay + hiccup).await {
             let (name, elapsed) = (self.script.name, self.elapsed());
             log::warn!("{name}: deadline passed after {elapsed}");
-            Timer::after(ALLOWANCE).await; // whoever set the deadline is about to hang up
+            Timer::after(ALLOWANCE).await; // the client that set the deadline is about to hang up
             return Err(late);
         }
         if self.script.fails || number < self.script.fail_first {

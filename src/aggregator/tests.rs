@@ -107,7 +107,7 @@ fn is_send_and_sync_whatever_it_answers() {
 }
 
 #[test]
-fn options_and_clones_need_to_know_nothing_of_the_types() {
+fn options_and_clones_need_nothing_of_the_types() {
     fn generic<R, T, M>(it: &TaskAggregator<R, T, M>) -> TaskAggregator<R, T, M> {
         it.clone().with_name("other").with_timeout(Duration::ZERO)
     }
@@ -255,7 +255,7 @@ fn a_settled_source_fails_alone_with_the_error_it_would_have_failed_all_with() {
 }
 
 #[test]
-fn a_panic_of_the_order_of_calls_says_which_belongs_first_and_is_the_callers() {
+fn a_panic_of_the_order_of_calls_names_which_belongs_first_and_is_the_callers() {
     const ORDER: &str =
         ": the order is `source` or `sources`, then at most one `settled`, then `map` or `join`";
     let dash = || dash().0;
@@ -473,7 +473,7 @@ impl Drop for Loud {
 }
 
 #[test]
-fn answers_that_nobody_gets_are_dropped_one_by_one() {
+fn answers_that_are_not_returned_are_dropped_one_by_one() {
     let drops = Rc::new(Cell::new(0));
     let loud = || {
         let drops = drops.clone();

@@ -1,4 +1,4 @@
-//! What all models of the model checker share, those of `tests/models.rs` as well.
+//! What all models of the model checker share, those of `tests/models/` as well.
 
 use std::future::Future;
 use std::pin::pin;

@@ -20,7 +20,7 @@ fn given<T: Clone>(value: T) -> impl Fn(Context, ()) -> Given<T> {
     move |_, ()| ready(Ok(value.clone()))
 }
 
-/// Lets the others go first, so often.
+/// Yields, so many times.
 async fn yields(mut times: usize) {
     poll_fn(|cx| {
         if times == 0 {
@@ -78,7 +78,7 @@ fn sources_of_one_type_give_a_vec_in_order_though_the_last_was_first() {
 }
 
 #[test]
-fn map_maps_the_answers_and_is_not_asked_after_a_failure() {
+fn map_maps_the_answers_and_is_not_called_after_a_failure() {
     // Section 5: "anything after `.map(f)`"; "nothing partial".
     let sum = Aggregator::in_place()
         .source("one", given(1_u8))
@@ -335,7 +335,7 @@ fn panic_of<T>(function: impl FnOnce() -> T) -> String {
 }
 
 #[test]
-fn calls_out_of_order_panic_and_say_which_belongs_before_which() {
+fn calls_out_of_order_panic_and_name_the_order() {
     // Section 5: "`source` or `sources`, then at most one `settled`, then `map` or `join`".
     let one = || Aggregator::<(), ()>::in_place().source("one", given(1));
     let many = || Aggregator::<(), ()>::in_place().sources([("one", given(1))]);
@@ -395,7 +395,7 @@ fn calls_out_of_order_panic_and_say_which_belongs_before_which() {
 
 #[test]
 fn nested_error_is_had_back_by_value() {
-    // Section 6: "`downcast::<E>()`: through nesting", by value unless somebody else holds it.
+    // Section 6: "`downcast::<E>()`: through nesting", by value unless there is another reference.
     #[derive(Debug, PartialEq, thiserror::Error)]
     #[error("no row {0}")]
     struct NoRow(String);

@@ -1,4 +1,4 @@
-//! What only an aggregator without an executor can tell exactly: the record, and `Debug`.
+//! What can be tested exactly only of an aggregator without an executor: the record, and `Debug`.
 
 use crate::support::{Count, SECOND, manual, poll};
 use failfast::{Aggregator, Context, Task};
@@ -46,7 +46,7 @@ fn listening(level: Level) -> Memory {
 }
 
 #[test]
-fn record_at_the_deadline_names_who_did_not_answer() {
+fn record_at_the_deadline_names_the_sources_that_did_not_answer() {
     let (clock, ctx) = manual();
     let memory = listening(Level::Info);
     let dashboard = Aggregator::in_place()
@@ -84,7 +84,7 @@ fn record_at_the_deadline_names_who_did_not_answer() {
 }
 
 #[test]
-fn record_of_a_panic_and_of_success_are_told_to_who_listens() {
+fn record_of_a_panic_and_of_success_reach_the_logger() {
     let ctx = Context::background();
     for (level, lines) in [(Level::Info, 2), (Level::Error, 1)] {
         let memory = listening(level);
@@ -151,7 +151,7 @@ fn grace_lets_cancelled_sources_finish() {
 }
 
 #[test]
-fn straggler_limit_names_a_source_that_nobody_polls() {
+fn straggler_limit_names_a_source_that_is_not_polled() {
     let (clock, ctx) = manual();
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keep = kept.clone();
@@ -227,7 +227,7 @@ fn record_reads_well_without_its_fields() {
 }
 
 #[test]
-fn record_of_a_dropped_aggregation_tells_after_how_long() {
+fn record_of_a_dropped_aggregation_holds_after_how_long() {
     // Section 5: "a dropped one too: \"dropped by its caller after …\"", level debug.
     for (level, expected) in [(Level::Debug, 1), (Level::Info, 0)] {
         let ((clock, ctx), memory) = (manual(), listening(level));

@@ -74,7 +74,7 @@ is! {
     Name: { Display + Clone + Ord + Hash + Debug + std::borrow::Borrow<str> + Send + Sync + Unpin + 'static };
     BoxError: { Debug + Send + Sync + Unpin + 'static };
 
-    // What executors are given; some ask for `Sync`.
+    // What executors are given; some require `Sync`.
     Task: { Future<Output = ()> + Debug + Send + Sync + Unpin + 'static };
     LocalTask: { Future<Output = ()> + Debug + Unpin + 'static };
 
@@ -157,7 +157,7 @@ is_not! {
     LocalAggregator<u8, u8>: Sync;
 }
 
-/// One word, and so is a result that has nothing else to say.
+/// One word, and so is a result that holds nothing else.
 const _: () = {
     use std::mem::size_of;
     const WORD: usize = size_of::<usize>();
@@ -168,7 +168,7 @@ const _: () = {
 };
 
 mod futures_of {
-    //! The futures have no names: what they are is asked of values.
+    //! The futures have no names: the traits are checked of values.
 
     use super::*;
     use std::convert::Infallible;

@@ -1,4 +1,4 @@
-//! The cases of `github.com/sourcegraph/conc`, written anew; where we differ on purpose, a test says why.
+//! The cases of `github.com/sourcegraph/conc`, written anew; where we differ on purpose, a test has the reason.
 
 use crate::executor::{Executor, Living, remote};
 use failfast::clock::ManualClock;
@@ -36,9 +36,9 @@ async fn panics(message: &'static str) -> Result<u32, Infallible> {
 
 /// `WaitGroup`, "panic is propagated", "one is propagated", "is caught by waitandrecover".
 ///
-/// We differ: conc's `Wait` panics; ours returns an error, like any other, and panics for who asks.
+/// We differ: conc's `Wait` panics; ours returns an error, like any other, and panics on demand.
 #[test]
-fn panic_is_propagated_to_who_asks() {
+fn panic_is_propagated_on_demand() {
     let executor = Executor::new();
     let group = Group::new(executor.spawner()).with_ending(Ending::Settle);
     group.spawn(panics("super bad thing"));
@@ -83,7 +83,7 @@ fn panics_do_not_exhaust_the_limit() {
 
 /// `Pool`, "panics on configuration after init", "panics on invalid WithMaxGoroutines".
 ///
-/// We differ: nothing panics. A limit of 0 can't be said, and the limit may be changed at any time.
+/// We differ: nothing panics. A limit of 0 can't be expressed, and the limit may be changed at any time.
 #[test]
 fn limit_is_set_after_the_first_task() {
     let executor = Executor::new();
@@ -135,7 +135,7 @@ fn limit() {
 ///
 /// We differ: an error is one error. The first is it, the others are beside it, and `outcomes` has each.
 #[test]
-fn all_errors_are_there_for_who_asks() {
+fn all_errors_are_there_on_demand() {
     let spawn = |executor: &Executor| {
         let group = Group::new(executor.spawner()).with_ending(Ending::Settle);
         group.spawn(ready(Err::<u32, _>("err1")));

@@ -80,7 +80,7 @@ mod end {
 
     #[test]
     fn cancel_without_a_cause_is_its_own_cause() {
-        // Where nobody gave a reason the cause is the plain error, as Go's `Cause` says.
+        // Where no reason was given the cause is the plain error, as with Go's `Cause`.
         let (ctx, canceller) = cancelable();
         canceller.cancel();
         assert_eq!(ctx.err(), Some(canceled()));
@@ -131,9 +131,9 @@ mod end {
     }
 
     #[test]
-    fn deadline_before_the_cancel_wins_even_if_nobody_looked() {
-        // "First wins: the context's own end or an ancestor's, whichever came first": by the clock, not by
-        // who asks first.
+    fn deadline_before_the_cancel_wins_even_if_it_was_not_noticed() {
+        // "First wins: the context's own end or an ancestor's, whichever came first": by the clock, not by which is
+        // read first.
         let (clock, root) = manual();
         let (parent, canceller) = root.with_cancel();
         let child = parent.with_timeout_cause(SECOND, "too slow");
@@ -150,7 +150,7 @@ mod end {
     }
 
     #[test]
-    fn ancestors_deadline_before_the_own_cancel_wins_even_if_nobody_looked() {
+    fn ancestors_deadline_before_the_own_cancel_wins_even_if_it_was_not_noticed() {
         let (clock, root) = manual();
         let (child, canceller) = root.with_timeout_cause(SECOND, "too slow").with_cancel();
         clock.advance(SECOND);
@@ -162,7 +162,7 @@ mod end {
     }
 
     #[test]
-    fn earlier_deadline_below_wins_even_if_the_parent_is_asked_first() {
+    fn earlier_deadline_below_wins_even_if_the_parent_is_read_first() {
         let (clock, root) = manual();
         let parent = root.with_timeout_cause(SECOND * 2, "parent's");
         let child = parent.with_timeout_cause(SECOND, "child's");

@@ -160,7 +160,7 @@ mod deadline {
     }
 
     #[test]
-    fn a_timeout_too_long_to_tell_is_none() {
+    fn a_timeout_too_long_for_an_instant_is_none() {
         let ctx = Context::background().with_timeout(Duration::MAX);
         assert_eq!((ctx.deadline(), ctx.err()), (None, None));
         let (_, waker) = counting();
@@ -199,7 +199,7 @@ mod deadline {
 
     #[test]
     fn the_system_clock_ends_it_too() {
-        // Real time is the subject here: nobody advances anything.
+        // Real time is the subject here: the clock advances by itself.
         let begin = Instant::now();
         let ctx = Context::background().with_timeout(Duration::from_millis(20));
         smol::block_on(ctx.done());
@@ -212,8 +212,8 @@ mod timers {
     use super::*;
 
     #[test]
-    fn nobody_waiting_means_no_timer() {
-        // "no thread, task or timer is spent on a context that nobody waits for".
+    fn no_waiter_means_no_timer() {
+        // No thread, task or timer is spent on a context without a waiter.
         let (clock, root) = manual();
         let ctx = root.with_timeout(SECOND);
         let (child, canceller) = ctx.with_cancel();
@@ -266,7 +266,7 @@ mod timers {
     }
 
     #[test]
-    fn the_end_of_a_child_leaves_the_timer_to_those_who_wait_for_its_parent() {
+    fn the_end_of_a_child_leaves_the_timer_to_its_parents_waiters() {
         let (clock, root) = manual();
         let parent = root.with_timeout(SECOND);
         let (child, canceller) = parent.with_cancel();
@@ -295,7 +295,7 @@ mod timers {
     }
 
     #[test]
-    fn an_ancestors_timer_wakes_those_who_wait_far_below() {
+    fn an_ancestors_timer_wakes_waiters_far_below() {
         let (clock, root) = manual();
         let top = root.with_timeout_cause(SECOND, "top's");
         let (child, _child) = top.with_cancel();
@@ -415,8 +415,8 @@ mod timers {
 
     #[test]
     fn a_dying_childs_callback_keeps_its_parents_timer() {
-        // "dropping it leaves the callback in place": who can still end the context still does, even where
-        // the child's own timer holds nobody.
+        // "dropping it leaves the callback in place": what can still end the context still does, even where the
+        // child's own timer holds no reference.
         #[derive(Clone)]
         struct Deaf(ManualClock);
         impl Clock for Deaf {
@@ -440,7 +440,7 @@ mod timers {
 
     #[test]
     fn a_dying_childs_callback_arms_its_parents_timer() {
-        // The same where the child's own deadline came first, so that nobody waited for the parent's.
+        // The same where the child's own deadline came first, so the parent's had no waiter.
         #[derive(Clone)]
         struct HalfDeaf(ManualClock, Instant);
         impl Clock for HalfDeaf {

@@ -11,7 +11,7 @@ use std::task::{Poll, RawWaker, RawWakerVTable, Waker};
 use std::thread;
 
 #[test]
-fn a_waker_that_asks_inline_finds_it_done() {
+fn a_waker_that_reads_inline_finds_it_done() {
     // "Waking runs no user code under a lock".
     let (ctx, canceller) = cancelable();
     let child = ctx.with_timeout(GENEROUS);
@@ -29,7 +29,7 @@ fn a_waker_that_asks_inline_finds_it_done() {
 }
 
 #[test]
-fn a_waker_that_panics_keeps_nobody_asleep() {
+fn a_waker_that_panics_keeps_no_other_asleep() {
     let (clock, root) = manual();
     let (ctx, canceller) = root.with_timeout(SECOND).with_cancel();
     let timed = root.with_timeout(SECOND);
@@ -52,7 +52,7 @@ fn a_waker_that_panics_keeps_nobody_asleep() {
 }
 
 #[test]
-fn a_waker_that_blocks_keeps_nobody_from_asking() {
+fn a_waker_that_blocks_holds_up_no_reader() {
     let (ctx, canceller) = cancelable();
     let (release, blocked) = mpsc::channel::<()>();
     let (inside, entered) = mpsc::channel();
@@ -184,7 +184,7 @@ fn a_value_or_callback_whose_drop_enters_the_context_does_no_harm() {
 }
 
 #[test]
-fn a_callback_whose_drop_panics_harms_nobody() {
+fn a_callback_whose_drop_panics_harms_nothing_else() {
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {

@@ -69,7 +69,7 @@ fn a_linked_context_of_many_sources_with_a_callback_is_dropped() {
 }
 
 #[test]
-fn many_sources_with_deadlines_are_linked_and_asked() {
+fn many_sources_with_deadlines_are_linked_and_read() {
     soon(|| {
         let (clock, root) = manual();
         let sources: Vec<_> = (0..MANY as u32)
@@ -157,7 +157,7 @@ fn a_long_lived_context_keeps_nothing_of_short_ones() {
 }
 
 #[test]
-fn a_callback_of_a_linked_context_that_is_gone_leaves_whoever_did_not_call_it() {
+fn a_callback_of_a_dropped_linked_context_leaves_the_sources_that_did_not_call_it() {
     // Version 1 left 150 bytes in the long-lived parent for each.
     let (clock, root) = manual();
     let server = root.with_timeout(SECOND * 9);

@@ -67,7 +67,7 @@ fn cannot_end_its_sources() {
 }
 
 #[test]
-fn earliest_deadline_of_the_sources_ends_it_whoever_is_asked_first() {
+fn earliest_deadline_of_the_sources_ends_it_whichever_is_read_first() {
     let (clock, root) = manual();
     for ask_source_first in [false, true] {
         let late = root.with_timeout_cause(SECOND * 2, "late");
@@ -132,7 +132,7 @@ fn cancel_reaches_linked_of_linked_before_it_returns() {
 }
 
 #[test]
-fn everyone_is_done_before_the_first_is_woken() {
+fn all_are_done_before_the_first_is_woken() {
     // A waker that looks around, in the source's tree and in those linked to it, finds all done.
     let (source, canceller) = cancelable();
     let all = [

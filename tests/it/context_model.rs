@@ -1,7 +1,7 @@
 //! Random programs over trees of contexts, held against a model that has one thread, one clock and no tricks.
 //!
-//! The model ends a context at the very moment its deadline passes; the real one when a timer fires or when
-//! somebody asks. Nobody must be able to tell.
+//! The model ends a context at the very moment its deadline passes; the real one when a timer fires or when it is
+//! read. The difference must not be observable.
 
 use crate::support::{Count, counting, manual, poll};
 use failfast::clock::ManualClock;
@@ -174,7 +174,7 @@ impl World {
             _ => Duration::from_nanos(self.random.u64(1..10_000_000_000)),
         };
         let at = self.now + timeout;
-        // The cause tells the deadline, so that the model needs to keep no more.
+        // The cause holds the deadline, so that the model needs to keep no more.
         let cause = format!("deadline {at:?}");
         let ctx = self.ctx(parent).with_timeout_cause(timeout, cause.clone());
         let above = self.nodes[parent].life.into_iter().collect();
@@ -253,7 +253,7 @@ impl World {
         self.random.choice(armed)
     }
 
-    /// The model's end: the first counts, and reaches everyone below. Those below come later in the list.
+    /// The model's end: the first counts, and reaches every node below. Those below come later in the list.
     fn end(&mut self, life: usize, end: End) {
         if self.lives[life].ended.is_some() {
             return;
@@ -375,7 +375,7 @@ impl World {
         self.lives[life?].ended.as_ref()
     }
 
-    /// Nobody needs to ask for these: wakes and calls are exact after every step.
+    /// Independent of reads: wakes and calls are exact after every step.
     fn check_heard(&self) {
         let mut wait = false;
         for waiter in &self.waiters {
@@ -437,7 +437,7 @@ impl World {
         assert_eq!(ctx.value(), value.as_ref(), "value of {ctx:?}");
     }
 
-    /// Everyone ends who can; nothing stays armed.
+    /// Every node ends that can; nothing stays armed.
     fn finish(&mut self) {
         (0..self.nodes.len()).for_each(|node| self.check(node));
         while self.any_cancelable().is_some() {
@@ -461,7 +461,7 @@ fn kind(ctx: &Context) -> Option<ContextErrorKind> {
     ctx.err().map(|error| error.kind())
 }
 
-/// Runs program `seed`; says which it was if it fails.
+/// Runs program `seed`; prints the seed if it fails.
 fn program(seed: u64) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| World::new(seed).run())) {
         eprintln!("program {seed} fails: repeat it with `program({seed})`");

@@ -10,7 +10,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
 #[test]
-fn is_called_once_by_whoever_ends_the_context() {
+fn is_called_once_by_the_thread_that_ends_the_context() {
     // "`on_done` callbacks run once each".
     let (ctx, canceller) = cancelable();
     let (called, thread) = (Count::default(), Arc::new(Mutex::new(None)));
@@ -175,7 +175,7 @@ fn survives_the_drop_of_many_links_that_meet_again() {
 }
 
 #[test]
-fn that_nobody_can_call_any_more_is_dropped() {
+fn that_can_not_be_called_any_more_is_dropped() {
     let (ctx, canceller) = cancelable();
     let dropped = Count::default();
     let guard = OnDrop(dropped.clone());

@@ -43,7 +43,7 @@ fn err_cause_and_doneness_are_one_fact() {
     }
 }
 
-/// Looks until `leaf` is done, and then that everything said is consistent, and stays.
+/// Looks until `leaf` is done, and then that all answers are consistent, and stay so.
 fn watch(leaf: &Context) -> String {
     loop {
         if let Some(error) = leaf.err() {
@@ -249,7 +249,7 @@ fn a_chain_dropped_while_an_ancestor_is_canceled_unlinks_no_stranger() {
 }
 
 #[test]
-fn a_root_that_many_threads_share_misses_nobody() {
+fn a_root_that_many_threads_share_misses_no_waiter() {
     // Contention splits its lists: children and waiters in all of them, ended together.
     for threads in [2, 4, 9] {
         let (root, canceller) = cancelable();

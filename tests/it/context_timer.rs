@@ -115,7 +115,7 @@ fn a_timer_that_always_wakes_itself_costs_a_bounded_number_of_polls() {
     let done = waiting(&ctx, Waker::noop());
     let callback = ctx.on_done(|| unreachable!("it was stopped"));
     let begin = Instant::now();
-    thread::sleep(Duration::from_millis(50)); // real time is the subject here: what happens with nobody there
+    thread::sleep(Duration::from_millis(50)); // real time is the subject here: what happens without a caller
     let most = begin.elapsed().as_millis() as usize + 10;
     assert!(
         clock.polls() <= most,
@@ -127,7 +127,7 @@ fn a_timer_that_always_wakes_itself_costs_a_bounded_number_of_polls() {
 }
 
 #[test]
-fn a_timer_that_wakes_itself_is_polled_again_though_nobody_comes() {
+fn a_timer_that_wakes_itself_is_polled_again_without_a_poll_of_the_task() {
     // There is no task behind a callback: a nudge polls the timer again.
     let clock = SelfWaking::times(3);
     let ctx = Context::background()
@@ -239,7 +239,7 @@ fn a_clock_that_panics_ends_what_waits_on_it_and_nothing_else() {
 
 #[test]
 fn a_clock_that_panics_hangs_none_of_its_parents_waiters() {
-    // The parent's cancel asks the clock of a context below it, which panics: version 1 then woke nobody.
+    // The parent's cancel reads the clock of a context below it, which panics: in version 1 no waiter was woken then.
     for below in [1, 2, 31] {
         let (parent, canceller) = Context::background().with_cancel();
         let (clock, _) = Moody::new();
@@ -274,7 +274,7 @@ fn a_clock_that_panics_makes_no_deadlines() {
     );
 }
 
-/// A clock that shows what it is told to, and whose timers never fire.
+/// A clock that shows a given time, and whose timers never fire.
 #[derive(Clone)]
 struct Hands {
     start: Instant,
@@ -293,7 +293,7 @@ impl Clock for Hands {
 }
 
 #[test]
-fn a_clock_that_stands_still_or_runs_backwards_harms_nobody_else() {
+fn a_clock_that_stands_still_or_runs_backwards_harms_nothing_else() {
     let hands = Hands {
         start: Instant::now(),
         seconds: Arc::new(AtomicI64::new(10)),
@@ -322,8 +322,8 @@ fn a_clock_that_stands_still_or_runs_backwards_harms_nobody_else() {
 }
 
 #[test]
-fn a_timer_that_never_fires_is_polled_again_by_whoever_asks_early() {
-    // A wake-up before its time: the clock says that it is early, so the timer is polled again, and fires later.
+fn a_timer_that_never_fires_is_polled_again_by_an_early_wake_up() {
+    // A wake-up before its time: by the clock it is early, so the timer is polled again, and fires later.
     let early: Arc<Mutex<Vec<Waker>>> = Arc::default();
     struct Early(Arc<Mutex<Vec<Waker>>>, ManualClock);
     impl Clock for Early {
@@ -356,7 +356,7 @@ fn a_timer_that_never_fires_is_polled_again_by_whoever_asks_early() {
 }
 
 #[test]
-fn a_timers_waker_holds_the_context_while_somebody_waits() {
+fn a_timers_waker_holds_the_context_while_there_is_a_waiter() {
     // A callback whose other handles are gone waits for the deadline. If the clock loses the waker, nothing can end the
     // context any more, and it goes.
     let kept: Arc<Mutex<Option<Waker>>> = Arc::default();
@@ -382,7 +382,7 @@ fn a_timers_waker_holds_the_context_while_somebody_waits() {
 }
 
 #[test]
-fn a_sleep_longer_than_an_instant_can_tell_waits_for_the_end() {
+fn a_sleep_longer_than_an_instant_can_hold_waits_for_the_end() {
     let (_, root) = manual();
     let (ctx, canceller) = root.with_cancel();
     let mut sleep = pin!(ctx.sleep(Duration::MAX));

@@ -88,7 +88,7 @@ mod values {
 
     #[test]
     fn with_clock_counts_for_what_is_below_only() {
-        // "everything below tells time by it".
+        // "everything below uses it as its clock".
         let (one, root) = manual();
         let above = root.with_timeout(SECOND);
         let two = ManualClock::new();
@@ -174,7 +174,7 @@ mod describe {
     }
 
     #[test]
-    fn a_cause_says_where_the_context_that_ended_was_made() {
+    fn a_cause_shows_where_the_context_that_ended_was_made() {
         // Through links, and links of links, it is the same.
         let (clock, root) = manual();
         let made = line!() + 1;
@@ -215,7 +215,7 @@ mod describe {
     }
 
     #[test]
-    fn waiters_and_callbacks_tell_how_they_stand() {
+    fn waiters_and_callbacks_show_their_state() {
         let (ctx, canceller) = cancelable();
         let (done, callback) = (ctx.done(), ctx.on_done(|| {}));
         assert_eq!(

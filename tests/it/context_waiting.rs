@@ -41,7 +41,7 @@ mod done {
 
     #[test]
     fn a_dropped_waiter_is_not_woken_and_leaves_nothing() {
-        // "cancel-safe": its waker is let go of at once.
+        // "cancel-safe": its waker is dropped at once.
         let (ctx, canceller) = cancelable();
         let (woken, dropped) = (Count::default(), Count::default());
         let (count, guard) = (woken.clone(), OnDrop(dropped.clone()));

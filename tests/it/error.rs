@@ -1,4 +1,4 @@
-//! What an error says, what it holds, and who can take it out.
+//! The text of an error, what it holds, and how that is taken out.
 
 use failfast::context::ContextErrorKind;
 use failfast::{
@@ -68,7 +68,7 @@ fn panicked(payload: impl Send + 'static) -> Error {
     smol::block_on(group.wait()).unwrap_err()
 }
 
-/// What a report says that prints an error and all its sources.
+/// The text of a report that prints an error and all its sources.
 fn report(error: &dyn StdError) -> String {
     let (mut texts, mut next) = (Vec::new(), Some(error));
     while let Some(error) = next {
@@ -139,7 +139,7 @@ fn displayed_in_full_after_a_deadline() {
 }
 
 #[test]
-fn displayed_with_who_was_pending_after_a_cancellation() {
+fn displayed_with_the_pending_tasks_after_a_cancellation() {
     let error = canceled(&["profile", "orders"], "client went away");
     assert_eq!(
         error.to_string(),
@@ -201,7 +201,7 @@ fn missed_quorum_is_displayed_with_both_counts() {
 }
 
 #[test]
-fn each_text_is_said_once_in_a_chain() {
+fn each_text_is_there_once_in_a_chain() {
     let nested = failed("page", failed("profile", refused()));
     assert_eq!(
         report(&nested),
@@ -220,7 +220,7 @@ fn each_text_is_said_once_in_a_chain() {
 }
 
 #[test]
-fn each_text_is_said_once_in_a_chain_of_thiserrors() {
+fn each_text_is_there_once_in_a_chain_of_thiserrors() {
     #[derive(Debug, thiserror::Error)]
     enum PageError {
         #[error("page {0} failed")]
@@ -322,7 +322,7 @@ fn downcast_by_value_of_what_a_deadline_was_given() {
 }
 
 #[test]
-fn downcast_by_value_is_refused_while_somebody_holds_it() {
+fn downcast_by_value_is_refused_while_there_is_another_reference() {
     // "then `Err(self)`, nothing lost."
     let (mut error, ctx) = failed_with_context("profile", refused());
     let clone = error.clone();

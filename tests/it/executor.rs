@@ -43,7 +43,7 @@ pub(crate) fn on_wake(action: impl Fn() + Send + Sync + 'static) -> Waker {
     Waker::from(Arc::new(Run(action)))
 }
 
-/// A single-threaded executor, deterministic: tasks are polled when the test says so, in its order.
+/// A single-threaded executor, deterministic: tasks are polled by the test, in its order.
 pub(crate) struct Manual<M = Task> {
     tasks: Rc<RefCell<Vec<Slot<M>>>>,
     /// Whether a task was dropped before it had ended.
@@ -166,7 +166,7 @@ impl<M: Future<Output = ()> + Unpin> Executor<M> {
         !pending
     }
 
-    /// Those who have been woken and not polled since, in that order.
+    /// The tasks that have been woken and not polled since, in that order.
     pub(crate) fn woken(&self) -> Vec<usize> {
         self.collect();
         let tasks = self.manual.tasks.borrow();
@@ -175,26 +175,26 @@ impl<M: Future<Output = ()> + Unpin> Executor<M> {
         woken.iter().copied().collect()
     }
 
-    /// Polls the first of those who were woken. False if there was none.
+    /// Polls the first task that was woken. False if there was none.
     pub(crate) fn step(&self) -> bool {
         let first = self.woken().first().copied();
         first.map(|index| self.poll(index)).is_some()
     }
 
-    /// Polls whoever was woken until nobody is.
+    /// Polls woken tasks until there are none.
     pub(crate) fn run(&self) {
         while self.step() {}
     }
 
-    /// Polls whoever was woken, the last first, until nobody is.
+    /// Polls woken tasks, the last first, until there are none.
     pub(crate) fn run_backwards(&self) {
         while let Some(last) = self.woken().pop() {
             self.poll(last);
         }
     }
 
-    /// Drops the task, as an executor does that is shut down. Whoever that wakes is woken from another thread,
-    /// a little later.
+    /// Drops the task, as an executor does that is shut down. What that wakes is woken from another thread, a little
+    /// later.
     pub(crate) fn lose(&self, index: usize) {
         self.collect();
         let task = self.manual.tasks.borrow_mut()[index].task.take();
@@ -230,8 +230,8 @@ impl<M: Future<Output = ()> + Unpin> Executor<M> {
         self.manual.tasks.borrow()[index].bell.wakes.load(SeqCst)
     }
 
-    /// Runs the tasks and `future` in turn until that is ready. Fails at once where real executors would
-    /// hang: nobody is woken, and nobody will be; only after a loss, some time is given to who wakes.
+    /// Runs the tasks and `future` in turn until that is ready. Fails at once where real executors would hang,
+    /// because no task is woken, and none will be; only after a loss, the wakes by it are given some time.
     pub(crate) fn drive<F: Future>(&self, future: F) -> F::Output {
         self.finish(&mut Polled::new(future))
     }
@@ -333,7 +333,7 @@ impl Drop for Life {
     }
 }
 
-/// Says what a [`remote`] task is to return.
+/// Sets what a [`remote`] task is to return.
 pub(crate) struct Remote<T, E = &'static str>(oneshot::Sender<Result<T, E>>);
 
 impl<T, E> Remote<T, E> {
@@ -346,7 +346,7 @@ impl<T, E> Remote<T, E> {
     }
 }
 
-/// A task that waits to be told what to return; it never looks at a context.
+/// A task that waits for the value to return; it never looks at a context.
 pub(crate) fn remote<T, E>(
     living: &Living,
 ) -> (
@@ -369,9 +369,9 @@ where
     (Remote(sender), future)
 }
 
-/// Waits, for a moment at most, until those who are woken by a loss so far have been: what a lost task wakes is woken
-/// from another thread, and a loss of our own is the last in that line. Nothing depends on it but that a test is the
-/// same each time.
+/// Waits, for a moment at most, until the wakes by losses so far have happened: what a lost task wakes is woken from
+/// another thread, and a loss of our own is the last in that line. Nothing depends on it but that a test is the same
+/// each time.
 pub(crate) fn settle_losses() {
     let (sender, receiver) = std::sync::mpsc::channel();
     let group = Group::<()>::new(drop::<Task>);

@@ -23,8 +23,8 @@ fn contexts(pairs: &[(Context, Canceller)]) -> Vec<Context> {
     pairs.iter().map(|(ctx, _)| ctx.clone()).collect()
 }
 
-/// TestBackground, TestTODO: the root has no deadline, no error, no value, and a name. Ours has no TODO: a
-/// second name for the same thing tells the compiler nothing.
+/// TestBackground, TestTODO: the root has no deadline, no error, no value, and a name. Ours has no TODO, because a
+/// second name for the same thing has no use for the compiler.
 #[test]
 fn background() {
     let ctx = Context::background();
@@ -32,7 +32,7 @@ fn background() {
     assert_eq!(format!("{ctx:?}"), "Background");
 }
 
-/// TestWithCancel: cancelling ends the context at once, and the error says so. The layer has a name.
+/// TestWithCancel: cancelling ends the context at once, and the error is that. The layer has a name.
 #[test]
 fn with_cancel() {
     let (ctx, canceller) = Context::background().with_cancel();
@@ -176,8 +176,8 @@ fn values() {
     );
 }
 
-/// TestSimultaneousCancels: a hundred random descendants, all cancelled at once from as many threads: each
-/// ends, nobody hangs.
+/// TestSimultaneousCancels: a hundred random descendants, all cancelled at once from as many threads: each ends, none
+/// hangs.
 #[test]
 fn simultaneous_cancels() {
     let tree = random_tree(100);
@@ -213,8 +213,8 @@ fn random_tree(nodes: usize) -> Vec<(Context, Canceller)> {
     tree
 }
 
-/// TestInterlockedCancels: cancels that each wait for another's end, across one random tree of a hundred and
-/// two roots: the child's end cancels the parent's canceller, and so on up. Nobody deadlocks.
+/// TestInterlockedCancels: cancels that each wait for another's end, across one random tree of a hundred and two
+/// roots: the child's end cancels the parent's canceller, and so on up. No deadlock.
 #[test]
 fn interlocked_cancels() {
     let (parent, parents) = Context::background().with_cancel();
@@ -251,8 +251,8 @@ fn interlocked_cancels() {
     }
 }
 
-/// TestLayersCancel: a random stack of values, cancels and timeouts answers each value, lives while nobody
-/// ends it, and ends as a whole when the lowest cancel is called.
+/// TestLayersCancel: a random stack of values, cancels and timeouts answers each value, lives until it is ended, and
+/// ends as a whole when the lowest cancel is called.
 #[test]
 fn layers_cancel() {
     layers(true);
@@ -525,7 +525,7 @@ mod causes {
         }
     }
 
-    /// TestCauseRace: the cause is there with the error, for whoever sees the error first.
+    /// TestCauseRace: the cause is there with the error, for every thread that sees the error first.
     #[test]
     fn is_visible_with_the_error() {
         for _ in 0..500 {
@@ -571,8 +571,8 @@ fn cancel_removes() {
     assert_eq!(woken.get(), 1);
 }
 
-/// afterfunc_test.go. Go runs each function in a goroutine of its own; we have no executor, so ours run on the
-/// thread that ends the context, before `cancel` returns. That makes them exact, and asks that they be short.
+/// afterfunc_test.go. Go runs each function in a goroutine of its own; we have no executor, so ours run on the thread
+/// that ends the context, before `cancel` returns. That makes them exact, and requires that they be short.
 mod after_func {
     use super::*;
 
@@ -601,7 +601,7 @@ mod after_func {
         assert_eq!(called.get(), 1);
     }
 
-    /// TestAfterFuncNotCalledAfterStop: stopped, it is not called; only the first stop says so.
+    /// TestAfterFuncNotCalledAfterStop: stopped, it is not called; only the first stop returns that it was the one.
     #[test]
     fn not_called_after_stop() {
         let (ctx, canceller) = Context::background().with_cancel();
@@ -612,8 +612,8 @@ mod after_func {
         assert_eq!(called.get(), 0);
     }
 
-    /// TestAfterFuncCalledAsynchronously: the call doesn't wait for its caller's locks in Go. Here the one who
-    /// cancels makes the call; another thread's asking is not held up by it.
+    /// TestAfterFuncCalledAsynchronously: the call doesn't wait for its caller's locks in Go. Here the thread that
+    /// cancels makes the call; reads by another thread are not held up by it.
     #[test]
     fn a_callback_that_waits_holds_up_its_canceller_only() {
         let (ctx, canceller) = Context::background().with_cancel();
@@ -626,7 +626,7 @@ mod after_func {
         ender.join().unwrap();
     }
 
-    /// Example AfterFunc_cond: the callback wakes those who wait on a condition.
+    /// Example AfterFunc_cond: the callback wakes the threads that wait on a condition.
     #[test]
     fn wakes_a_condition() {
         let pair = Arc::new((Mutex::new(false), std::sync::Condvar::new()));

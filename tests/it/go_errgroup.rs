@@ -1,4 +1,4 @@
-//! The cases of Go's `golang.org/x/sync/errgroup`, written anew; where we differ on purpose, a test says why.
+//! The cases of Go's `golang.org/x/sync/errgroup`, written anew; where we differ on purpose, a test has the reason.
 
 use crate::executor::{Executor, Living, Polled, remote};
 use crate::support::at_most;
@@ -46,11 +46,11 @@ fn parallel() {
     assert_eq!(results[2], "video result for \"golang\"");
 }
 
-/// `TestZeroGroup`: the first error wins, whoever comes after it.
+/// `TestZeroGroup`: the first error wins, whichever comes after it.
 ///
 /// We differ: Go's test waits after each `Go`, on the same group. Ours is consumed by `wait`, for a group
 /// whose context has ended can start nothing that lives (Go's goes on with a cancelled context, silently).
-/// `next` is there for who wants results as they come.
+/// `next` gives results as they come.
 #[test]
 fn first_error_wins() {
     let tasks = [Err("1"), Ok(()), Err("2")];
@@ -88,8 +88,8 @@ fn with_context() {
 
 /// `TestTryGo`: it succeeds below the limit, fails at it, and succeeds again once there is room.
 ///
-/// We differ: Go panics where `SetLimit` is called while tasks run, and a limit of 0 blocks all calls. Our
-/// limit may be changed at any time, and 0 can't be said: a group that starts nothing waits for ever.
+/// We differ: Go panics where `SetLimit` is called while tasks run, and a limit of 0 blocks all calls. Our limit may
+/// be changed at any time, and 0 can't be expressed, because a group that starts nothing waits for ever.
 #[test]
 fn try_go() {
     let executor = Executor::new();
@@ -112,7 +112,7 @@ fn try_go() {
     assert_eq!(executor.drive(group.wait()).unwrap().len(), 43);
 }
 
-/// `TestGoLimit`: never more at once than the limit says.
+/// `TestGoLimit`: never more at once than the limit.
 ///
 /// We differ: Go's `Go` blocks the caller at the limit, so it can't be cancelled, and a task that calls it
 /// deadlocks. Our `spawn` queues; `ready().await` is the blocking half, and cancellation releases it.
@@ -164,7 +164,7 @@ fn task_spawns_at_the_limit() {
 
 /// Hazard 12: a wait for a place that can't be cancelled.
 #[test]
-fn failure_releases_who_waits_for_a_place() {
+fn failure_releases_the_waiter_for_a_place() {
     let executor = Executor::new();
     let living = Living::default();
     let group = Group::<()>::new(executor.spawner()).with_limit(at_most(1));
@@ -180,7 +180,7 @@ fn failure_releases_who_waits_for_a_place() {
 /// `TestCancelCause`: the context's cause is the first error; it is `Canceled` after success.
 ///
 /// We differ: the cause is our whole error, with the task's name; `downcast_ref` gets the task's own. After success
-/// it says that the group has finished, and where that was made.
+/// it is that the group has finished, and where that was made.
 #[test]
 fn cancel_cause() {
     for (tasks, want) in CASES {
@@ -199,8 +199,8 @@ fn cancel_cause() {
     }
 }
 
-/// We differ: a panic in a goroutine of errgroup's ends the program; here it fails the group, and whoever
-/// waits may go on with it (`resume_unwind`), as conc does.
+/// We differ: a panic in a goroutine of errgroup's ends the program; here it fails the group, and the waiter may go
+/// on with it (`resume_unwind`), as conc does.
 #[test]
 fn task_panics() {
     let executor = Executor::new();

@@ -23,7 +23,7 @@ pub(crate) fn group<T: Send + 'static>(executor: &Executor) -> Group<T> {
     Group::new(executor.spawner())
 }
 
-/// A group with two tasks of the test's, both running: what to tell them, and how many are alive.
+/// A group with two tasks of the test's, both running: how to end them, and how many are alive.
 pub(crate) struct Pair {
     pub(crate) executor: Executor,
     pub(crate) group: Group<u32>,
@@ -54,7 +54,7 @@ pub(crate) fn told(error: &Error) -> (ErrorKind, Option<&str>) {
     (error.kind(), error.task().map(|name| &**name))
 }
 
-/// Who had not finished at the moment of the end.
+/// The tasks that had not finished at the moment of the end.
 pub(crate) fn pending_in(error: &Error) -> Vec<&str> {
     error.pending().iter().map(|name| &**name).collect()
 }

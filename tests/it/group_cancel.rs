@@ -131,7 +131,7 @@ fn stragglers_are_named_after_grace_and_limit() {
     let mut wait = Polled::new(group.wait());
     assert!(wait.is_pending());
     clock.advance(SECOND);
-    executor.poll(1); // the others block their threads: nobody polls them
+    executor.poll(1); // the others block their threads: no thread polls them
     clock.advance(2 * SECOND - Duration::from_nanos(1));
     assert!(wait.is_pending());
     clock.advance(Duration::from_nanos(1));
@@ -320,7 +320,7 @@ fn group_in_place_is_dropped() {
     assert_eq!(living.count(), 0);
 }
 
-/// "Nothing is spent without a waiter", nor without a task: though somebody has a handle to the group.
+/// "Nothing is spent without a waiter", nor without a task: though there is a handle to the group.
 mod over {
     use super::*;
 
@@ -401,7 +401,7 @@ mod over {
     }
 
     #[test]
-    fn deadline_comes_while_who_waits_for_a_place_is_all_there_is() {
+    fn deadline_comes_while_a_waiter_for_a_place_is_all_there_is() {
         let (clock, root) = support::manual();
         let parent = root.with_timeout(SECOND);
         let executor = Executor::new();

@@ -56,7 +56,7 @@ fn settle_and_wait() {
 }
 
 #[test]
-fn settle_and_next_tell_every_failure() {
+fn settle_and_next_return_every_failure() {
     let pair = pair(|group| group.with_ending(Ending::Settle));
     let mut group = pair.group;
     pair.one.fail("first");
@@ -92,7 +92,7 @@ fn first_ok_when_all_fail() {
     }
     let error = executor.drive(group.wait()).unwrap_err();
     assert_eq!(error.to_string(), "task 0: mirror 0 is down");
-    // Only the values are wanted: 16 of the others are kept, and the rest is counted.
+    // Only the values are kept: 16 of the others are, and the rest is counted.
     assert_eq!((error.others().len(), error.omitted()), (16, 13));
 }
 
@@ -151,7 +151,7 @@ fn quorum_of_too_few_tasks() {
     let executor = Executor::new();
     let few = group(&executor).with_ending(Ending::Quorum(at_most(3)));
     few.spawn(async { Ok::<_, Infallible>(1) });
-    executor.run(); // before somebody waits, and so says that no more are to come
+    executor.run(); // before there is a waiter, whose presence means that no more are to come
     let error = executor.drive(few.wait()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Quorum);
     assert!(error.to_string().starts_with("1 of the 3 "), "{error}");
@@ -337,7 +337,7 @@ mod background {
         assert_eq!(living.count(), 0);
     }
 
-    /// The limit is not for background tasks: or they would wait for whom they serve, or keep them out.
+    /// The limit is not for background tasks: or they would wait for the tasks that they serve, or keep them out.
     #[test]
     fn background_task_runs_beside_a_limit_of_one() {
         let executor = Executor::new();

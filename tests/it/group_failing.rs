@@ -59,12 +59,12 @@ fn waker_of_each_waiter_finds_the_failure_recorded() {
             .poll(&mut std::task::Context::from_waker(&wait_waker))
             .is_pending()
     );
-    pair.executor.run(); // the sibling ends: the slot is released before the waiter hears of it
+    pair.executor.run(); // the sibling ends: the slot is released before the waiter is woken
     assert_eq!(*seen.lock().unwrap(), [("wait", true, cause)]);
     assert!(wait.as_mut().now_or_never().unwrap().is_err());
 }
 
-/// "then the slot is released, then waiters wake": whoever wakes finds the task gone.
+/// "then the slot is released, then waiters wake": a waiter that wakes finds the task gone.
 #[test]
 fn waker_of_wait_finds_the_task_gone() {
     let pair = pair(|group| group);
@@ -204,9 +204,9 @@ fn tasks_fail_in_another_order_than_they_were_spawned() {
     assert_eq!(told, ["task 3", "task 2", "task 1", "task 0"]);
 }
 
-/// "Memory follows the living": a failure that `next` has told is not kept, for it is told once.
+/// "Memory follows the living": a failure that `next` has returned is not kept, because it is returned once.
 #[test]
-fn failure_is_freed_once_next_has_told_it() {
+fn failure_is_freed_once_next_has_returned_it() {
     #[derive(Debug, thiserror::Error)]
     #[error("refused")]
     struct Refused(Life);
@@ -223,9 +223,9 @@ fn failure_is_freed_once_next_has_told_it() {
     }
 }
 
-/// A failure that was tolerated and told by `next` is told once: not by `wait` again.
+/// A failure that was tolerated and returned by `next` is returned once: not by `wait` again.
 #[test]
-fn failure_that_next_has_told_is_not_told_by_wait_again() {
+fn failure_that_next_has_returned_is_not_returned_by_wait_again() {
     let executor = Executor::new();
     let mut group = group::<()>(&executor).with_ending(Ending::Settle);
     group.spawn(async { Err("first") });
@@ -573,7 +573,7 @@ mod error_shape {
         assert_eq!(failed(None).0.to_string(), "task 3: connection refused");
     }
 
-    /// "Each text is said once in a chain": the task's own error, which the error quotes, is reached by
+    /// "Each text is there once in a chain": the task's own error, which the error quotes, is reached by
     /// `downcast_ref`, and `source` goes on from there.
     #[test]
     fn source_goes_on_from_the_tasks_own_error() {

@@ -1,4 +1,4 @@
-//! Section 4 of the contract: forks, results of different types, each for who awaits it.
+//! Section 4 of the contract: forks, results of different types, each awaited by itself.
 
 use crate::executor::{Executor, Living, LocalExecutor, Polled, remote, watched};
 use crate::group::*;
@@ -61,7 +61,7 @@ mod answers {
         assert_eq!(executor.drive(page).unwrap(), "Alice | 5");
     }
 
-    /// A fork's result is for who awaits it; `wait` gives those of tasks.
+    /// A fork's result is given to its waiter; `wait` gives those of tasks.
     #[test]
     fn wait_gives_no_results_of_forks() {
         let executor = Executor::new();
@@ -174,7 +174,7 @@ mod answers {
         assert_eq!(executor.spawned(), 0);
     }
 
-    /// The fork of a task that wakes who waits: once, and by the waker of the last poll.
+    /// The fork of a task that wakes its waiter: once, and by the waker of the last poll.
     #[test]
     fn fork_wakes_the_last_waker_once() {
         let executor = Executor::new();
@@ -219,7 +219,7 @@ mod cancelled_or_dropped {
     }
 
     #[test]
-    fn cancel_wakes_who_waits() {
+    fn cancel_wakes_the_waiter() {
         let executor = Executor::new();
         let group = group::<()>(&executor);
         let living = Living::default();
@@ -304,7 +304,7 @@ mod cancelled_or_dropped {
         assert_eq!(error.to_string(), "profile: refused");
     }
 
-    /// Nobody wants the answer: it goes with the task.
+    /// The answer is not awaited: it goes with the task.
     #[test]
     fn answer_of_a_dropped_fork_is_not_kept() {
         let executor = Executor::new();
@@ -385,7 +385,7 @@ mod limits {
         assert_eq!(running.most(), 1);
     }
 
-    /// "it counts again at once when the fork is ready": whoever is queued waits for the parent.
+    /// "it counts again at once when the fork is ready": a queued task waits for the parent.
     #[test]
     fn parent_counts_again_when_its_fork_is_ready() {
         let executor = Executor::new();
@@ -466,7 +466,7 @@ mod limits {
         assert_eq!(diary.read(), ["slow has ended"], "a dropped fork goes on");
     }
 
-    /// Who awaits it does not count, whoever forked it.
+    /// The task that awaits it does not count, whichever task forked it.
     #[test]
     fn fork_is_moved_to_another_task() {
         let executor = Executor::new();
@@ -484,7 +484,7 @@ mod limits {
         assert_eq!(executor.drive(group.wait()).unwrap(), [1, 6]);
     }
 
-    /// Moved while it is pending: it is the one who polled it last that does not count.
+    /// Moved while it is pending: it is the task that polled it last that does not count.
     #[test]
     fn pending_fork_is_moved_to_another_task() {
         let executor = Executor::new();

@@ -1,4 +1,4 @@
-//! Section 4 of the contract: whoever polls the group polls its tasks, each only when it was woken.
+//! Section 4 of the contract: a poll of the group polls its tasks, each only when it was woken.
 
 use crate::executor::{Executor, Living, LocalExecutor, Polled, remote, watched};
 use crate::group::*;
@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Poll, Waker};
 
-/// A task that counts its polls and can be woken, and be told to end.
+/// A task that counts its polls, and can be woken and ended.
 #[derive(Clone, Default)]
 struct Lamp(Rc<State>);
 
-/// How often it was polled, whether it may end, and who wakes it.
+/// How often it was polled, whether it may end, and its waker.
 type State = (Cell<usize>, Cell<bool>, Cell<Option<Waker>>);
 
 impl Lamp {

@@ -25,7 +25,7 @@ fn takes_a_tenth(
     })
 }
 
-/// "A deadline that is past starts no work", though nobody looked at the clock since the group was made.
+/// "A deadline that is past starts no work", though the clock was not read since the group was made.
 #[test]
 fn deadline_passes_between_the_group_and_its_first_task() {
     let clock = ManualClock::new();
@@ -301,9 +301,9 @@ fn timer_is_armed_from_the_first_spawn_to_the_last_task() {
     assert_eq!(Polled::new(group.wait()).ready().unwrap(), [5, 1, 5, 1]);
 }
 
-/// Tasks on an executor are woken at the deadline, though nobody polls the group.
+/// Tasks on an executor are woken at the deadline, though the group is not polled.
 #[test]
-fn deadline_passes_while_nobody_polls_the_group() {
+fn deadline_passes_while_the_group_is_not_polled() {
     let (clock, root) = manual();
     let executor = Executor::new();
     let (group, ctx) = Group::<u32>::with_context(&root.with_timeout(SECOND), executor.spawner());

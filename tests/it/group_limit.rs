@@ -133,7 +133,7 @@ fn group_is_cancelled_while_two_wait_for_a_place() {
     drop((line, pair.one, pair.two));
 }
 
-/// "Queued work is skipped after a failure", unpolled, and told apart from finished work.
+/// "Queued work is skipped after a failure", unpolled, and distinguished from finished work.
 #[test]
 fn task_fails_before_those_in_the_queue() {
     let executor = Executor::new();
@@ -177,7 +177,7 @@ fn outcomes_of_those_that_were_skipped() {
     assert_eq!(living.count(), 0);
 }
 
-/// A wider limit has room for some of those who wait.
+/// A wider limit has room for some of the waiters.
 #[test]
 fn limit_is_raised_while_tasks_are_queued() {
     let executor = Executor::new();

@@ -1,5 +1,5 @@
 //! Section 4 of the contract: memory follows the living, as far as it can be seen without counting bytes (those are
-//! counted in `tests/memory.rs`): who is kept, and by whom.
+//! counted in `tests/memory.rs`): what is kept, and by what.
 
 use crate::executor::{Executor, Life, Living, LocalExecutor, Polled, remote};
 use crate::group::*;
@@ -292,7 +292,7 @@ macro_rules! the_last_left {
 }
 
 /// Whatever of a group is left last can be used, and frees what it held: each kind of group. The address sanitizer
-/// sees what an assertion can't.
+/// finds what an assertion can't.
 #[test]
 fn the_last_left_of_each_kind_of_group_is_used() {
     let executor = Executor::new();
@@ -303,7 +303,7 @@ fn the_last_left_of_each_kind_of_group_is_used() {
     the_last_left!(LocalInPlaceGroup::<u32>::new(&Context::background()), || ());
 }
 
-/// Results that nobody wants are freed once that is known.
+/// Results that will not be returned are freed as soon as that is certain.
 #[test]
 fn results_beyond_a_quorum_are_freed() {
     let executor = Executor::new();

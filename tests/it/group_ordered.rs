@@ -79,7 +79,7 @@ fn no_items_give_no_results() {
     assert_eq!(executor.spawned(), 0);
 }
 
-/// "at most the limit ahead": of who has been given, not of who has finished.
+/// "at most the limit ahead": of the items that have been yielded, not of those that have finished.
 #[test]
 fn items_are_taken_at_most_the_limit_ahead() {
     let executor = Executor::new();

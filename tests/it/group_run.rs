@@ -168,7 +168,7 @@ fn body_returns_an_echo_of_the_parents_end() {
     assert_eq!(error.cause().unwrap().to_string(), "client went away");
 }
 
-/// A failure of the body's own that comes after the end is told beside what came first.
+/// A failure of the body's own that comes after the end is among the others of what came first.
 #[test]
 fn body_fails_in_its_last_poll() {
     let executor = Executor::new();
@@ -316,7 +316,7 @@ fn run_is_dropped() {
     drop((pair.one, pair.two));
 }
 
-/// "in place, `run(body)` polls both": a body that takes its time starves nobody.
+/// "in place, `run(body)` polls both": a body that takes its time starves no task.
 #[test]
 fn tasks_in_place_go_on_while_the_body_waits() {
     let executor = Executor::<failfast::Task>::new();

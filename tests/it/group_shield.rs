@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
-/// A transaction under a shield: it ends when the test says so.
+/// A transaction under a shield, which the test ends.
 struct Transaction {
     commit: Remote<(), Infallible>,
     committed: Arc<AtomicBool>,
@@ -248,7 +248,7 @@ fn shield_in_the_body_of_run() {
 
 /// "It counts from its first pending poll until it is ready or dropped"
 #[test]
-fn shield_that_was_not_polled_or_was_dropped_holds_nobody() {
+fn shield_that_was_not_polled_or_was_dropped_holds_no_task() {
     for polled in [false, true] {
         let executor = Executor::new();
         let group = group::<()>(&executor);
@@ -476,7 +476,7 @@ fn cancel_of_a_fork_does_not_cut_a_shield() {
     executor.drive(group.wait()).unwrap();
 }
 
-/// "(restored on unwind)": a task in place that panics hides nobody else's shield.
+/// "(restored on unwind)": a task in place that panics hides no other task's shield.
 #[test]
 fn task_in_place_panics_beside_a_shield() {
     let executor = Executor::new();
@@ -527,7 +527,7 @@ fn two_shields_at_once() {
     assert!(committed.load(SeqCst));
 }
 
-/// A shield in a task that the executor drops, or never polls, holds nobody up.
+/// A shield in a task that the executor drops, or never polls, holds up no other task.
 #[test]
 fn executor_drops_a_task_with_a_shield() {
     let executor = Executor::new();

@@ -20,7 +20,7 @@ fn wait_after_stop_returns_what_finished() {
     drop(pair.two);
 }
 
-/// … and whoever finishes in the last poll.
+/// … and those that finish in the last poll.
 #[test]
 fn task_finishes_in_its_last_poll_after_stop() {
     let executor = Executor::new();
@@ -68,7 +68,7 @@ fn nothing_is_let_in_after_stop() {
 
 /// "Every end says why."
 #[test]
-fn context_says_that_the_group_was_stopped() {
+fn context_has_the_cause_that_the_group_was_stopped() {
     let executor = Executor::new();
     let (group, ctx) = Group::<u32>::with_context(&Context::background(), executor.spawner());
     let made = format!("the group made at {}:{} was stopped", file!(), line!() - 1);

@@ -15,7 +15,7 @@ const UNITS: [(char, u128); 6] = [
     ('H', 3_600_000_000_000),
 ];
 
-/// The most that 8 digits can say.
+/// The most that 8 digits can express.
 const LONGEST: Duration = Duration::from_secs(99_999_999 * 3_600);
 
 fn unit_of(header: &str) -> u128 {
@@ -60,7 +60,7 @@ fn the_finest_unit_that_holds_it_is_written() {
         (SECOND * 100_000, "100000S"),
         (SECOND * 100_000_000, "1666667M"),
         (LONGEST, "99999999H"),
-        (LONGEST + SECOND, "99999999H"), // more than can be said
+        (LONGEST + SECOND, "99999999H"), // more than can be expressed
         (Duration::MAX, "99999999H"),
     ] {
         assert_eq!(to_grpc_timeout(remaining), header);

@@ -5,11 +5,13 @@ mod clocks;
 mod contexts;
 mod endings;
 mod forks;
+mod groups;
 mod in_place;
 mod late;
 mod memory;
 mod ordered;
 mod shutdown;
+mod simulated;
 mod spawn;
 mod stop;
 mod wakers;
@@ -17,7 +19,7 @@ mod wakers;
 use crate::executor::Polled;
 use std::task::Poll;
 
-/// Polls until it is ready; fails at once where nobody has woken it.
+/// Polls until it is ready; fails at once where it has not been woken.
 fn finish<O>(polled: &mut Polled<'_, O>) -> O {
     loop {
         match polled.poll() {

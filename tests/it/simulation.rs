@@ -46,7 +46,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[test]
-fn no_schedule_hangs_leaks_or_forgets_the_first_cause() {
+fn no_schedule_hangs_leaks_or_loses_the_first_cause() {
     // Sections 1, 2, 4 and 5, all of them at once.
     if let Some(seed) = number("FAILFAST_SEED") {
         return play(seed);

@@ -292,8 +292,8 @@ mod aggregators {
     }
 }
 
-/// An executor that refuses, drops or forgets to run a task never hangs or fools anyone: kind `Lost`,
-/// with its name.
+/// An executor that refuses, drops or never runs a task never makes the group hang or lie: kind `Lost`, with its
+/// name.
 mod lost {
     use super::*;
 

@@ -21,7 +21,7 @@ impl Runtime for FuturesLocalPool {
         let mut pool = LocalPool::new();
         let spawner = pool.spawner();
         let place = LocalExecutor::new(move |task| {
-            // A pool that is shut down drops the task, which is then lost: the group knows.
+            // A pool that is shut down drops the task, which is then lost: the group is notified.
             let _ = spawner.spawn_local(task);
         });
         pool.run_until(scenario(place))

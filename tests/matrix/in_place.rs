@@ -1,4 +1,4 @@
-//! No executor: whoever waits polls the tasks.
+//! No executor: the waiting task polls the tasks.
 
 use conformance::{Nowhere, Runtime};
 use failfast::clock::Clock;

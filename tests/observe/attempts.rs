@@ -1,4 +1,4 @@
-//! What policies tell of their attempts.
+//! What policies report of their attempts.
 
 use crate::support::{Log, at_most, check_order, manual, ms};
 use failfast::clock::ManualClock;
@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use std::future::Future;
 use std::task::{self, Poll, Waker};
 
-/// Runs a future, and lets the time go on by a millisecond whenever it waits.
+/// Runs a future, and advances the time by a millisecond whenever it waits.
 fn run<T>(clock: &ManualClock, future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
     let mut cx = task::Context::from_waker(Waker::noop());
@@ -64,7 +64,7 @@ where
 }
 
 #[test]
-fn retry_tells_of_each_attempt_its_error_and_the_wait() {
+fn retry_reports_each_attempt_its_error_and_the_wait() {
     let retry = Retry::times(2).with_backoff(backoff());
     assert_eq!(
         attempts(unsteady(2, 1).retry(retry)),
@@ -93,7 +93,7 @@ fn last_failure_has_no_wait_behind_it() {
 }
 
 #[test]
-fn hedge_tells_of_the_winner_and_of_who_was_cut() {
+fn hedge_reports_the_winner_and_the_attempt_that_was_cut() {
     let hangs = |ctx: Context, (): ()| async move {
         let delay = if ctx.attempt().is_hedge() { 3 } else { 1000 };
         ctx.sleep(ms(delay)).await.map(|()| 1)
@@ -110,7 +110,7 @@ fn hedge_tells_of_the_winner_and_of_who_was_cut() {
 }
 
 #[test]
-fn of_policies_around_one_another_the_innermost_tells() {
+fn of_policies_around_one_another_the_innermost_reports() {
     let inner = unsteady(3, 1).retry(Retry::times(1).with_backoff(Backoff::constant(ms(0))));
     let both = inner.retry(Retry::times(1).with_backoff(Backoff::constant(ms(0))));
     let lines = attempts(both);
@@ -140,7 +140,7 @@ fn callers_end_cuts_the_attempt() {
 }
 
 #[test]
-fn limit_rate_and_breaker_tell_of_what_they_refuse() {
+fn limit_rate_and_breaker_report_what_they_refuse() {
     let limit = Limit::new(at_most(1)).with_queue(0);
     let held = unsteady(1, 1000).limit(&limit);
     let mut holder = Box::pin(held.fetch(Context::background(), ()));
@@ -160,7 +160,7 @@ fn limit_rate_and_breaker_tell_of_what_they_refuse() {
 }
 
 #[test]
-fn breaker_that_is_open_tells_that_it_refused() {
+fn breaker_that_is_open_reports_that_it_refused() {
     let log = Log::default();
     let (clock, ctx) = manual(log.clone());
     let breaker = Breaker::new("orders-db").with_trip(1.try_into().unwrap(), 1.try_into().unwrap());
@@ -178,7 +178,7 @@ fn breaker_that_is_open_tells_that_it_refused() {
 }
 
 #[test]
-fn rate_that_would_wait_too_long_tells_that_it_refused() {
+fn rate_that_would_wait_too_long_reports_that_it_refused() {
     let log = Log::default();
     let (clock, ctx) = manual(log.clone());
     let rate = Rate::new(1.try_into().unwrap(), ms(1000)).with_burst(1.try_into().unwrap());
@@ -190,9 +190,9 @@ fn rate_that_would_wait_too_long_tells_that_it_refused() {
     assert_eq!(log.count("attempt 0 1 rejected: "), 1, "{:#?}", log.all());
 }
 
-/// There is no task to tell of.
+/// There is no task to report.
 #[test]
-fn outside_of_a_task_there_is_nothing_to_tell() {
+fn outside_of_a_task_there_is_nothing_to_report() {
     let log = Log::default();
     let (clock, ctx) = manual(log.clone());
     let source = unsteady(2, 1).retry(Retry::times(2).with_backoff(backoff()));

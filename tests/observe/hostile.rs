@@ -9,7 +9,7 @@ use std::fmt;
 use std::future::{pending, ready};
 use std::io;
 
-/// Panics whatever it is told.
+/// Panics at every call.
 struct Bad;
 
 impl Observer for Bad {

@@ -13,7 +13,7 @@ fn parsed(json: &str) -> Value {
 }
 
 #[test]
-fn events_are_read_back_with_what_they_tell() {
+fn events_are_read_back_with_their_content() {
     let recorder = Recorder::new();
     let (clock, ctx) = manual(recorder.clone());
     let group = InPlaceGroup::<()>::new(&ctx.with_timeout(ms(5)));

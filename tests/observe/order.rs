@@ -295,7 +295,7 @@ fn stragglers_group_closes_after_the_straggler() {
 }
 
 #[test]
-fn deadline_cancels_with_its_cause_and_is_told_of_each_group() {
+fn deadline_cancels_with_its_cause_and_is_reported_for_each_group() {
     struct Deadlines(Mutex<Vec<Option<std::time::Instant>>>);
     impl Observer for Deadlines {
         fn group_opened(&self, group: &GroupEvent) {
@@ -320,7 +320,7 @@ fn deadline_cancels_with_its_cause_and_is_told_of_each_group() {
     );
 }
 
-/// Sees what it is told, and what holds at that moment.
+/// Records each event, and what holds at that moment.
 struct Witness {
     ctx: Mutex<Option<Context>>,
     woken: Arc<AtomicUsize>,
@@ -352,7 +352,7 @@ impl Observer for Witness {
 
 /// Record, cancel, `task_ended`, `canceled`, release, wake.
 #[test]
-fn context_is_done_and_nobody_is_woken_when_task_ended_and_canceled_are_sent() {
+fn context_is_done_and_no_task_is_woken_when_task_ended_and_canceled_are_sent() {
     let woken = Arc::new(AtomicUsize::new(0));
     let witness = Arc::new(Witness {
         ctx: Mutex::default(),
@@ -386,7 +386,7 @@ fn context_is_done_and_nobody_is_woken_when_task_ended_and_canceled_are_sent() {
     });
 }
 
-/// No lock is held: an observer may use the very group that it is told of.
+/// No lock is held: an observer may use the very group that the event is about.
 #[test]
 fn observer_may_look_into_the_group_and_spawn_into_it() {
     struct Meddles(Mutex<Option<failfast::GroupHandle<u8, failfast::group::Scoped<'static>>>>);
@@ -529,7 +529,7 @@ fn linked_and_detached_contexts_keep_the_observer() {
     );
 }
 
-/// Clock readings without an observer would be a cost that nobody asked for.
+/// Without an observer, clock readings would be a cost without a use.
 #[test]
 fn clock_is_read_with_an_observer_only() {
     let readings = Arc::new(AtomicUsize::new(0));

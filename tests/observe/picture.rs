@@ -1,4 +1,4 @@
-//! The SVG: that it is well formed, says everything, and holds nothing that runs.
+//! The SVG: it is well formed, shows everything, and holds nothing that runs.
 
 use crate::support::{forever, manual, ms};
 use failfast::observe::Recorder;
@@ -100,7 +100,7 @@ fn domino_shows_the_failure_the_arrows_and_the_deadline() {
 }
 
 #[test]
-fn ten_thousand_tasks_make_a_picture_that_says_what_it_left_out() {
+fn ten_thousand_tasks_make_a_picture_that_lists_what_it_left_out() {
     let recorder = Recorder::new();
     let group = InPlaceGroup::<()>::new(&manual(recorder.clone()).1);
     for n in 0..10_000 {
@@ -121,7 +121,7 @@ fn ten_thousand_tasks_make_a_picture_that_says_what_it_left_out() {
 }
 
 #[test]
-fn polls_too_close_to_be_told_apart_are_drawn_as_one_and_counted() {
+fn polls_too_close_to_be_distinguished_are_drawn_as_one_and_counted() {
     let recorder = Recorder::new();
     let (clock, ctx) = manual(recorder.clone());
     let group = InPlaceGroup::<()>::new(&ctx);

@@ -27,7 +27,7 @@ fn lines(drawn: &str) -> Vec<String> {
 }
 
 #[test]
-fn it_tells_what_each_task_is_since_when_how_often_polled_what_ends_it_and_whose_child_it_is() {
+fn it_shows_each_tasks_state_age_polls_end_and_parent() {
     let (clock, ctx) = manual(Recorder::new());
     let outer = InPlaceGroup::<()>::new(&ctx.with_timeout(ms(5000))).with_limit(at_most(2));
     let below = outer.context().clone();
@@ -71,7 +71,7 @@ fn it_tells_what_each_task_is_since_when_how_often_polled_what_ends_it_and_whose
 }
 
 #[test]
-fn it_tells_that_nothing_ends_a_task_and_why_one_is_being_cancelled() {
+fn it_shows_that_nothing_ends_a_task_and_why_one_is_being_cancelled() {
     let group = InPlaceGroup::new(&Context::background()).with_grace(ms(60_000));
     group.spawn(forever());
     assert!(group.snapshot().to_string().contains(", no deadline\n"));
@@ -88,7 +88,7 @@ fn it_tells_that_nothing_ends_a_task_and_why_one_is_being_cancelled() {
 }
 
 #[test]
-fn observed_groups_know_the_ages_of_their_tasks_from_the_start() {
+fn observed_groups_have_the_ages_of_their_tasks_from_the_start() {
     let (clock, ctx) = manual(Recorder::new());
     let group = InPlaceGroup::new(&ctx);
     group.spawn(forever());

@@ -40,7 +40,7 @@ fn reader_receives_every_event_from_its_subscription_on() {
 }
 
 #[test]
-fn slow_reader_loses_the_oldest_and_is_told_how_many() {
+fn slow_reader_loses_the_oldest_and_receives_their_number() {
     for capacity in 1..=7 {
         let recorder = Recorder::new();
         let events = recorder.subscribe(at_most(capacity));
@@ -58,7 +58,7 @@ fn slow_reader_loses_the_oldest_and_is_told_how_many() {
 }
 
 #[test]
-fn gap_in_the_middle_is_told_where_it_is() {
+fn gap_in_the_middle_is_reported_in_its_place() {
     let recorder = Recorder::new();
     let mut events = pin!(recorder.subscribe(at_most(4)));
     run(&recorder);

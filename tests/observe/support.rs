@@ -1,4 +1,4 @@
-//! An observer that writes down what it is told, and groups of every kind to tell it.
+//! An observer that writes down its events, and groups of every kind to observe.
 
 use failfast::clock::ManualClock;
 use failfast::observe::{AttemptEvent, GroupEvent, Observer, Outcome, TaskEvent};

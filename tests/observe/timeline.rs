@@ -8,7 +8,7 @@ use futures::executor::block_on;
 use std::future::{Future, ready};
 use std::task::{self, Poll, Waker};
 
-/// Runs a future, and lets the time go on whenever it waits.
+/// Runs a future, and advances the time whenever it waits.
 fn run<T>(clock: &ManualClock, future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
     let mut cx = task::Context::from_waker(Waker::noop());
@@ -148,7 +148,7 @@ fn of_many_tasks_the_failure_is_shown_and_the_rest_is_counted() {
 }
 
 #[test]
-fn task_that_was_never_started_and_one_that_runs_say_so() {
+fn task_that_was_never_started_and_one_that_runs_are_marked() {
     let recorder = Recorder::new();
     let ctx = Context::background().with_observer(recorder.clone());
     let group = InPlaceGroup::<()>::new(&ctx).with_limit(at_most(1));

@@ -1,4 +1,4 @@
-//! `docs/CONTRACT.md` says what the tests say.
+//! `docs/CONTRACT.md` and the tests agree.
 
 use crate::sources::{quoted, read, table};
 use std::collections::BTreeSet;

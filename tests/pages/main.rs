@@ -5,4 +5,5 @@ mod architecture;
 mod citations;
 mod contract;
 mod front_page;
+mod promises;
 mod sources;

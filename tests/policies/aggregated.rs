@@ -1,4 +1,4 @@
-//! Policies inside of an aggregator: what its error tells.
+//! Policies inside of an aggregator: what is in its error.
 
 use crate::support::{Act, Failure, Hand, Script, manual, ms};
 use failfast::clock::ManualClock;
@@ -264,7 +264,7 @@ fn rule_07_a_policys_rejection_is_not_tried_again_by_default() {
     let Poll::Ready(Err(_)) = Hand::new(hedged.fetch(ctx.clone(), ())).settle() else {
         panic!("fatal")
     };
-    // Where a `when` says so, it is.
+    // Where a `when` returns yes, it is.
     let retry = ten(3).when(|fault: &Fault| matches!(fault.kind(), FaultKind::Rejected(_)));
     let mut call = Hand::new(source.retry(retry).fetch(ctx, ()));
     assert!(call.settle().is_pending());

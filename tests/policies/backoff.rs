@@ -128,7 +128,7 @@ fn the_default_budget_has_10_tokens_and_gets_one_for_every_5_first_attempts() {
 }
 
 #[test]
-fn rule_15_the_budget_is_asked_before_the_wait_and_retries_that_wait_count() {
+fn rule_15_the_token_is_taken_before_the_wait_and_retries_that_wait_count() {
     let (clock, ctx) = manual();
     let budget = Budget::new()
         .with_reserve(NonZeroU32::MIN)
@@ -204,7 +204,7 @@ fn rule_17_a_denied_retry_returns_the_original_error() {
 }
 
 #[test]
-fn rule_18_the_budget_is_asked_by_retries_and_by_hedges() {
+fn rule_18_retries_and_hedges_take_from_the_budget() {
     let asked = |build: &dyn Fn(&Script, &Budget) -> usize| {
         let (clock, _) = manual();
         let budget = Budget::new()

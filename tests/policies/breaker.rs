@@ -135,7 +135,7 @@ fn clones_and_sources_share_one_state() {
 }
 
 #[test]
-fn what_counting_excludes_is_a_success_and_what_it_does_not_know_a_failure() {
+fn what_counting_excludes_is_a_success_and_an_error_of_another_type_a_failure() {
     #[derive(Debug, thiserror::Error)]
     #[error("other")]
     struct Other;
@@ -170,7 +170,7 @@ fn counting_finds_its_type_behind_other_policies_and_a_nested_aggregator() {
 }
 
 #[test]
-fn a_timeout_from_inside_counts_whatever_counting_says() {
+fn a_timeout_from_inside_counts_whatever_counting_returns() {
     let (clock, ctx) = manual();
     let breaker = touchy().counting(|_: &Failure| false);
     let source = hangs.timeout(ms(300)).breaker(&breaker);
@@ -504,7 +504,7 @@ fn failures_before_the_clock_was_set_back_are_as_old_as_that() {
         let (_clock, ctx, breaker) = set_back(&ahead);
         assert_eq!(breaker.state(&ctx), Open);
     }
-    // So the window lets go of one that was an hour ahead.
+    // So the window drops one that was an hour ahead.
     for (passed, state) in [(window - NANO, Open), (window, Closed)] {
         let (clock, ctx, breaker) = set_back(&[0]);
         clock.advance(passed);
@@ -514,7 +514,7 @@ fn failures_before_the_clock_was_set_back_are_as_old_as_that() {
 }
 
 #[test]
-fn rule_37_the_state_is_told_by_the_clock() {
+fn rule_37_the_state_follows_the_clock() {
     let (clock, ctx) = manual();
     let breaker = opened(touchy(), &ctx);
     clock.advance(OPEN - NANO);

@@ -6,7 +6,7 @@ use failfast::{Aggregator, Source, SourceExt};
 use std::task::Poll;
 
 #[test]
-fn the_fallback_is_asked_only_if_the_first_failed() {
+fn the_fallback_is_called_only_if_the_first_failed() {
     let (clock, ctx) = manual();
     let second = Script::new(&clock, [Act::Answer(2, ms(10))]);
     let first = Script::new(&clock, [Act::Answer(1, ms(10)), Act::Fail(1, ms(10))]);

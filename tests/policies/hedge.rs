@@ -23,7 +23,7 @@ fn fifty() -> Hedge {
 }
 
 #[test]
-fn an_answer_within_the_delay_asks_once() {
+fn an_answer_within_the_delay_is_one_call() {
     let (clock, ctx) = manual();
     let script = Script::new(&clock, [answer(1, 49), answer(2, 0)]);
     let mut call = Hand::new(script.source().hedge(fifty()).fetch(ctx, ()));
@@ -204,7 +204,7 @@ fn rule_24_a_loser_is_neither_a_failure_nor_a_timeout() {
 }
 
 #[test]
-fn rule_25_retry_around_hedge_asks_at_most_r_plus_1_times_h_plus_1() {
+fn rule_25_retry_around_hedge_calls_at_most_r_plus_1_times_h_plus_1() {
     for (retries, hedges) in [(0, 0), (0, 2), (2, 0), (1, 1), (2, 3), (5, 4)] {
         let (clock, ctx) = manual();
         let script = Script::new(&clock, [fail(1, 10)]);
@@ -316,7 +316,7 @@ fn rule_17_a_refused_hedge_is_only_not_made() {
 }
 
 #[test]
-fn a_zero_delay_asks_all_at_once() {
+fn a_zero_delay_begins_all_attempts_at_once() {
     let (clock, ctx) = manual();
     let script = Script::new(&clock, [Act::Hang, Act::Hang, answer(3, 0)]);
     let call = script

@@ -1,8 +1,8 @@
 //! `limit`.
 
-use crate::nosy::{nosy, on_wake};
 use crate::storm::{cancellations, storm};
 use crate::support::{Act, Hand, Script, manual, ms};
+use crate::wakers::{nosy, on_wake};
 use failfast::policy::{Fault, FaultKind, Limit, Rejection};
 use failfast::{BoxError, Context, Source, SourceExt};
 use std::future::{Future, pending, poll_fn};
@@ -212,7 +212,7 @@ fn rule_08_a_panic_gives_the_permit_back() {
     ));
 }
 
-/// A source that answers when its request's gate is open, and says which call has begun.
+/// A source that answers when its request's gate is open, and records which call has begun.
 fn gated(
     begun: &Arc<std::sync::Mutex<Vec<usize>>>,
     open: &Arc<AtomicUsize>,
@@ -242,7 +242,7 @@ fn rule_29_first_come_first_served() {
     for call in &mut calls {
         assert!(call.poll().is_pending());
     }
-    // The last is polled first each time, and a newcomer tries to overtake.
+    // The last is polled first each time, and a new call tries to overtake.
     let mut newcomer = Hand::new(source.fetch(Context::background(), 5));
     for number in 0..5 {
         open.store(number + 1, SeqCst);

@@ -1,8 +1,8 @@
 //! `rate`.
 
-use crate::nosy::nosy;
 use crate::storm::{cancellations, storm};
 use crate::support::{Act, Hand, Script, manual, ms};
+use crate::wakers::nosy;
 use failfast::clock::{Clock, ManualClock, Sleep};
 use failfast::policy::{Fault, FaultKind, Rate, Rejection};
 use failfast::{BoxError, Context, Source, SourceExt};
@@ -69,7 +69,7 @@ fn the_burst_is_1_unless_set() {
 }
 
 #[test]
-fn the_text_of_an_exceeded_rate_says_when_the_next_comes() {
+fn the_text_of_an_exceeded_rate_holds_when_the_next_comes() {
     let (clock, ctx) = manual();
     let script = Script::new(&clock, [Act::Answer(5, ms(0))]);
     let source = script.source().rate(&rate(100, SECOND, 2));
@@ -210,7 +210,7 @@ fn rule_29_all_behind_a_leaver_move_up_at_once() {
         .map(|_| Hand::new(source.fetch(ctx.clone(), ())))
         .collect();
     assert!(calls.iter_mut().all(|call| call.settle().is_pending()));
-    // 4 wait, so a newcomer's token is the fifth: what fits says where the line ends.
+    // 4 wait, so a new call's token is the fifth: what fits shows where the line ends.
     let fits = |within: Duration| {
         let mut call = Hand::new(source.fetch(ctx.with_timeout(within), ()));
         refused(call.poll()).is_none()
@@ -346,7 +346,7 @@ fn each_token_wakes_one_waiter_however_many_wait() {
 }
 
 #[test]
-fn those_who_wait_share_the_tokens_of_a_late_wake_up() {
+fn waiters_share_the_tokens_of_a_late_wake_up() {
     let (clock, ctx) = manual();
     let script = Script::new(&clock, [Act::Answer(5, ms(0))]);
     let source = script.source().rate(&rate(10, SECOND, 3));

@@ -1,4 +1,4 @@
-//! Log records: where they go, and what they say.
+//! Log records: where they go, and what their texts are.
 
 use crate::support::{Act, Failure, Hand, Lines, Script, manual, ms};
 use failfast::observe::LogFields;
@@ -11,7 +11,7 @@ fn ten(times: u32) -> Retry {
     Retry::times(times).with_backoff(Backoff::constant(ms(10)))
 }
 
-/// The global logger's lines. Other tests write theirs as well, so names tell whose they are.
+/// The global logger's lines. Other tests write theirs as well, so names distinguish them.
 fn global() -> &'static Lines {
     static GLOBAL: OnceLock<Lines> = OnceLock::new();
     GLOBAL.get_or_init(|| {
@@ -45,7 +45,7 @@ fn each_attempt_leaves_one_debug_record_under_its_sources_name() {
 }
 
 #[test]
-fn the_record_of_the_last_attempt_says_why_there_is_no_other() {
+fn the_record_of_the_last_attempt_holds_why_there_is_no_other() {
     let (clock, ctx) = manual();
     let told = |retry: Retry, time: u64| {
         let lines = Lines::default();

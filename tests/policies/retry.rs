@@ -89,7 +89,7 @@ fn what_a_fault_displays() {
 }
 
 #[test]
-fn the_text_is_said_once_in_an_aggregators_error_and_the_content_is_found() {
+fn the_text_is_there_once_in_an_aggregators_error_and_the_content_is_found() {
     let source =
         |_: Context, (): ()| async { Err::<u32, _>(io::Error::other("connection refused")) };
     let retry = Retry::times(2).with_backoff(Backoff::constant(SOON));
@@ -105,7 +105,7 @@ fn the_text_is_said_once_in_an_aggregators_error_and_the_content_is_found() {
 }
 
 #[test]
-fn a_fault_that_somebody_holds_is_not_moved_out() {
+fn a_fault_with_another_reference_is_not_moved_out() {
     let page = |held: Arc<Mutex<Option<Fault>>>| {
         let failing = |_: Context, (): ()| async { Err::<u32, _>(io::Error::other("refused")) };
         let retried = failing.retry(Retry::times(1).with_backoff(Backoff::constant(SOON)));
@@ -344,7 +344,7 @@ fn rule_12_retry_after_replaces_that_one_delay_and_is_never_early() {
 }
 
 #[test]
-fn rule_12_retry_after_obeys_rule_9_and_the_fault_tells_of_it() {
+fn rule_12_retry_after_obeys_rule_9_and_the_fault_holds_it() {
     let (clock, ctx) = manual();
     let script = Script::new(&clock, [fails(1)]);
     let retry = ten(2).when(|_: &crate::support::Failure| Advice::After(ms(2_000)));
@@ -540,7 +540,7 @@ fn a_timer_that_cannot_fire_returns_the_real_error() {
 }
 
 #[test]
-fn history_tells_when_each_attempt_began_and_how_long_it_took() {
+fn history_holds_when_each_attempt_began_and_how_long_it_took() {
     let (clock, ctx) = manual();
     let script = Script::new(&clock, [Act::Fail(1, ms(3)), Act::Fail(2, ms(4))]);
     let fault = Hand::new(script.source().retry(ten(1)).fetch(ctx, ()))

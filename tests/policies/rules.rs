@@ -130,7 +130,7 @@ const REPORTS: [(&str, &str); 41] = [
     ),
     (
         "azure-sdk-for-net#50949",
-        "rule_12_retry_after_obeys_rule_9_and_the_fault_tells_of_it",
+        "rule_12_retry_after_obeys_rule_9_and_the_fault_holds_it",
     ),
     (
         "gRPC A6, attempts",
@@ -138,7 +138,7 @@ const REPORTS: [(&str, &str); 41] = [
     ),
     (
         "envoy#30205",
-        "rule_15_the_budget_is_asked_before_the_wait_and_retries_that_wait_count",
+        "rule_15_the_token_is_taken_before_the_wait_and_retries_that_wait_count",
     ),
     (
         "tower#857",
@@ -150,7 +150,7 @@ const REPORTS: [(&str, &str); 41] = [
     ),
     (
         "aws-sdk-rust#1234",
-        "rule_18_the_budget_is_asked_by_retries_and_by_hedges",
+        "rule_18_retries_and_hedges_take_from_the_budget",
     ),
     (
         "tower and resilience4j",
@@ -218,12 +218,23 @@ const REPORTS: [(&str, &str); 41] = [
     ),
 ];
 
+/// The texts of the files below a folder.
+fn texts(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("the tests of the policies");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths
+        .flat_map(|path| match path.is_dir() {
+            true => texts(&path),
+            false => vec![fs::read_to_string(path).expect("text")],
+        })
+        .collect()
+}
+
 /// The tests' names by the number that they begin with.
 fn tests() -> BTreeMap<usize, Vec<String>> {
     let mut found: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/policies");
-    for file in fs::read_dir(folder).expect("the tests of the policies") {
-        let text = fs::read_to_string(file.expect("a file").path()).expect("text");
+    for text in texts(&folder) {
         let mut is_test = false;
         for line in text.lines().map(str::trim) {
             if let Some(name) = line.strip_prefix("fn rule_") {
@@ -256,7 +267,7 @@ fn every_rule_has_a_test_by_its_number() {
 }
 
 #[test]
-fn every_test_of_a_rule_says_what_it_promises() {
+fn every_test_of_a_rule_is_named_by_its_promise() {
     for (number, names) in tests() {
         for name in names {
             assert!(name.split('_').count() >= 4, "rule {number}: {name}");

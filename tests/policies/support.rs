@@ -1,4 +1,4 @@
-//! Sources that do as they are told, virtual time, and polling by hand.
+//! Scripted sources, virtual time, and polling by hand.
 
 use failfast::clock::{Clock, ManualClock};
 use failfast::policy::Fault;
@@ -22,7 +22,7 @@ pub(crate) fn manual() -> (ManualClock, Context) {
     (clock.clone(), Context::background().with_clock(clock))
 }
 
-/// An error that is told from others by its number.
+/// An error that is identified by its number.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("failure {0}")]
 pub(crate) struct Failure(pub(crate) u32);
@@ -41,7 +41,7 @@ pub(crate) enum Act {
     Panic,
 }
 
-/// What a source was called with, and what became of the call.
+/// What a source was called with, and how the call ended.
 #[derive(Default)]
 struct Log {
     contexts: Vec<Context>,
@@ -184,7 +184,7 @@ impl<F: Future> Hand<F> {
         polled
     }
 
-    /// How often it has been woken since this was asked last.
+    /// How often it has been woken since the last call of this.
     pub(crate) fn wakes(&self) -> usize {
         self.wakes.0.swap(0, SeqCst)
     }

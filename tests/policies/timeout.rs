@@ -44,7 +44,7 @@ fn a_source_that_ignores_its_context_is_dropped_at_the_deadline() {
 }
 
 #[test]
-fn the_source_knows_the_deadline() {
+fn the_source_has_the_deadline() {
     let (clock, ctx) = manual();
     let script = Script::new(&clock, [Act::Wait]);
     let mut call = Hand::new(script.source().timeout(ms(300)).fetch(ctx, ()));

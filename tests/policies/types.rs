@@ -65,7 +65,7 @@ fn wrapped_sources_are_clones_of_one_source_even_if_that_is_none() {
     assert!(format!("{all:?}").contains("Maybe"));
 }
 
-/// Answers with the name that it was asked under.
+/// Answers with the name that it was called under.
 #[derive(Clone)]
 struct Named;
 
@@ -197,7 +197,7 @@ fn policies_around_a_nested_aggregator_retry_it_as_a_whole() {
 }
 
 #[test]
-fn a_nested_aggregators_error_is_told_by_the_fault_around_it() {
+fn a_nested_aggregators_error_is_in_the_fault_around_it() {
     let (clock, ctx) = manual();
     let orders = Script::new(&clock, [Act::Fail(7, ms(2))]);
     let user = Aggregator::in_place().source("orders", orders.source());

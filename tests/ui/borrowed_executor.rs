@@ -1,4 +1,4 @@
-//! A spawner is kept as long as the group, by whoever holds it: it can't borrow from the caller.
+//! A spawner is kept as long as the group exists: it can't borrow from the caller.
 
 use failfast::Group;
 

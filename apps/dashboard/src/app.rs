@@ -126,7 +126,7 @@ impl App {
         self.client.close_idle();
     }
 
-    /// Stops accepting, lets the requests under way finish for as long as `bound`, cuts what is left, and ends the
+    /// Stops accepting, waits for the requests under way for as long as `bound`, cuts what is left, and ends the
     /// services.
     pub async fn shutdown(self, bound: Duration) -> ShutdownOutcome {
         let outcome = self.front.shutdown(bound).await;

@@ -16,10 +16,10 @@ use crate::upstream::{Ad, Order, Profile, Recommendation};
 /// A user's number.
 pub type UserId = u64;
 
-/// What a user sees.
+/// The page of a user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
-    /// Who it is.
+    /// The user.
     pub profile: Profile,
     /// What was ordered.
     pub orders: Vec<Order>,

@@ -10,7 +10,7 @@ const SIGNALS: &[Signal] = &[Signal::Int, Signal::Term];
 #[cfg(not(unix))]
 const SIGNALS: &[Signal] = &[Signal::Int];
 
-/// The signals that ask the process to stop: SIGINT and SIGTERM.
+/// The signals that stop the process: SIGINT and SIGTERM.
 pub struct ShutdownSignal(Signals);
 
 impl ShutdownSignal {

@@ -17,7 +17,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Around what the combinators of `futures` treat differently (30), a word of bits (64), and beyond.
 const SIZES: [usize; 10] = [1, 2, 30, 31, 32, 33, 64, 65, 256, 1000];
 
-/// A clock that stands still, and a context that tells time by it.
+/// A clock that stands still, and a context that uses it.
 fn stopped() -> (ManualClock, Context) {
     let clock = ManualClock::new();
     let ctx = Context::background().with_clock(clock.clone());
@@ -85,7 +85,7 @@ pub async fn many_sources_and_one_fails<R: Runtime>(place: R::Place) {
     }
 }
 
-/// Section 5: the deadline ends them all, and says who did not answer: at most 8 names.
+/// Section 5: the deadline ends them all, and the error names those that did not answer: at most 8.
 pub async fn many_sources_and_a_deadline<R: Runtime>(place: R::Place) {
     for size in SIZES {
         let ((clock, ctx), census) = (stopped(), Census::default());
@@ -120,7 +120,7 @@ pub async fn many_sources_and_a_deadline<R: Runtime>(place: R::Place) {
     }
 }
 
-/// Section 5: a limit holds for sources, and all are asked.
+/// Section 5: a limit holds for sources, and all are called.
 pub async fn many_sources_at_a_limit<R: Runtime>(place: R::Place) {
     let census = Census::default();
     let shards = (0..100).map(|number| {
@@ -262,7 +262,7 @@ pub async fn nested_aggregators<R: Runtime>(place: R::Place) {
     assert_eq!(error.downcast_ref::<NoUser>().unwrap().0, 0);
 }
 
-/// Section 5: the outer timeout ends the inner one, and says whose it was.
+/// Section 5: the outer timeout ends the inner one, and the error names it.
 pub async fn nested_aggregators_and_the_outer_timeout<R: Runtime>(place: R::Place) {
     let ((clock, ctx), census) = (stopped(), Census::default());
     let counting = census.clone();

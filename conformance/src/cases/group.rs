@@ -2,10 +2,9 @@
 
 use super::tools::{Census, Gate, assert_ended, at_most, kind, why};
 use super::{Place, Runtime};
-
 use failfast::clock::ManualClock;
 use failfast::context::ContextErrorKind::Canceled;
-use failfast::{BoxError, Context, ContextError, Ending, ErrorKind};
+use failfast::{BoxError, ContextError, Ending, ErrorKind};
 use futures::StreamExt as _;
 use futures::future::{join, poll_fn, select};
 use futures_lite::future::yield_now;
@@ -214,7 +213,7 @@ pub async fn cancel_with<R: Runtime>(place: R::Place) {
     assert_eq!(error.pending(), ["task 0"]);
 }
 
-/// §4: the group's context ends with the group, on success too, and says so.
+/// §4: the group's context ends with the group, on success too, and its cause is that.
 pub async fn context_ends_with_the_group<R: Runtime>(place: R::Place) {
     let group = place.group(&R::background());
     let ctx = group.context().clone();
@@ -310,7 +309,7 @@ pub async fn limit_skips_the_queue_after_a_failure<R: Runtime>(place: R::Place) 
     assert!(!started.is_open());
 }
 
-/// §4: `try_spawn` hands the future back at the limit; `ready` tells when there is a place.
+/// §4: `try_spawn` hands the future back at the limit; `ready` completes when there is a place.
 pub async fn try_spawn_and_ready<R: Runtime>(place: R::Place) {
     let mut group = place.group(&R::background()).with_limit(at_most(1));
     let gate = Gate::default();
@@ -352,7 +351,7 @@ pub async fn next_as_they_complete<R: Runtime>(place: R::Place) {
 }
 
 /// §4: `next` and fail fast: the failure comes once, when it happened.
-pub async fn next_tells_the_failure_once<R: Runtime>(place: R::Place) {
+pub async fn next_returns_the_failure_once<R: Runtime>(place: R::Place) {
     let mut group = place.group::<()>(&R::background());
     group.spawn(async { pending::<Result<_, Infallible>>().await });
     group.spawn_named("orders", async { Err("down") });
@@ -452,7 +451,7 @@ pub async fn background_task<R: Runtime>(place: R::Place) {
     assert_eq!(census.live(), 0);
 }
 
-/// §4, endings: settle runs all, and tells every outcome.
+/// §4, endings: settle runs all, and returns every outcome.
 pub async fn settle<R: Runtime>(place: R::Place) {
     let group = place.group(&R::background()).with_ending(Ending::Settle);
     group.spawn_named("profile", async { Err("down") });
@@ -503,205 +502,6 @@ pub async fn quorum<R: Runtime>(place: R::Place) {
         out_of_reach.wait().await.unwrap_err().to_string(),
         "second: down"
     );
-}
-
-/// §4: forks of two types, and a body that takes part.
-pub async fn fork_and_run<R: Runtime>(place: R::Place) {
-    let group = place.group::<()>(&R::background());
-    let profile = group.fork("profile", async {
-        yield_now().await;
-        Ok::<_, Infallible>("Name: Alice")
-    });
-    let orders = group.fork("orders", async { Ok::<_, Infallible>(5_u32) });
-    let page = group.run(async { Ok(format!("{} | Order: {}", profile.await?, orders.await?)) });
-    assert_eq!(page.await.unwrap(), "Name: Alice | Order: 5");
-}
-
-/// §4: `run` returns when every task is gone, after an early `Ok` too, and has polled them to their end.
-pub async fn run_waits_for_the_tasks<R: Runtime>(place: R::Place) {
-    let (group, census) = (place.group::<()>(&R::background()), Census::default());
-    let ended = Gate::default();
-    for _ in 0..10 {
-        let (citizen, ended) = (census.citizen(), ended.clone());
-        group.spawn(async move {
-            let _citizen = citizen;
-            yield_now().await;
-            ended.open();
-            Ok::<_, Infallible>(())
-        });
-    }
-    assert_eq!(group.run(async { Ok(5) }).await.unwrap(), 5);
-    assert_eq!((census.born(), census.live()), (10, 0));
-    assert!(ended.is_open());
-}
-
-/// §4: a fork's failure is the group's, with its name, though the body returns an echo of it.
-pub async fn fork_fails_and_the_body_echoes<R: Runtime>(place: R::Place) {
-    let (group, census) = (place.group::<()>(&R::background()), Census::default());
-    let ctx = group.context().clone();
-    let citizen = census.citizen();
-    let profile = group.fork("profile", async {
-        yield_now().await;
-        Err::<&str, _>(std::io::Error::other("down"))
-    });
-    let orders = group.fork("orders", async move {
-        let _citizen = citizen;
-        pending::<Result<u32, Infallible>>().await
-    });
-    let body = async {
-        ctx.done().await;
-        ctx.check()?; // the echo
-        Ok((profile.await?, orders.await?))
-    };
-    let error = group.run(body).await.unwrap_err();
-    assert_eq!(error.to_string(), "profile: down");
-    assert_eq!(error.kind(), ErrorKind::Task);
-    assert!(error.downcast_ref::<std::io::Error>().is_some());
-    assert!(error.others().is_empty(), "{:?}", error.others());
-    assert_eq!(census.live(), 0);
-}
-
-/// §4: a fork that failed tells its failure, and one that was ended by it tells that end.
-pub async fn forks_tell_how_they_ended<R: Runtime>(place: R::Place) {
-    let group = place.group::<()>(&R::background());
-    let profile = group.fork("profile", async { Err::<u32, _>("down") });
-    let orders = group.fork("orders", pending::<Result<u32, Infallible>>());
-    let ready = group.fork("ready", async { Ok::<_, Infallible>(5) });
-    group.wait().await.unwrap_err();
-    assert_eq!(profile.await.unwrap_err().to_string(), "profile: down");
-    let error = orders.await.unwrap_err();
-    assert!(error.is_canceled(), "{error}");
-    assert!(error.to_string().contains("profile: down"), "{error}");
-    // It may have been skipped or have finished: never anything else.
-    assert!(
-        ready
-            .await
-            .map_or_else(|error| error.is_canceled(), |five| five == 5)
-    );
-}
-
-/// §4: `Fork::cancel`: that one alone, and the group goes on; a finished one keeps its answer.
-pub async fn fork_is_canceled_alone<R: Runtime>(place: R::Place) {
-    let (group, census) = (place.group(&R::background()), Census::default());
-    let (ctx, citizen) = (group.context().clone(), census.citizen());
-    let slow = group.fork("slow", async move {
-        let _citizen = citizen;
-        pending::<Result<u32, Infallible>>().await
-    });
-    let quick = group.fork("quick", async { Ok::<_, Infallible>("kept") });
-    let canceled = Gate::default();
-    let waiting = canceled.wait();
-    group.spawn(async move {
-        waiting.await;
-        Ok::<_, Infallible>(5)
-    });
-    let cancel = async {
-        slow.cancel();
-        let error = slow.await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Canceled);
-        assert!(!ctx.is_done());
-        canceled.open();
-    };
-    let (outcome, ()) = join(group.wait(), cancel).await;
-    assert_eq!(outcome.unwrap(), [5]);
-    assert_eq!(census.live(), 0);
-    assert_eq!(quick.await.unwrap(), "kept");
-}
-
-/// §4: a dropped fork goes on.
-pub async fn dropped_fork_goes_on<R: Runtime>(place: R::Place) {
-    let group = place.group::<()>(&R::background());
-    let ended = Gate::default();
-    let ending = ended.clone();
-    drop(group.fork("orders", async move {
-        yield_now().await;
-        ending.open();
-        Ok::<_, Infallible>(5)
-    }));
-    group.wait().await.unwrap();
-    assert!(ended.is_open());
-}
-
-/// §4: at the limit, a task that awaits a fork of its own group gives up its place, as deep as it goes.
-pub async fn fork_awaited_at_the_limit<R: Runtime>(place: R::Place) {
-    let group = place.group(&R::background()).with_limit(at_most(1));
-    let (outer, inner) = (group.handle(), group.handle());
-    group.spawn(async move {
-        let child = outer.fork("child", async move {
-            let grandchild = inner.fork("grandchild", async {
-                yield_now().await;
-                Ok::<_, Infallible>("seven")
-            });
-            Ok::<_, BoxError>(grandchild.await?.len())
-        });
-        Ok::<_, BoxError>(child.await? + 1)
-    });
-    assert_eq!(group.wait().await.unwrap(), [6]);
-}
-
-/// §4: the body's failure is a task's failure, named `body`.
-pub async fn body_fails<R: Runtime>(place: R::Place) {
-    let (group, census) = (place.group::<()>(&R::background()), Census::default());
-    let (running, ctx) = (Gate::default(), group.context().clone());
-    let (opening, citizen) = (running.clone(), census.citizen());
-    group.spawn(async move {
-        let _citizen = citizen;
-        opening.open();
-        pending::<Result<_, Infallible>>().await
-    });
-    let body = async {
-        running.wait().await;
-        Err::<(), _>("no template".into())
-    };
-    let error = group.run(body).await.unwrap_err();
-    assert_eq!(error.to_string(), "body: no template");
-    assert_eq!(error.task().unwrap(), "body");
-    assert_eq!(why(&ctx), "body: no template");
-    assert_eq!(census.live(), 0);
-}
-
-/// §4: the body's panic is contained, as a task's.
-pub async fn body_panics<R: Runtime>(place: R::Place) {
-    let (group, census) = (place.group::<()>(&R::background()), Census::default());
-    let citizen = census.citizen();
-    group.spawn(async move {
-        let _citizen = citizen;
-        pending::<Result<_, Infallible>>().await
-    });
-    let body = async {
-        yield_now().await;
-        if true {
-            std::panic::resume_unwind(Box::new("no ink"));
-        }
-        Ok(())
-    };
-    let error = group.run(body).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Panicked);
-    assert_eq!(error.to_string(), "body: panicked: no ink");
-    assert_eq!(census.live(), 0);
-}
-
-/// §4: on the group's end the body is polled once more and dropped.
-pub async fn body_ends_with_the_group<R: Runtime>(place: R::Place) {
-    let (group, census) = (place.group::<()>(&R::background()), Census::default());
-    let (ctx, citizen) = (group.context().clone(), census.citizen());
-    let (saw, begun) = (Gate::default(), Gate::default());
-    let opened = begun.clone();
-    group.spawn_named("profile", async move {
-        opened.wait().await; // what has not started when the group ends never does
-        Err("down")
-    });
-    let body = async {
-        let _citizen = citizen;
-        begun.open();
-        ctx.done().await;
-        saw.open();
-        pending::<Result<(), BoxError>>().await
-    };
-    let error = group.run(body).await.unwrap_err();
-    assert_eq!(error.to_string(), "profile: down");
-    assert!(saw.is_open(), "the body had its last word");
-    assert_eq!(census.live(), 0);
 }
 
 /// §4: `stop`: an end without a failure; `wait` returns what finished.
@@ -840,8 +640,8 @@ pub async fn ordered_fails<R: Runtime>(place: R::Place) {
     );
 }
 
-/// §4: a handle spawns by name and in the background, tells when there is room, and looks inside, while
-/// the group is waited for.
+/// §4: a handle spawns by name and in the background, waits for room, and looks inside, while the group is waited
+/// for.
 pub async fn handle_feeds_a_group_that_is_waited_for<R: Runtime>(place: R::Place) {
     let group = place.group(&R::background());
     let (handle, census) = (group.handle(), Census::default());
@@ -924,128 +724,4 @@ pub async fn handle_cancels<R: Runtime>(place: R::Place) {
         "context canceled: shutting down (waiting for listener)"
     );
     assert!(handle.ready().await.is_err());
-}
-
-/// A clock that stands still, and a context with a deadline by it: in a second.
-fn in_a_second() -> (ManualClock, Context) {
-    let clock = ManualClock::new();
-    let ctx = Context::background()
-        .with_clock(clock.clone())
-        .with_timeout(SECOND);
-    (clock, ctx)
-}
-
-/// A task that must not be polled: it tells if it was, and when it is gone.
-fn unwelcome(
-    started: &Gate,
-    census: &Census,
-) -> impl Future<Output = Result<u32, Infallible>> + Send + use<> {
-    let (started, citizen) = (started.clone(), census.citizen());
-    async move {
-        let _citizen = citizen;
-        started.open();
-        Ok(1)
-    }
-}
-
-/// §4: nothing starts late: not by `spawn`, once the deadline has passed between two spawns.
-pub async fn nothing_starts_late_by_spawn<R: Runtime>(place: R::Place) {
-    let ((clock, ctx), started, census) = (in_a_second(), Gate::default(), Census::default());
-    let group = place.group(&ctx);
-    group.spawn(pending::<Result<u32, Infallible>>());
-    clock.advance(SECOND);
-    group.spawn(unwelcome(&started, &census));
-    assert!(group.wait().await.unwrap_err().is_deadline_exceeded());
-    assert!(!started.is_open());
-    assert_eq!((census.born(), census.live()), (1, 0));
-}
-
-/// §4: nor though the task before has long finished, in its first poll.
-pub async fn nothing_starts_late_after_a_quick_task<R: Runtime>(place: R::Place) {
-    let ((clock, ctx), started, census) = (in_a_second(), Gate::default(), Census::default());
-    let mut group = place.group(&ctx);
-    group.spawn(async { Ok::<_, Infallible>(0) });
-    assert_eq!(group.next().await.unwrap().unwrap(), 0);
-    clock.advance(SECOND);
-    group.spawn(unwelcome(&started, &census));
-    assert!(group.wait().await.unwrap_err().is_deadline_exceeded());
-    assert!(!started.is_open());
-    assert_eq!((census.born(), census.live()), (1, 0));
-}
-
-/// §4: nor by `try_spawn`.
-pub async fn nothing_starts_late_by_try_spawn<R: Runtime>(place: R::Place) {
-    let ((clock, ctx), started, census) = (in_a_second(), Gate::default(), Census::default());
-    let group = place.group(&ctx);
-    group.spawn(pending::<Result<u32, Infallible>>());
-    clock.advance(SECOND);
-    drop(group.try_spawn(unwelcome(&started, &census)));
-    assert!(group.wait().await.unwrap_err().is_deadline_exceeded());
-    assert!(!started.is_open());
-    assert_eq!((census.born(), census.live()), (1, 0));
-}
-
-/// §4: nor by a handle, which gives the future back.
-pub async fn nothing_starts_late_by_a_handle<R: Runtime>(place: R::Place) {
-    let ((clock, ctx), started, census) = (in_a_second(), Gate::default(), Census::default());
-    let group = place.group(&ctx);
-    let handle = group.handle();
-    group.spawn(pending::<Result<u32, Infallible>>());
-    clock.advance(SECOND);
-    assert!(handle.spawn(unwelcome(&started, &census)).is_err());
-    assert!(handle.try_spawn(unwelcome(&started, &census)).is_err());
-    assert!(
-        handle
-            .spawn_named("late", unwelcome(&started, &census))
-            .is_err()
-    );
-    let fork = handle.fork("late", unwelcome(&started, &census));
-    assert!(group.wait().await.unwrap_err().is_deadline_exceeded());
-    assert!(fork.await.unwrap_err().is_deadline_exceeded());
-    assert!(!started.is_open());
-    assert_eq!((census.born(), census.live()), (4, 0));
-}
-
-/// §4: nor from the queue, when the task before makes room.
-pub async fn nothing_starts_late_from_the_queue<R: Runtime>(place: R::Place) {
-    let ((clock, ctx), started, census) = (in_a_second(), Gate::default(), Census::default());
-    let group = place.group(&ctx).with_limit(at_most(1));
-    let own = clock.clone();
-    group.spawn(async move {
-        yield_now().await;
-        own.advance(SECOND); // it is the first to be late, and has its answer
-        Ok::<_, Infallible>(0)
-    });
-    for _ in 0..10 {
-        group.spawn(unwelcome(&started, &census));
-    }
-    let error = group.wait().await.unwrap_err();
-    assert!(error.is_deadline_exceeded());
-    assert!(!started.is_open());
-    assert_eq!((census.born(), census.live()), (10, 0));
-}
-
-/// §4: nor in a loop of `next` and `spawn`, which ends at the deadline.
-pub async fn nothing_starts_late_in_a_loop<R: Runtime>(place: R::Place) {
-    let clock = ManualClock::new();
-    let ctx = R::background()
-        .with_clock(clock.clone())
-        .with_timeout(5 * SECOND);
-    let (mut group, census) = (place.group(&ctx), Census::default());
-    let mut rounds = 0;
-    let error = loop {
-        let started = census.clone();
-        group.spawn(async move {
-            let _started = started.citizen();
-            Ok::<_, Infallible>(())
-        });
-        rounds += 1;
-        assert!(rounds <= 6, "it never ends");
-        match group.next().await.expect("an answer or the end") {
-            Ok(()) => clock.advance(SECOND),
-            Err(error) => break error,
-        }
-    };
-    assert!(error.is_deadline_exceeded());
-    assert_eq!((census.born(), census.live()), (5, 0));
 }

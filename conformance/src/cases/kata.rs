@@ -34,7 +34,7 @@ fn fails(error: &'static str) -> impl Fn(Context, u64) -> Ready<Answer> + Send +
     move |_, _| ready(Err(io::Error::other(error)))
 }
 
-/// A clock that stands still, and a context that tells time by it.
+/// A clock that stands still, and a context that uses it.
 fn stopped() -> (ManualClock, Context) {
     let clock = ManualClock::new();
     let ctx = Context::background().with_clock(clock.clone());
@@ -212,7 +212,7 @@ pub async fn service_that_ignores_its_context<R: Runtime>(place: R::Place) {
     assert_eq!((census.born(), census.live()), (1, 0));
 }
 
-/// How long a dashboard whose services never answer lives, in virtual time, and what it says then.
+/// How long a dashboard whose services never answer lives, in virtual time, and its error then.
 async fn lives<R: Runtime>(
     place: R::Place,
     callers: Duration,
@@ -287,7 +287,7 @@ pub async fn caller_cancels_with_a_cause<R: Runtime>(place: R::Place) {
     assert_eq!(error.cause().unwrap().to_string(), "client went away");
 }
 
-/// Asks a dashboard in a context that is done: what it says, and how many services were called.
+/// Calls a dashboard in a context that is done: its error, and how many services were called.
 async fn asked_too_late<R: Runtime>(place: &R::Place, ctx: &Context) -> (Error, usize) {
     let called = Arc::new(AtomicUsize::new(0));
     let service = || {

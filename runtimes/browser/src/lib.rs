@@ -1,4 +1,4 @@
-//! A dashboard in a page: two services asked by `fetch` at once, and a request that is dropped is aborted.
+//! A dashboard in a page: two services called by `fetch` at once, and a request that is dropped is aborted.
 //!
 //! ```text
 //! cargo build -p runtime-browser --release --target wasm32-unknown-unknown
@@ -14,8 +14,8 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{AbortController, RequestInit, Response};
 
-/// Asks both services, and joins their answers: `Name: Alice | Order: 5`. If one fails, or the time has passed, the
-/// other's request is aborted, and the error says what happened first.
+/// Calls both services, and joins their answers: `Name: Alice | Order: 5`. If one fails, or the time has passed, the
+/// other's request is aborted, and the error names what happened first.
 ///
 /// # Errors
 ///

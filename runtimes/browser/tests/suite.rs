@@ -13,7 +13,7 @@ wasm_bindgen_test_configure!(run_in_browser);
 /// The page's event loop.
 struct Page;
 
-/// No executor: the page's event loop polls whoever waits.
+/// No executor: the page's event loop polls the waiting task.
 struct InPlace;
 
 /// What the harness of a browser does itself: a test is a promise.

@@ -483,7 +483,7 @@ mod tests {
     proptest! {
         /// Against a breaker that remembers every call of the closed state and looks through them all.
         #[test]
-        fn closed_it_trips_exactly_when_the_window_says(
+        fn closed_it_trips_exactly_by_the_window(
             failures in 1_u32..5,
             of_calls in 1_u32..8,
             calls in prop::collection::vec((any::<bool>(), 0_u64..4000), 0..100),

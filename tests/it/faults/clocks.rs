@@ -1,4 +1,5 @@
-//! Foreign timers that wake themselves, and clocks that fail: nothing spins, and nobody but their own waits is ended.
+//! Foreign timers that wake themselves, and clocks that fail: nothing spins, and nothing but their own waits is
+//! ended.
 
 use super::tools::{HOUR, apart, panics, poll_once};
 use crate::executor::{Executor, Polled, watched};
@@ -223,7 +224,7 @@ mod timer_wakes_itself_in_its_poll {
     }
 }
 
-/// A clock of which one thing panics, from when the test says so.
+/// A clock of which one thing panics, from a moment that the test chooses.
 #[derive(Clone)]
 struct Faulty {
     clock: ManualClock,
@@ -280,7 +281,7 @@ impl Clock for Faulty {
     }
 }
 
-/// Fault 6: each call of a clock panics in turn; its own waits end with an error, and everybody else goes on.
+/// Fault 6: each call of a clock panics in turn; its own waits end with an error, and everything else goes on.
 mod clock_panics {
     use super::*;
 
@@ -347,7 +348,7 @@ mod clock_panics {
                 executor.run();
                 faulty.begin();
                 clock.advance(SECOND);
-                // The clock may have to be asked once more before its failure is noticed.
+                // The clock may have to be read once more before its failure is noticed.
                 let _ = panics(|| below.is_done());
                 let error = executor.drive(group.wait()).unwrap_err();
                 let kind = error.kind();
@@ -432,7 +433,8 @@ mod clock_panics {
     }
 }
 
-/// A clock that stands still, runs backwards, or whose sleeps end at once ends nothing early, and harms nobody.
+/// A clock that stands still, runs backwards, or whose sleeps end at once ends nothing early, and disturbs nothing
+/// else.
 mod clock_misbehaves {
     use super::*;
 
@@ -453,7 +455,7 @@ mod clock_misbehaves {
         }
     }
 
-    /// Fault 6's kind: the context ends by the clock's time when it is asked, and its siblings go on.
+    /// Fault 6's kind: the context ends by the clock's time when it is read, and its siblings go on.
     #[test]
     fn it_runs_backwards() {
         watched(|| {
@@ -479,7 +481,7 @@ mod clock_misbehaves {
             let timed = ctx.with_timeout(SECOND);
             let mut done = timed.done();
             for _ in 0..10 {
-                // It may say that the timer has failed, or wait on; what counts is that it returns.
+                // It may report that the timer has failed, or wait on; what counts is that it returns.
                 let _ = poll_once(std::pin::Pin::new(&mut done));
             }
             let sibling = Context::background().with_timeout(Duration::ZERO);

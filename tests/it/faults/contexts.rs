@@ -1,4 +1,4 @@
-//! The tree of contexts: nobody is forgotten, nothing is left behind, and nothing recurses.
+//! The tree of contexts: every node is reached, nothing is left behind, and nothing recurses.
 
 use super::tools::{HOUR, apart, held, inline};
 use crate::executor::watched;
@@ -424,10 +424,10 @@ mod one_root {
     }
 }
 
-/// Fault 19: `remaining`, `is_done` and `deadline` ask the clock a bounded number of times, whatever the tree.
+/// Fault 19: `remaining`, `is_done` and `deadline` read the clock a bounded number of times, whatever the tree.
 #[test]
-fn clock_is_asked_a_bounded_number_of_times_below_a_deep_chain() {
-    // Fault 19 and 31: walks of the chain that asked each level's clock.
+fn clock_is_read_a_bounded_number_of_times_below_a_deep_chain() {
+    // Fault 19 and 31: walks of the chain that read each level's clock.
     use failfast::clock::{Clock, ManualClock, Sleep};
     #[derive(Clone)]
     struct Counting(ManualClock, Count);

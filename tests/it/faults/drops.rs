@@ -146,7 +146,7 @@ mod one_by_one {
         });
     }
 
-    /// Fault 22: failures that nobody read.
+    /// Fault 22: failures that were not read.
     #[test]
     fn unread_failures() {
         apart(|| {
@@ -184,7 +184,7 @@ mod one_by_one {
         });
     }
 
-    /// Fault 22: results that nobody took.
+    /// Fault 22: results that were not taken.
     #[test]
     fn unread_results() {
         apart(|| {
@@ -263,7 +263,7 @@ mod one_by_one {
         });
     }
 
-    /// Fault 22: forks' answers that nobody awaited.
+    /// Fault 22: forks' answers that were not awaited.
     #[test]
     fn answers_of_forks() {
         apart(|| {
@@ -332,7 +332,7 @@ mod task_keeps_a_handle {
 
     type Tasks = Arc<Mutex<Vec<Task>>>;
 
-    /// Fault 9: on an executor whose tasks go with it; the group is dropped, waited for, or forgotten.
+    /// Fault 9: on an executor whose tasks go with it; the group is dropped, waited for, or leaked.
     #[test]
     fn executor_is_freed_with_its_group() {
         watched(|| {
@@ -361,7 +361,7 @@ mod task_keeps_a_handle {
                 } else {
                     drop(group);
                 }
-                // The executor polls whoever was woken, and is shut down.
+                // The executor polls the woken tasks, and is shut down.
                 for mut task in std::mem::take(&mut *tasks.lock().unwrap()) {
                     let _ = poll_once(Pin::new(&mut task));
                 }

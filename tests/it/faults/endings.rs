@@ -1,4 +1,4 @@
-//! What a group tells in the end: the root cause, each failure once, and why its context is over.
+//! What a group returns in the end: the root cause, each failure once, and why its context is over.
 
 use super::tools::{HOSTS, apart, panics, yields};
 use crate::executor::{Executor, Polled, remote, watched};
@@ -17,7 +17,7 @@ use std::sync::{Arc, Barrier, Mutex};
 mod ending_is_set_late {
     use super::*;
 
-    /// Fault 12: it panics at its caller, says so, and leaves nothing hanging.
+    /// Fault 12: it panics at its caller, names the reason, and leaves nothing hanging.
     #[test]
     fn after_the_first_spawn_it_panics_at_its_caller() {
         apart(|| {
@@ -179,7 +179,7 @@ mod body_echoes {
     }
 }
 
-/// Fault 16: after a success the context said "canceled", not why.
+/// Fault 16: after a success the context's error was "canceled", without the reason.
 mod context_after_the_end {
     use super::*;
 
@@ -190,7 +190,7 @@ mod context_after_the_end {
 
     /// Fault 16: it names the place where the group was made.
     #[test]
-    fn success_says_where_the_group_was_made() {
+    fn success_holds_where_the_group_was_made() {
         watched(|| {
             let line = line!() + 1;
             let (group, ctx) = Group::with_context(&Context::background(), smol::spawn);
@@ -204,7 +204,7 @@ mod context_after_the_end {
 
     /// Fault 16: also what was derived from it, linked to it, or made after.
     #[test]
-    fn descendants_say_it_too() {
+    fn descendants_hold_it_too() {
         watched(|| {
             let group = InPlaceGroup::new(&Context::background());
             let ctx = group.context().clone();
@@ -219,9 +219,9 @@ mod context_after_the_end {
         });
     }
 
-    /// Fault 16: `stop` and a dropped canceller say what they are.
+    /// Fault 16: `stop` and a dropped canceller have a cause of their own.
     #[test]
-    fn other_ends_say_what_they_are() {
+    fn other_ends_have_causes_of_their_own() {
         watched(|| {
             let group = InPlaceGroup::<()>::new(&Context::background());
             group.stop();
@@ -266,11 +266,11 @@ mod stragglers {
     }
 }
 
-/// Faults 19 and 28: with `next` and `wait` a failure was told twice, or omitted.
-mod each_failure_is_told_once {
+/// Faults 19 and 28: with `next` and `wait` a failure was returned twice, or omitted.
+mod each_failure_is_returned_once {
     use super::*;
 
-    /// The failures that an error tells.
+    /// The failures that an error lists.
     fn texts(error: &Error) -> Vec<String> {
         let others = error.others().iter().map(Error::to_string);
         std::iter::once(error.to_string()).chain(others).collect()
@@ -292,7 +292,7 @@ mod each_failure_is_told_once {
         });
     }
 
-    /// Faults 19 and 28: however many were taken with `next`, the rest is what `wait` tells.
+    /// Faults 19 and 28: however many were taken with `next`, the rest is what `wait` returns.
     #[test]
     fn next_and_wait_share_them_out() {
         watched(|| {
@@ -317,7 +317,7 @@ mod each_failure_is_told_once {
         });
     }
 
-    /// Fault 19: where all were taken with `next`, `wait` has nothing left to tell.
+    /// Fault 19: where all were taken with `next`, `wait` has nothing left to return.
     #[test]
     fn wait_after_all_were_taken() {
         watched(|| {
@@ -329,7 +329,7 @@ mod each_failure_is_told_once {
         });
     }
 
-    /// Fault 28: with a fail-fast group, whose first failure `next` tells, in any order of completion.
+    /// Fault 28: with a fail-fast group, whose first failure `next` returns, in any order of completion.
     #[test]
     fn later_task_takes_the_place_of_the_first_that_failed() {
         watched(|| {
@@ -428,7 +428,7 @@ mod each_failure_is_told_once {
 mod background_task_echoes {
     use super::*;
 
-    /// Fault 19: the main tasks are done, and it sees the deadline.
+    /// Fault 19: the main tasks are done, and it meets the deadline.
     #[test]
     fn deadline_after_the_main_tasks_are_done() {
         watched(|| {

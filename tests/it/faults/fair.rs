@@ -1,4 +1,4 @@
-//! In place is fair and linear: a bounded number of polls whatever shares a budget, and nobody wakes others for ever.
+//! In place is fair and linear: a bounded number of polls whatever shares a budget, and no endless round of wakes.
 
 use super::tools::{SIZES, counted, yields};
 use crate::executor::{Executor, Polled, watched};
@@ -52,8 +52,8 @@ mod budget {
         });
     }
 
-    /// Fault 4: with `next`, whose caller never lets tokio give it a new budget while results are at hand: one batch
-    /// of 32 futile polls for each result at most.
+    /// Fault 4: with `next`, whose caller never returns to tokio for a new budget while results are at hand: one
+    /// batch of 32 futile polls for each result at most.
     #[test]
     fn next_costs_a_bounded_number_of_polls_each() {
         watched(|| {
@@ -133,9 +133,9 @@ mod polls_are_exact {
         });
     }
 
-    /// Fault 4: one that wakes itself for ever lets its siblings and its caller go on.
+    /// Fault 4: beside one that wakes itself for ever, its siblings and its caller go on.
     #[test]
-    fn task_that_wakes_itself_for_ever_starves_nobody() {
+    fn task_that_wakes_itself_for_ever_starves_no_other() {
         watched(|| {
             let group = InPlaceGroup::<usize>::new(&Context::background());
             group.spawn(async {
@@ -180,7 +180,7 @@ mod polls_are_exact {
 mod crowd_of_waiters {
     use super::*;
 
-    /// Polls who was woken until nobody is, and lets those go that are through; how many polls that took.
+    /// Polls woken tasks until there are none, and drops those that are through; returns how many polls that took.
     fn settle(waits: &mut Vec<Polled<'_, ()>>, bound: usize) -> usize {
         let mut polls = 0;
         loop {
@@ -201,7 +201,7 @@ mod crowd_of_waiters {
 
     /// Fault 20: they come to rest, for any size.
     #[test]
-    fn those_who_wait_for_a_place_in_place_come_to_rest() {
+    fn waiters_for_a_place_in_place_come_to_rest() {
         watched(|| {
             for size in [1, 2, 32, 63, 64, 65, 66, 100, 129, 257] {
                 let group = InPlaceGroup::<()>::new(&Context::background()).with_limit(at_most(1));
@@ -220,7 +220,7 @@ mod crowd_of_waiters {
 
     /// Fault 20: on an executor.
     #[test]
-    fn those_who_wait_for_a_place_on_an_executor_come_to_rest() {
+    fn waiters_for_a_place_on_an_executor_come_to_rest() {
         watched(|| {
             for size in [1, 64, 65, 257] {
                 let executor = Executor::new();
@@ -266,7 +266,7 @@ mod crowd_of_waiters {
         });
     }
 
-    /// Fault 20's kind: waiters for the end of one context, polled again and again, wake nobody.
+    /// Fault 20's kind: waiters for the end of one context, polled again and again, wake no task.
     #[test]
     fn waiters_for_one_end_come_to_rest() {
         watched(|| {

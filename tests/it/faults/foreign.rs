@@ -1,4 +1,4 @@
-//! Every call of foreign code is made to panic in turn, and everybody else goes on.
+//! Every call of foreign code is made to panic in turn, and everything else goes on.
 //!
 //! Clocks are in `clocks`, destructors of whole collections in `drops`.
 
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{self, RawWaker, RawWakerVTable, Waker};
 
-/// A waker of which one thing panics, from when the test says so.
+/// A waker of which one thing panics, from a moment that the test chooses.
 mod waker {
     use super::*;
 
@@ -60,7 +60,7 @@ mod waker {
             );
         }
 
-        /// Forgotten where its own drop would panic: that is the test's, not the library's.
+        /// Leaked where its own drop would panic, because that drop is the test's, not the library's.
         pub(super) fn waker(self: &Arc<Self>) -> Waker {
             // SAFETY: the table's functions keep the contract of `RawWaker` for a pointer made by `Arc::into_raw`.
             unsafe { Waker::from_raw(raw(self.clone())) }
@@ -74,7 +74,7 @@ mod waker {
 
     /// Takes over the reference that the pointer is.
     unsafe fn own(data: *const ()) -> Arc<Bad> {
-        // SAFETY: the caller passes a pointer that `raw` made and that nobody else takes over.
+        // SAFETY: the caller passes a pointer that `raw` made and that has no other owner.
         unsafe { Arc::from_raw(data.cast::<Bad>()) }
     }
 
@@ -108,7 +108,7 @@ mod waker {
 
 use waker::{ALL, Bad, What};
 
-/// Lets `act` have a waker that fails, and forgets the test's own.
+/// Calls `act` with a waker that fails, and leaks the test's own.
 fn with_waker<R>(bad: &Arc<Bad>, act: impl FnOnce(&mut task::Context<'_>) -> R) -> R {
     let waker = std::mem::ManuallyDrop::new(bad.waker());
     act(&mut task::Context::from_waker(&waker))
@@ -164,9 +164,9 @@ mod waker_panics {
         });
     }
 
-    /// Fault 6's kind: those who wait for a group; its tasks are dropped, and its context ends.
+    /// Fault 6's kind: waiters for a group; its tasks are dropped, and its context ends.
     #[test]
-    fn those_who_wait_for_a_group() {
+    fn waiters_for_a_group() {
         apart(|| {
             for what in [What::Wake, What::Drop] {
                 let executor = Executor::new();
@@ -228,9 +228,9 @@ mod waker_panics {
         });
     }
 
-    /// Fault 6's kind: one who waits for a place; the place goes to the next.
+    /// Fault 6's kind: a waiter for a place; the place goes to the next.
     #[test]
-    fn one_who_waits_for_a_place() {
+    fn a_waiter_for_a_place() {
         apart(|| {
             for what in [What::Wake, What::Drop] {
                 let executor = Executor::new();
@@ -281,7 +281,7 @@ mod waker_panics {
         });
     }
 
-    /// Fault 6's kind: the system's clock goes on for everybody else.
+    /// Fault 6's kind: the system's clock goes on for all other sleeps.
     #[test]
     fn sleeper_of_the_systems_clock() {
         apart(|| {
@@ -303,9 +303,9 @@ mod waker_panics {
         });
     }
 
-    /// Fault 6's kind: one who awaits a fork; the group and the other forks go on.
+    /// Fault 6's kind: a waiter for a fork; the group and the other forks go on.
     #[test]
-    fn one_who_awaits_a_fork() {
+    fn a_waiter_for_a_fork() {
         apart(|| {
             for what in [What::Wake, What::Drop] {
                 let executor = Executor::new();
@@ -386,7 +386,7 @@ mod destructor_panics {
 
     /// Fault 22's kind: of a result, while siblings run.
     #[test]
-    fn of_a_result_that_nobody_wants() {
+    fn of_a_result_that_is_not_kept() {
         apart(|| {
             let dropped = Count::default();
             let executor = Executor::new();
@@ -560,7 +560,7 @@ mod spawner_panics {
 
     /// Fault 30: it leaked its place under `next`.
     #[test]
-    fn each_is_told_once_by_next() {
+    fn each_is_returned_once_by_next() {
         watched(|| {
             let mut group = Group::new(failing(2)).with_ending(Ending::Settle);
             for n in 0..1_000 {

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 const MANY: usize = 100_000;
 
-/// A clock that counts how often it is asked.
+/// A clock that counts how often it is read.
 #[derive(Clone)]
 struct Counting(ManualClock, Count);
 
@@ -30,11 +30,11 @@ impl Clock for Counting {
     }
 }
 
-/// Fault 31: the line of those who wait for a place.
+/// Fault 31: the line of waiters for a place.
 mod line {
     use super::*;
 
-    /// A group whose only place is taken, and those who wait for it.
+    /// A group whose only place is taken, and the waiters for it.
     fn waiting(count: usize, act: impl FnOnce(&mut Vec<Polled<'_, ()>>)) {
         let group = Group::<()>::new(std::mem::forget::<failfast::Task>).with_limit(at_most(1));
         group.spawn(pending::<Result<_, Infallible>>());
@@ -92,7 +92,7 @@ mod links {
         });
     }
 
-    /// Fault 31: made of many sources with deadlines, and asked below.
+    /// Fault 31: made of many sources with deadlines, and read below.
     #[test]
     fn made_of_deadlines() {
         watched(|| {
@@ -379,7 +379,7 @@ mod groups {
         });
     }
 
-    /// Fault 31: many sources of an aggregator are asked for their names once, in an error.
+    /// Fault 31: the names of an aggregator's many sources are read once, in an error.
     #[test]
     fn pending_of_many() {
         watched(|| {

@@ -240,9 +240,9 @@ mod after_the_deadline {
         });
     }
 
-    /// Fault 3: the items of a map are not asked for.
+    /// Fault 3: the items of a map are not pulled.
     #[test]
-    fn map_asks_for_no_item() {
+    fn map_pulls_no_item() {
         watched(|| {
             let (clock, ctx) = manual();
             let ctx = ctx.with_timeout(SECOND);
@@ -383,7 +383,7 @@ mod set_after_the_end {
         });
     }
 
-    /// Fault 25: the task has not been dropped yet; the grace lets it go on.
+    /// Fault 25: the task has not been dropped yet; within the grace it goes on.
     #[test]
     fn grace_takes_effect() {
         watched(|| {
@@ -469,7 +469,7 @@ mod at_the_limit {
     }
 }
 
-/// Fault 3: a task that comes too late ends in its first poll, unpolled, so that the executor lets it go.
+/// Fault 3: a task that comes too late ends in its first poll, unpolled, so that the executor drops it.
 #[test]
 fn late_task_is_dropped_unpolled_by_its_first_poll() {
     watched(|| {

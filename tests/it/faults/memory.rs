@@ -148,7 +148,7 @@ mod finished_tasks {
         });
     }
 
-    /// Fault 5: the last waker, and with it an executor's whole task, is let go of.
+    /// Fault 5: the last waker, and with it an executor's whole task, is dropped.
     #[test]
     fn let_their_wakers_go() {
         watched(|| {
@@ -377,7 +377,7 @@ mod endless_tasks {
 mod follows_the_living {
     use super::*;
 
-    /// Fault 19: the end wakes those who live, not those who ever were.
+    /// Fault 19: the end wakes the tasks that live, not those that ever were.
     #[test]
     fn end_wakes_the_living_only() {
         watched(|| {
@@ -395,9 +395,9 @@ mod follows_the_living {
         });
     }
 
-    /// Fault 19: a snapshot shows, and allocates for, those who live.
+    /// Fault 19: a snapshot shows, and allocates for, the tasks that live.
     #[test]
-    fn snapshot_is_as_large_as_those_who_live() {
+    fn snapshot_is_as_large_as_the_number_of_live_tasks() {
         apart(|| {
             let mut group = InPlaceGroup::<usize>::new(&Context::background());
             (0..10_000).for_each(|n| group.spawn(ready(Ok::<_, Infallible>(n))));

@@ -10,7 +10,7 @@ use std::fmt;
 use std::future::{pending, ready};
 use std::sync::{Arc, Mutex};
 
-/// Keeps the texts of what it is told.
+/// Keeps the texts that it receives.
 #[derive(Clone, Default)]
 struct Records(Arc<Mutex<Vec<(log::Level, String)>>>);
 
@@ -125,7 +125,7 @@ fn sources_panic() {
     });
 }
 
-/// Fault 29's kind: a dropped aggregation is told, at level debug; one that was never polled is not.
+/// Fault 29's kind: a dropped aggregation is recorded, at level debug; one that was never polled is not.
 #[test]
 fn aggregation_is_dropped() {
     watched(|| {

@@ -43,7 +43,7 @@ mod executor_is_shut_down {
     /// Fault 10: the executor drops its tasks under a lock that its wakers take. 1,000 waits of 50 ms would be
     /// more than the watchdog allows.
     #[test]
-    fn dropping_thread_is_not_blocked_though_the_wakers_want_its_lock() {
+    fn dropping_thread_is_not_blocked_though_the_wakers_take_its_lock() {
         apart(|| {
             const GROUPS: usize = 1_000;
             let lock = Arc::new(Mutex::new(()));
@@ -118,9 +118,9 @@ mod executor_is_shut_down {
         });
     }
 
-    /// Fault 10: from outside, who waits is told that its tasks were lost.
+    /// Fault 10: from outside, a waiter gets the error that its tasks were lost.
     #[test]
-    fn waits_from_outside_are_told() {
+    fn waits_from_outside_get_the_error() {
         apart(|| {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)

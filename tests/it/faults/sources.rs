@@ -27,7 +27,7 @@ fn hosts() -> impl Iterator<Item = (&'static str, Aggregator<usize, ()>)> {
     std::iter::once(("in place", Aggregator::in_place())).chain(HOSTS.iter().map(on))
 }
 
-/// `count` sources, each of which does what `act` says for its number.
+/// `count` sources, each of which does what `act` returns for its number.
 fn list<F>(
     host: Aggregator<usize, ()>,
     count: usize,
@@ -122,7 +122,7 @@ mod every_size {
         }
     }
 
-    /// Polls until it waits, lets the deadline pass, and waits for the end.
+    /// Polls until it waits, advances the time to the deadline, and waits for the end.
     fn until_deadline<O>(clock: &ManualClock, future: impl Future<Output = O>) -> O {
         let mut future = Box::pin(future);
         block_on(poll_fn(|cx| {
@@ -190,9 +190,9 @@ mod every_size {
         }
     }
 
-    /// Fault 1: every source of a settled list is told, whether it failed or not.
+    /// Fault 1: every source of a settled list is in the result, whether it failed or not.
     #[test]
-    fn settled_list_tells_every_outcome() {
+    fn settled_list_holds_every_outcome() {
         for (name, host) in hosts() {
             watched(move || {
                 for size in sizes() {
@@ -241,8 +241,8 @@ mod in_a_crowd {
     /// More than the threshold of `try_join_all`.
     const CROWD: usize = 40;
 
-    /// Starts all of `crowd` under `FuturesUnordered` and, through it, `try_join_all`; lets `event` happen; and
-    /// waits for all. Whoever registered no waker is never polled again.
+    /// Starts all of `crowd` under `FuturesUnordered` and, through it, `try_join_all`; makes `event` happen; and
+    /// waits for all. A future that registered no waker is never polled again.
     fn all_are_woken(
         crowd: Vec<BoxFuture<'static, Result<(), String>>>,
         event: impl FnOnce() + Send + 'static,
@@ -362,9 +362,9 @@ mod in_a_crowd {
         assert!(watched(|| block_on(group.wait())).unwrap().is_empty());
     }
 
-    /// Fault 1: those who wait for a place.
+    /// Fault 1: the waiters for a place.
     #[test]
-    fn those_who_wait_for_a_place_are_woken() {
+    fn waiters_for_a_place_are_woken() {
         let gate = Gate::default();
         let group = Group::<()>::new(smol::spawn).with_limit(at_most(1));
         group.spawn(gate.wait());
@@ -631,7 +631,7 @@ mod late {
     }
 }
 
-/// Fault 1's other side: what an aggregator asks of the one who waits.
+/// Fault 1's other side: what an aggregator needs from its waiter.
 mod wakes {
     use super::*;
 
@@ -676,7 +676,7 @@ mod wakes {
 
 /// Fault 1's kind: a list that is cut by the deadline after all but one have answered names that one.
 #[test]
-fn names_of_those_who_did_not_answer_are_complete() {
+fn names_of_the_sources_that_did_not_answer_are_complete() {
     watched(|| {
         for size in [1, 2, 31, 32, 129] {
             let (clock, ctx) = manual();

@@ -23,7 +23,7 @@ pub(crate) const SIZES: &[usize] = &[
     0, 1, 2, 3, 12, 13, 29, 30, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1_000, 4_096,
 ];
 
-/// The variable that tells the test binary that it runs one test in a process of its own.
+/// The variable by which the test binary runs one test in a process of its own.
 const APART: &str = "FAILFAST_TEST_APART";
 
 /// Runs the test, a closure written in the test's own function, in a process of its own and under a watchdog.
@@ -81,7 +81,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The bytes that are allocated and not freed, by any thread: to be asked in a process of its own alone.
+/// The bytes that are allocated and not freed, by any thread: to be read in a process of its own alone.
 pub(crate) fn held() -> isize {
     HELD.load(Relaxed)
 }
@@ -116,7 +116,7 @@ pub(crate) fn counted<F: Future>(
     })
 }
 
-/// Polls once, and lets nobody know when it goes on.
+/// Polls once, with a waker that does nothing.
 pub(crate) fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut task::Context::from_waker(Waker::noop()))
 }
@@ -204,7 +204,7 @@ pub(crate) fn is_gone<T>(weak: &std::sync::Weak<T>) -> bool {
     weak.strong_count() == 0
 }
 
-/// A shared value that tells, by its weak reference, whether who was given it is gone.
+/// A shared value and its weak reference, which shows whether the holders of the value have been dropped.
 pub(crate) fn token() -> (Arc<()>, std::sync::Weak<()>) {
     let strong = Arc::new(());
     let weak = Arc::downgrade(&strong);

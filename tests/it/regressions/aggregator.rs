@@ -9,7 +9,7 @@ use std::fmt;
 use std::future::{pending, ready};
 use std::sync::{Arc, Mutex};
 
-/// An answer whose destructor panics, and whose `Display` does if it is told to.
+/// An answer whose destructor panics, and whose `Display` does on demand.
 struct Answer {
     drops: Count,
     mute: bool,
@@ -74,7 +74,7 @@ impl log::Log for Lines {
     fn flush(&self) {}
 }
 
-/// A caller canceled, a source went on beyond the stragglers' limit, and the record told of the caller alone.
+/// A caller canceled, a source went on beyond the stragglers' limit, and the record held the caller's end alone.
 #[test]
 fn stragglers_after_a_callers_cancellation_are_logged_as_an_error() {
     watched(|| {
@@ -109,8 +109,8 @@ fn stragglers_after_a_callers_cancellation_are_logged_as_an_error() {
     });
 }
 
-/// An aggregator within another of the same name and timeout was told as dropped by its caller, though it had failed
-/// within the outer one's grace.
+/// An aggregator within another of the same name and timeout was recorded as dropped by its caller, though it had
+/// failed within the outer one's grace.
 #[test]
 fn nested_timeout_within_the_grace_is_logged_as_a_failure() {
     watched(|| {

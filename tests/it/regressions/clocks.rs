@@ -128,7 +128,7 @@ impl Clock for Breaks {
     }
 }
 
-/// Counts the records of an end by a broken clock, and asks the context in each of the first ones.
+/// Counts the records of an end by a broken clock, and reads the context in each of the first ones.
 struct Asks(OnceLock<Count>);
 
 impl log::Log for Asks {
@@ -150,8 +150,7 @@ impl log::Log for Asks {
     fn flush(&self) {}
 }
 
-/// A broken clock was told to the log before the context had ended: again by each who asked meanwhile, the logger
-/// among them.
+/// A broken clock was logged before the context had ended: again by each reader meanwhile, the logger among them.
 #[test]
 fn broken_clock_is_logged_once() {
     static LOGGER: Asks = Asks(OnceLock::new());

@@ -1,4 +1,4 @@
-//! Failures that an ending omits, and results that nobody is given.
+//! Failures that an ending omits, and results that are never returned.
 
 use crate::executor::{Executor, watched};
 use crate::faults::tools::{Bomb, apart, panics, poll_once};
@@ -33,7 +33,7 @@ impl<F: FnMut()> fmt::Display for Acts<F> {
 
 impl<F: FnMut()> std::error::Error for Acts<F> {}
 
-/// An omitted failure was dropped under the group's lock, and its destructor, which asked for a snapshot, hung.
+/// An omitted failure was dropped under the group's lock, and its destructor, which took a snapshot, hung.
 #[test]
 fn omitted_failure_looks_at_its_group() {
     watched(|| {

@@ -1,4 +1,4 @@
-//! Groups in place: who drives them, and for how long.
+//! Groups in place: which waiter drives them, and for how long.
 
 use super::finish;
 use crate::executor::{Polled, watched};
@@ -16,7 +16,7 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Instant;
 
-/// A handle that waited in `ready` was taken for who drives the group: the owner behind it was not woken for a task.
+/// A handle that waited in `ready` was taken for the group's driver: the owner behind it was not woken for a task.
 #[test]
 fn owner_behind_a_handle_in_ready_is_woken() {
     watched(|| {

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::{task, thread};
 
-/// An executor dropped a task, and who awaited a fork in the queue was woken on the thread that dropped.
+/// An executor dropped a task, and the waiter of a fork in the queue was woken on the thread that dropped.
 #[test]
 fn waiter_for_a_queued_fork_is_woken_on_another_thread() {
     watched(|| {

@@ -1,4 +1,4 @@
-//! Room under a limit: who waits for it, and who is told of it.
+//! Room under a limit: the waiters for it, and which of them is woken.
 
 use crate::executor::{Executor, Polled, watched};
 use crate::support::at_most;
@@ -7,9 +7,9 @@ use futures::channel::{mpsc, oneshot};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-/// A task that awaited its fork lent its place, and whoever waited in `ready` was not woken.
+/// A task that awaited its fork lent its place, and the waiter in `ready` was not woken.
 #[test]
-fn lent_place_wakes_who_waits_in_ready() {
+fn lent_place_wakes_the_waiter_in_ready() {
     watched(|| {
         let executor = Executor::new();
         let group = Group::<()>::new(executor.spawner()).with_limit(at_most(2));

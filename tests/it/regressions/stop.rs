@@ -1,4 +1,4 @@
-//! `stop` is no error, whoever else stops and however slow the clock.
+//! `stop` is no error, whatever else stops and however slow the clock.
 
 use crate::executor::{Executor, Polled, watched};
 use crate::support::{GENEROUS, eventually};
@@ -12,12 +12,12 @@ use std::task::Poll;
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-/// Holds up one thread when it asks for the time.
+/// Holds up one thread when it reads the time.
 #[derive(Clone, Default)]
 struct Slow(Arc<(Mutex<Option<ThreadId>>, AtomicBool)>);
 
 impl Slow {
-    /// Lets the clock hold up this thread, once.
+    /// Makes the clock hold up this thread, once.
     fn hold_me_up(&self) {
         *self.0.0.lock().unwrap() = Some(thread::current().id());
     }
@@ -48,7 +48,7 @@ impl Clock for Slow {
     }
 }
 
-/// A task returned its context's cancellation while `stop` still asked the clock, and the group failed with it.
+/// A task returned its context's cancellation while `stop` still read the clock, and the group failed with it.
 #[test]
 fn task_returns_its_cancellation_while_the_clock_is_slow() {
     let results = watched(|| {

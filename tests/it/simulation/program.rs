@@ -30,7 +30,7 @@ type RecruitLocally = Box<dyn Fn(bool) -> Option<Forked>>;
 #[error("boom {0}")]
 struct Boom(u64);
 
-/// Who serves in a group or an aggregation.
+/// What serves in a group or an aggregation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Who {
     Service(u64),
@@ -63,7 +63,7 @@ impl Who {
 #[derive(Clone, Copy)]
 struct Size {
     depth: u32,
-    /// So many services at once, where the dice don't say.
+    /// So many services at once, where the dice don't choose.
     many: Option<u64>,
     /// They all succeed: of many, some would fail for certain, and no result would ever be seen.
     calm: bool,
@@ -99,23 +99,23 @@ impl Size {
     }
 }
 
-/// What is known of one group or aggregation, to be compared with what it says.
+/// The facts of one group or aggregation, to be compared with its result.
 struct Scope {
     alive: Mutex<BTreeSet<Who>>,
-    /// Who has gone, and in which step of the world.
+    /// The services that have ended, and in which step of the world.
     gone: Mutex<Vec<(Who, usize)>>,
     started: Mutex<BTreeSet<Who>>,
     /// Whose failure came while the context was alive, before any other.
     first: Mutex<Option<Who>>,
     accepted: Mutex<Vec<u64>>,
-    /// How many were forked, and who of them was cancelled.
+    /// How many were forked, and which of them were cancelled.
     forked: Mutex<(usize, BTreeSet<Who>)>,
     /// Whether it was stopped while it lived.
     stopped: AtomicBool,
     next: Mutex<u64>,
     /// How many services succeeded, and the world's last idle moment before the last of them did.
     succeeded: Mutex<(usize, usize)>,
-    /// When the context ended, and after how many idle moments, where that is asked.
+    /// When the context ended, and after how many idle moments, where that is checked.
     ended: Mutex<Option<(Instant, usize)>>,
 }
 
@@ -190,8 +190,8 @@ impl Scope {
         });
     }
 
-    /// Once all services have succeeded and somebody waits, it is the group that ends its background tasks: at
-    /// once, so before nothing else can happen.
+    /// Once all services have succeeded and there is a waiter, it is the group that ends its background tasks: at
+    /// once, so before anything else can happen.
     fn check_nobody_waited_for_attendants(&self, waited_from: usize) {
         let (count, served) = *self.succeeded.lock().unwrap();
         let all = self.accepted.lock().unwrap().len() + self.forked.lock().unwrap().0;
@@ -200,7 +200,7 @@ impl Scope {
         }
     }
 
-    /// The first cause is kept: the error is that of who failed first, or the context's if nobody did.
+    /// The first cause is kept: the error is that of the first failure, or the context's if there was none.
     fn check_error(&self, error: &Error) {
         let is_stopped = self.stopped.load(Ordering::SeqCst);
         assert!(
@@ -209,7 +209,7 @@ impl Scope {
         );
         let first = *self.first.lock().unwrap();
         let is_first = |who: Who| match error.kind() {
-            // It is of nobody's: what ended the group is its cause, or the first cause would be lost.
+            // It belongs to no service: what ended the group is its cause, or the first cause would be lost.
             ErrorKind::Stragglers => error.cause().is_some_and(|cause| {
                 let text = cause.to_string();
                 text.split_once(':')
@@ -219,7 +219,7 @@ impl Scope {
         };
         match (first, error.kind()) {
             (Some(who), _) => assert!(is_first(who), "{who:?} was first: {error:?}"),
-            // The executor may also lose a source that has not been asked yet, and so has no witness.
+            // The executor may also lose a source that has not been called yet, and so has no witness.
             (None, ErrorKind::Canceled | ErrorKind::DeadlineExceeded | ErrorKind::Lost) => {}
             (None, ErrorKind::Stragglers) => assert!(error.cause().is_some(), "{error:?}"),
             (None, _) => panic!("nobody failed: {error:?}"),
@@ -236,7 +236,7 @@ impl Scope {
     }
 }
 
-/// Lives as long as its service's future, and notes if that failed, before the group can know.
+/// Lives as long as its service's future, and notes if that failed, before the group can see it.
 struct Witness {
     world: World,
     scope: Arc<Scope>,
@@ -486,13 +486,13 @@ async fn contexts(world: &World, ctx: &Context) -> Option<()> {
     }
     let ran = linked.run(world.doze()).await;
     if linked.is_done() {
-        // A task that the executor lost is told of on a thread of its own: the callback may be under way there.
+        // The loss of a task is reported on a thread of its own: the callback may be under way there.
         eventually("the callback", || called.load(Ordering::SeqCst));
         assert!(!callback.stop());
     } else {
         assert!(callback.stop() && ran.is_ok());
     }
-    // One fact: whoever is done has an error and a cause, and so have all below it.
+    // One fact: a context that is done has an error and a cause, and so have all below it.
     for ctx in [ctx, &child, &limited, &linked] {
         assert_eq!(ctx.is_done(), ctx.err().is_some());
         assert_eq!(ctx.is_done(), ctx.cause().is_some());
@@ -587,7 +587,7 @@ staff!(InPlaceGroup<'static, u64>, service, Recruit, number => Box::new(number))
 staff!(LocalGroup<u64>, service_locally, RecruitLocally, number => Rc::new(number));
 staff!(LocalInPlaceGroup<'static, u64>, service_locally, RecruitLocally, number => Rc::new(number));
 
-/// Takes in who was recruited, unless the group gives the task back.
+/// Takes in the recruited service, unless the group gives the task back.
 fn enlist<T>(scope: &Scope, ctx: &Context, id: u64, spawn: impl FnOnce() -> Option<T>) {
     let place = {
         let mut accepted = scope.accepted.lock().unwrap();
@@ -599,7 +599,7 @@ fn enlist<T>(scope: &Scope, ctx: &Context, id: u64, spawn: impl FnOnce() -> Opti
         assert!(ctx.is_done(), "a group that lives takes everyone");
         scope.accepted.lock().unwrap().remove(place);
     }
-    // Dropped unpolled, after its group's end: no failure of anybody's.
+    // Dropped unpolled, after its group's end: no service failed.
     drop(given_back);
 }
 
@@ -861,7 +861,7 @@ async fn drop_or_wait<T>(world: &World, aggregation: impl Future<Output = T>) ->
 pub(crate) fn play(world: &World) {
     let background = Context::background().with_clock(world.clock().clone());
     let (server, shutdown) = background.with_cancel();
-    // Few are large: the dice of a fuzzer that have run out say 0.
+    // Few are large: a fuzzer's dice that have run out are all 0.
     let large = (world.roll(64) == 63).then(|| Size::large(world));
     for _ in 0..=world.roll(2) {
         let (world, server) = (world.clone(), server.clone());

@@ -1,4 +1,4 @@
-//! An executor and a clock that do nothing but what the dice say: one thread, virtual time, faults.
+//! An executor and a clock that follow the dice: one thread, virtual time, faults.
 
 use super::dice::Dice;
 use failfast::clock::{Clock, ManualClock};
@@ -43,7 +43,7 @@ struct State {
     /// Those that users' own programs run in: no fault befalls them.
     roots: usize,
     woken: Vec<usize>,
-    /// Who is being polled, the innermost last.
+    /// The services that are being polled, the innermost last.
     polled: Vec<usize>,
     /// Those that block their thread, and until when: no poll of theirs gets anywhere before.
     blocked: BTreeMap<usize, Instant>,
@@ -159,7 +159,7 @@ impl World {
         Duration::from_millis(self.roll(40).saturating_sub(4))
     }
 
-    /// Sleeps by the clock alone, whatever becomes of any context.
+    /// Sleeps by the clock alone, however any context ends.
     pub(crate) async fn doze(&self) {
         let deadline = self.0.clock.now() + self.span();
         let slept = self.0.clock.sleep_until(deadline).await;
@@ -175,7 +175,7 @@ impl World {
         self.0.steps.load(Ordering::SeqCst)
     }
 
-    /// How often nothing could happen but that time passed, and nobody blocked a thread.
+    /// How often nothing could happen but that time passed, and no task blocked a thread.
     pub(crate) fn idles(&self) -> usize {
         self.0.idles.load(Ordering::SeqCst)
     }
@@ -215,7 +215,7 @@ impl World {
         .await;
     }
 
-    /// Starts a user's own program, which nobody loses.
+    /// Starts a user's own program, which is never lost.
     pub(crate) fn run(&self, root: impl Future<Output = ()> + 'static) {
         let id = self.add(|id| Box::pin(Staying::new(id, root)));
         let mut state = lock(&self.0.state);
@@ -312,7 +312,7 @@ impl World {
         true
     }
 
-    /// False if nobody is blocked.
+    /// False if no task is blocked.
     fn advance_to_unblock(&self) -> bool {
         let now = self.0.clock.now();
         let mut state = lock(&self.0.state);
@@ -400,8 +400,8 @@ impl World {
         self.settle_losses();
     }
 
-    /// Waits, for a moment at most, until those whom a lost task wakes have been woken: the library wakes them from
-    /// another thread, and a loss of our own is the last in that line. So a seed is the same schedule each time.
+    /// Waits, for a moment at most, until what a lost task wakes has been woken: the library wakes it from another
+    /// thread, and a loss of our own is the last in that line. So a seed is the same schedule each time.
     fn settle_losses(&self) {
         if !self.is_this_thread() {
             return;
@@ -429,7 +429,7 @@ impl World {
 }
 
 impl State {
-    /// Those of them who do not block their thread.
+    /// Those of them that do not block their thread.
     fn ready<'a>(&self, all: impl Iterator<Item = &'a usize>, now: Instant) -> Vec<usize> {
         let is_ready = |id: &&usize| self.blocked.get(id).is_none_or(|until| *until <= now);
         all.filter(is_ready).copied().collect()

@@ -115,7 +115,7 @@ impl Live {
         Some(hello.chain(stream::select(pages, heartbeats)))
     }
 
-    /// Those that have left make room, and are forgotten.
+    /// Those that have left make room, and are removed.
     fn admit(&self, client: Sender<Frames>) -> Option<()> {
         let mut clients = self.lock();
         clients.retain(|client| !client.is_closed());

@@ -35,10 +35,10 @@ pub enum CallError {
     /// 404.
     #[error("{0}")]
     NotFound(String),
-    /// 429: it is busy, or this caller asks too often.
+    /// 429: it is busy, or this caller sends too many requests.
     #[error("too many requests")]
     TooMany {
-        /// When it may be asked again, if it said so.
+        /// When it may be called again, if its answer has that.
         retry_after: Option<Duration>,
     },
     /// 504: it gave up, because something behind it did not answer in time.
@@ -49,7 +49,7 @@ pub enum CallError {
     Status {
         /// What it answered.
         status: StatusCode,
-        /// What it said about it.
+        /// The body of its refusal.
         text: String,
     },
     /// There is nothing at its address.
@@ -91,7 +91,7 @@ impl CallError {
         }
     }
 
-    /// Whether it says that the service is in trouble, and not that the request was wrong.
+    /// Whether it means that the service is in trouble, and not that the request was wrong.
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Late(..) | Self::Unreadable { .. }) || self.is_transient()
     }
@@ -104,12 +104,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// Asks a service for `path`, and reads the JSON that it answers. The service learns the request's id, and how
-    /// long the caller waits.
+    /// Requests `path` of a service, and reads its JSON answer. The request carries its id, and how long the caller
+    /// waits.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes its connection, so the service sees the end of its client and cancels its own work.
+    /// Dropping the future closes its connection, so the service finds that its client has gone and cancels its own
+    /// work.
     ///
     /// # Errors
     ///
@@ -125,7 +126,7 @@ impl Client {
         read(endpoint, &answer)
     }
 
-    /// A source that asks a service for `/{service}/{key}`.
+    /// A source that requests `/{service}/{key}` of a service.
     pub fn source<K, T>(
         self: &Arc<Self>,
         endpoint: Endpoint,
@@ -213,7 +214,7 @@ fn read<T: DeserializeOwned>(endpoint: Endpoint, answer: &Response<Bytes>) -> Re
 }
 
 fn refusal(status: StatusCode, answer: &Response<Bytes>) -> CallError {
-    // A proxy in between, say, answers with something else.
+    // A proxy in between, for example, answers with something else.
     let problem = serde_json::from_slice(answer.body())
         .unwrap_or_else(|_| Problem::new(status.canonical_reason().unwrap_or("no reason given")));
     match status {
@@ -229,7 +230,7 @@ fn refusal(status: StatusCode, answer: &Response<Bytes>) -> CallError {
     }
 }
 
-/// In seconds. A date, which the header may hold as well, is taken for nothing said.
+/// In seconds. A date, which the header may hold as well, is ignored.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))

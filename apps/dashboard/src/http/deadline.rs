@@ -9,7 +9,7 @@ use hyper::header::HeaderValue;
 
 const HEADER: &str = "grpc-timeout";
 
-/// How much sooner a service is to give up than its caller: so that the caller still hears what was late.
+/// How much sooner a service is to give up than its caller, so that the caller still receives what was late.
 const ON_THE_WAY: Duration = Duration::from_millis(20);
 
 /// A child of `ctx` that lives as long as the caller waits, and no longer than `cap`.
@@ -25,7 +25,7 @@ pub(super) fn request_context(
     Ok(ctx.with_timeout(theirs.min(cap)))
 }
 
-/// Tells a service how long its caller waits. Nothing where there is no deadline.
+/// Sends a service how long its caller waits. Nothing where there is no deadline.
 pub(super) fn propagate(ctx: &Context, headers: &mut HeaderMap) {
     let Some(left) = ctx.remaining() else { return };
     let value = to_grpc_timeout(left.saturating_sub(ON_THE_WAY));

@@ -12,7 +12,7 @@ use super::{CallError, Problem};
 ///
 /// | what failed | status |
 /// |---|---|
-/// | a service doesn't know it | 404 |
+/// | a service has no such thing | 404 |
 /// | a service is busy | 429, with its `Retry-After` |
 /// | a service failed, answered nonsense, or is not there | 502, with its name |
 /// | a time limit passed | 504, with what was late |
@@ -43,7 +43,7 @@ fn status(error: &Error) -> StatusCode {
     }
 }
 
-/// What was late: what the service itself found late, or the service, or all that were still asked.
+/// What was late: what the service itself found late, or the service, or all that had not answered.
 fn late(error: &Error) -> Vec<String> {
     let names = |names: &[failfast::Name]| names.iter().map(ToString::to_string).collect();
     match error.downcast_ref::<CallError>() {
@@ -60,7 +60,7 @@ fn is_rejection(error: &Error) -> bool {
     fault.is_some_and(|fault| matches!(fault.kind(), FaultKind::Rejected(_)))
 }
 
-/// When to ask again: what the service said, or the policy that stands before it.
+/// When to call again: by the service's answer, or by the policy that stands before it.
 fn retry_after(error: &Error) -> Option<Duration> {
     match error.downcast_ref::<CallError>() {
         Some(CallError::TooMany { retry_after }) => *retry_after,

@@ -71,7 +71,7 @@ pub async fn read_body(
     }
 }
 
-/// The root of a chain of errors, because hyper's own text says only that there is one.
+/// The root of a chain of errors, because hyper's own text names only that there is one.
 fn deepest<'a>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> &'a (dyn std::error::Error + 'static) {

@@ -124,7 +124,7 @@ impl PooledConnection {
         let exchange = pin!(exchange(&mut self.sender, request, most));
         match select(exchange, &mut self.connection).await {
             Either::Left((answer, _)) => answer,
-            // The service hung up. The answer is complete by now, or an error that says so.
+            // The service hung up. The answer is complete by now, or an error that reports it.
             Either::Right((_, exchange)) => {
                 self.ended = true;
                 exchange.await
@@ -132,7 +132,7 @@ impl PooledConnection {
         }
     }
 
-    /// Whether the service has not closed it, as far as the system knows by now.
+    /// Whether the service has not closed it, as far as the system has noticed by now.
     async fn is_open(&mut self) -> bool {
         self.ended = self.ended || poll_once(&mut self.connection).await.is_some();
         !self.ended && !self.sender.is_closed()

@@ -51,7 +51,7 @@ pub struct Call {
     pub server: ServerHandle,
 }
 
-/// A server that runs, as its service sees it.
+/// A server that runs, as its service uses it.
 #[derive(Clone)]
 pub struct ServerHandle {
     /// Ends when the server begins to shut down: for streams that would go on.
@@ -155,7 +155,7 @@ impl Server {
         self.running.group.snapshot()
     }
 
-    /// Stops accepting, lets the requests under way finish for as long as `bound`, and cuts what is left.
+    /// Stops accepting, waits for the requests under way for as long as `bound`, and cuts what is left.
     pub async fn shutdown(self, bound: Duration) -> ShutdownOutcome {
         self.drain.cancel();
         let (running, mut end) = (self.running, self.end);

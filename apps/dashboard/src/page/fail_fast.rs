@@ -41,7 +41,7 @@ struct Guards {
 }
 
 impl FailFast {
-    /// One that asks these services, and gives the recommendations `open` to recover when they keep failing.
+    /// A page of these services, which gives the recommendations `open` to recover when they keep failing.
     pub fn new(client: Arc<Client>, endpoints: PerService<Endpoint>, open: Duration) -> Self {
         let policies = Policies::default();
         let guards = Guards {
@@ -86,7 +86,7 @@ impl FailFast {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = (policies, page);
     }
 
-    /// Whether the recommendations are asked at all.
+    /// Whether the recommendations are called at all.
     pub fn breaker(&self) -> BreakerState {
         self.guards.recommendations.state(&Context::background())
     }
@@ -94,8 +94,9 @@ impl FailFast {
 
 /// The page: what must be there, and what it can do without.
 ///
-/// In place, because the sources only wait for the network and need no tasks of their own. So a reader who leaves drops
-/// them at once, with the request; tasks would be dropped when the executor comes to them, and some would still answer.
+/// In place, because the sources only wait for the network and need no tasks of their own. So a reader that leaves
+/// drops them at once, with the request; tasks would be dropped when the executor comes to them, and some would still
+/// answer.
 fn aggregator(
     client: &Arc<Client>,
     endpoints: &PerService<Endpoint>,
@@ -151,7 +152,7 @@ fn retry(policies: &Policies, budget: &Budget) -> Retry {
         .when(advice)
 }
 
-/// Whether to call again. A busy service says when.
+/// Whether to call again. A busy service sends when.
 fn advice(error: &CallError) -> Advice {
     match error {
         CallError::TooMany {

@@ -22,7 +22,7 @@ pub struct Plain {
 }
 
 impl Plain {
-    /// One that asks these services.
+    /// A page of these services.
     pub fn new(client: Arc<Client>, endpoints: PerService<Endpoint>) -> Self {
         Self {
             client,
@@ -31,7 +31,7 @@ impl Plain {
         }
     }
 
-    /// Of these, the timeout is all that it knows.
+    /// Of these, it uses the timeout alone.
     pub fn policies(&self) -> Policies {
         *self.policies.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -15,7 +15,7 @@ const SLOGANS: [&str; 3] = [
 /// One advertisement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ad {
-    /// What it says.
+    /// Its answer.
     pub slogan: String,
 }
 

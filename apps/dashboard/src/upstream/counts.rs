@@ -19,7 +19,7 @@ pub struct Counts {
 pub struct Counted {
     /// Requests that came.
     pub started: u64,
-    /// Those that got what they asked for.
+    /// Those that got their answer.
     pub answered: u64,
     /// Those that were answered with another error than 504.
     pub failed: u64,

@@ -19,7 +19,7 @@ pub struct Ledger {
     finished_late: AtomicU64,
 }
 
-/// Calls, by what became of them.
+/// Calls, by how they ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waste {
     /// Calls for pages that were answered.

@@ -1,4 +1,4 @@
-//! The orders of a user. For each it asks two more services: an aggregation inside of an aggregation.
+//! The orders of a user. For each it calls two more services: an aggregation inside of an aggregation.
 
 use std::sync::Arc;
 

@@ -132,7 +132,7 @@ impl Work for Profiles {
     }
 }
 
-/// Readers who ask for the same user at the same time share one query.
+/// Requests for the same user at the same time share one query.
 fn find_in(pool: SqlitePool) -> Find {
     let shared = (move |_: Context, id: i64| query(pool.clone(), id)).coalesce();
     Box::new(move |ctx, id| shared.fetch(ctx, id).boxed())

@@ -1,4 +1,4 @@
-//! What all services have in common: one path, a behavior, counts, and refusals that say why.
+//! What all services have in common: one path, a behavior, counts, and refusals with a reason.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Counts, Knob, Ledger};
 use crate::http::{self, Body, Call, Problem, json, problem};
 
-/// When a busy service wants to be asked again.
+/// After how long a busy service can be called again.
 const BUSY: Duration = Duration::from_secs(1);
 
 /// What a service does, the rest aside.
@@ -122,7 +122,7 @@ impl<W: Work> http::Service for Handler<W> {
 }
 
 impl<W: Work> Handler<W> {
-    /// What is asked for, if anything that there is.
+    /// What was requested, if it exists.
     fn key<'a>(&self, call: &'a Call) -> Option<&'a str> {
         let path = call.request.uri().path().strip_prefix('/')?;
         let key = path.strip_prefix(self.name)?.strip_prefix('/')?;

@@ -1,4 +1,4 @@
-//! What a person sees and does.
+//! What a reader of the page sees and does.
 
 use serde_json::json;
 
@@ -93,7 +93,7 @@ fn a_closed_tab_cancels_the_calls_behind_its_page() {
         seen.into_iter()
             .all(|(_, seen)| seen.cancelled == 1 && seen.in_flight == 0)
     });
-    // Another tab tells of it.
+    // Another tab shows it.
     browser.go(&dashboard.app().url());
     browser
         .until("return document.querySelector('#outcomes')?.innerText.match(/left\\s*1/) !== null");

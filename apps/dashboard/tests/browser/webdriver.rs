@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{WATCHDOG, eventually};
 
-/// What `chromedriver` says once it listens.
+/// What `chromedriver` prints once it listens.
 const STARTED: &str = "started successfully on port ";
 
 /// The key that submits, as WebDriver writes it.

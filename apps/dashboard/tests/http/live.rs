@@ -97,7 +97,7 @@ fn a_watcher_is_told_that_a_reader_has_left() {
     assert_eq!(frames.last().unwrap().1["status"], 499);
 }
 
-/// A connection that has asked to watch, and the status that it got.
+/// A connection that has requested the events, and the status that it got.
 fn watch(dashboard: &Dashboard) -> (TcpStream, String) {
     let mut stream = dashboard.connect();
     stream

@@ -87,7 +87,8 @@ fn a_late_service_is_504_with_what_was_late_behind_it() {
     });
     let page = dashboard.get("/api/pages/7");
     assert_eq!(page.status, 504);
-    // The orders service gives up a little sooner than the front, and says why, unless the machine is too busy for that.
+    // The orders service gives up a little sooner than the front, and returns why, unless the machine is too busy for
+    // that.
     let late = page.json()["late"].clone();
     assert!(
         [json!(["inventory"]), json!(["orders"])].contains(&late),

@@ -1,4 +1,4 @@
-//! bevy's task pool without threads: `spawn` wants a `Sync` future, and runs it and all others as far as they come
+//! bevy's task pool without threads: `spawn` requires a `Sync` future, and runs it and all others as far as they come
 //! before it returns; what is left is run once a frame.
 
 use bevy_tasks::{Task, TaskPool};

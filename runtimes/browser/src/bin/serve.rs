@@ -1,5 +1,6 @@
-//! Serves the page, and the two services that it asks: `/profile?after=200` answers after 200 ms, `&fails` with a 500.
-//! Says when a request is aborted.
+//! Serves the page, and the two services that it calls: `/profile?after=200` answers after 200 ms, `&fails` with a
+//! 500.
+//! Prints when a request is aborted.
 
 #[cfg(not(target_family = "wasm"))]
 fn main() -> std::io::Result<()> {

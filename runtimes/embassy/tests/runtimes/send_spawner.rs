@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub(crate) struct AnySpawner;
 
-/// A pool of tasks. embassy wants its size in advance: 2,000 tasks are the most that a case has at once.
+/// A pool of tasks. embassy needs its size in advance: 2,000 tasks are the most that a case has at once.
 #[embassy_executor::task(pool_size = 4_096)]
 async fn run_task(task: Task) {
     task.await;

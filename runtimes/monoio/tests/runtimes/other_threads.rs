@@ -15,7 +15,7 @@ use std::time::Duration;
 const LATER: Duration = Duration::from_millis(500);
 
 /// The trap: the system's timer wakes from a thread of its own. monoio panics at such a wake-up of a task's, which is
-/// logged, and drops one of `block_on`'s future. The deadline ends the context, but a wait is not told.
+/// logged, and drops one of `block_on`'s future. The deadline ends the context, but a waiter is not woken.
 pub(crate) fn deadline_by_the_systems_clock_wakes_no_task() {
     Monoio::run(|_| async {
         let ctx = Context::background().with_timeout(Duration::from_millis(10));

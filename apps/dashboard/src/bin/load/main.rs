@@ -34,7 +34,7 @@ struct Arguments {
     /// How long they read, on each of the two servers.
     #[arg(long, default_value = "60", value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
-    /// How many pages they ask for at most, on each of the two servers.
+    /// How many pages they request at most, on each of the two servers.
     #[arg(long, default_value_t = 1_000_000)]
     pages: u64,
     /// Leaves out the server to compare with.

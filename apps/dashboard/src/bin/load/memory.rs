@@ -14,7 +14,7 @@ const SLACK_KIB: u64 = 8 * 1024;
 pub(crate) struct Samples(Vec<u64>);
 
 impl Samples {
-    /// Takes them until the context ends. None where the system doesn't say.
+    /// Takes them until the context ends. None where the system doesn't report it.
     pub(crate) async fn take(ctx: Context) -> Result<Self, ContextError> {
         let mut samples = Vec::new();
         while ctx.sleep(STEP).await.is_ok() {

@@ -1,4 +1,4 @@
-//! The readers: they ask for a page, wait a little, and ask for the next. Some leave before it comes.
+//! The readers: they request a page, wait a little, and request the next. Some leave before it comes.
 
 use std::pin::pin;
 use std::sync::Mutex;
@@ -30,13 +30,13 @@ const LEAVE_PERCENT: u8 = 3;
 /// After how long they leave, in milliseconds.
 const LEAVE_MS: std::ops::Range<u64> = 1..60;
 
-/// How many of a hundred pages are of a user who doesn't exist.
+/// How many of a hundred pages are of a user that doesn't exist.
 const UNKNOWN_PERCENT: u8 = 1;
 
 /// Users that exist: 1 to this.
 const USERS: u64 = 8;
 
-/// What became of the requests.
+/// How the requests ended.
 pub(crate) struct Tally {
     left_to_ask: AtomicU64,
     pub(crate) pages: AtomicU64,
@@ -67,7 +67,7 @@ impl Tally {
         }
     }
 
-    /// Whether one more page may be asked for.
+    /// Whether one more page may be requested.
     fn may_ask(&self) -> bool {
         let one_less = |left: u64| left.checked_sub(1);
         let before = self

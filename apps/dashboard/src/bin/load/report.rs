@@ -11,7 +11,7 @@ use crate::run::{Left, Seen};
 pub(crate) struct Report {
     pub(crate) fail_fast: Seen,
     pub(crate) plain: Option<Seen>,
-    /// Whether the run was long enough to say which server is the better one.
+    /// Whether the run was long enough to decide which server is the better one.
     pub(crate) judges: bool,
 }
 

@@ -1,5 +1,6 @@
-//! Wakers that do something: run a function when they are woken, or look at what they wake for. The latter: whenever it is cloned, woken or dropped, it runs a function. If a policy did
-//! any of that under its lock, the function would wait for the lock for ever.
+//! Wakers that act: one runs a function when it is woken, the other whenever it is cloned, woken or dropped.
+//!
+//! If a policy did any of that under its lock, a function that takes the lock would wait for it for ever.
 
 use std::sync::Arc;
 use std::task::{RawWaker, RawWakerVTable, Wake, Waker};

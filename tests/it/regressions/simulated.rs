@@ -1,4 +1,4 @@
-//! What the simulation, and reviews, found: as small as it gets.
+//! What the simulation, and readings, found, as small as it gets.
 
 use crate::group::pending_in;
 use failfast::clock::{Clock, ManualClock, Sleep};
@@ -23,7 +23,7 @@ fn polled<F: Future>(future: F) -> Poll<F::Output> {
 
 #[test]
 fn task_spawned_in_place_after_one_that_was_woken_in_its_last_poll() {
-    // Section 4: whoever polls `next` polls the tasks, each when it was woken; a new one is.
+    // Section 4: a poll of `next` polls the tasks, each when it was woken; a new one is.
     let mut group = InPlaceGroup::new(&Context::background());
     group.spawn(poll_fn(|cx| {
         cx.waker().wake_by_ref();
@@ -86,7 +86,7 @@ fn straggler_that_came_from_the_queue_and_was_not_polled_yet() {
     assert_eq!(pending_in(&error), ["second"]);
 }
 
-/// A parent whose deadline has passed, though nobody has noticed: no timer is armed for it.
+/// A parent whose deadline has passed, though that has not been noticed: no timer is armed for it.
 fn past() -> Context {
     let clock = ManualClock::new();
     let parent = Context::background().with_clock(clock.clone());
@@ -119,7 +119,7 @@ fn aggregation_with_a_timeout_beyond_time_under_a_deadline_that_has_passed() {
     assert!(!asked.load(SeqCst));
 }
 
-/// Panics once, when told to.
+/// Panics once, on demand.
 #[derive(Clone, Default)]
 struct Broken(Arc<AtomicBool>);
 
