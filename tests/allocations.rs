@@ -149,3 +149,27 @@ fn an_aggregation_allocates_at_most_four_times_beyond_its_tasks() {
         all.later
     );
 }
+
+/// Nothing reads why it ended, so that no end is made.
+#[test]
+fn a_context_that_is_canceled_and_dropped_allocates_itself_alone() {
+    let background = Context::background();
+    let parent = background.with_timeout(DEADLINE);
+    for (name, parent) in [("the background", &background), ("a deadline", &parent)] {
+        let before = allocated();
+        drop(parent.with_cancel()); // the canceller's drop is the end
+        assert_eq!(allocated() - before, 1, "dropped, below {name}");
+        let (ctx, canceller) = parent.with_cancel();
+        canceller.cancel();
+        assert!(ctx.is_done());
+        drop((ctx, canceller));
+        assert_eq!(allocated() - before, 2, "canceled, below {name}");
+    }
+    let (ctx, canceller) = parent.with_cancel();
+    canceller.cancel();
+    assert_eq!(
+        ctx.cause().unwrap().to_string(),
+        "context canceled",
+        "made when it is read"
+    );
+}

@@ -1,5 +1,6 @@
 //! The right to end a context.
 
+use super::end_slot::Plain;
 use super::kinds::Cancelable;
 use super::node::{Node, NodeRef};
 use crate::error::{BoxError, End};
@@ -53,7 +54,7 @@ impl Canceller {
     /// assert!(below.is_done());
     /// ```
     pub fn cancel(&self) {
-        self.end(End::canceled);
+        self.end_plainly(Plain::Canceled);
     }
 
     /// [`cancel`](Self::cancel) with a cause, which [`Context::cause`](crate::Context::cause) then returns.
@@ -70,7 +71,11 @@ impl Canceller {
     /// ```
     pub fn cancel_with(&self, cause: impl Into<BoxError>) {
         let cause = cause.into();
-        self.end(|origin| End::canceled_by(cause, origin));
+        if !self.node.is_marked() {
+            let node: NodeRef = self.node.clone();
+            let end = End::canceled_by(cause, node.origin());
+            node.cancel(end);
+        }
     }
 
     /// Gives this right up: dropping it cancels nothing. If no clone is left that was not disarmed, the context ends by
@@ -95,11 +100,11 @@ impl Canceller {
         self.node.clone()
     }
 
-    fn end(&self, make: impl FnOnce(&'static std::panic::Location<'static>) -> Arc<End>) {
-        if !self.node.is_marked() {
-            let node: NodeRef = self.node.clone();
-            let end = make(node.origin());
-            node.cancel(end);
+    /// Most calls end so: in time, and with nothing that waits for their end.
+    fn end_plainly(&self, plain: Plain) {
+        // The clock is read, if there is a deadline: one that has passed came first.
+        if !self.node.is_done() {
+            self.node.base().end_plainly(plain);
         }
     }
 
@@ -124,7 +129,7 @@ impl Clone for Canceller {
 impl Drop for Canceller {
     fn drop(&mut self) {
         if self.armed && self.give_up() {
-            self.end(End::canceller_dropped);
+            self.end_plainly(Plain::CancellerDropped);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Each model was seen to fail with the change to the code that its comment names, and has more than one interleaving.
 
 use super::deadline::NewDeadline;
-use super::end_slot::EndSlot;
+use super::end_slot::{EndSlot, Plain};
 use super::kinds::Timed;
 use super::turn::Turn;
 use super::{Context, Done, Node, NodeRef};
@@ -69,18 +69,18 @@ fn given(text: &'static str) -> Arc<End> {
 fn an_end_slot_set_finished_and_read() {
     explore(|| {
         let slot = Arc::new(EndSlot::new());
-        let finished = || End::finished(Location::caller());
+        let here = Location::caller();
         let (setter, finisher) = (slot.clone(), slot.clone());
         let set = thread::spawn(move || setter.set(given("set")));
         let finish = thread::spawn(move || {
-            let won = finisher.finish();
-            let end = finisher.get(finished).expect("it has ended");
+            let won = finisher.end_plainly(Plain::Finished);
+            let end = finisher.get(here).expect("it has ended");
             (won, end)
         });
-        let seen = slot.get(finished);
+        let seen = slot.get(here);
         let (set, (finish, end)) = (set.join().unwrap(), finish.join().unwrap());
         assert!(set != finish, "the first wins, and there is one");
-        let last = slot.get(finished).unwrap();
+        let last = slot.get(here).unwrap();
         assert!(Arc::ptr_eq(&last, &end));
         assert!(seen.is_none_or(|seen| Arc::ptr_eq(&seen, &last)));
         assert_eq!(last.cause().to_string() == "set", set);

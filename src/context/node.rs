@@ -30,7 +30,7 @@ use super::Context;
 use super::address::Address;
 use super::deadline::{Above, NewDeadline, Own};
 use super::due::View;
-use super::end_slot::EndSlot;
+use super::end_slot::{EndSlot, Plain};
 use super::let_go::let_go;
 use super::linked::Sources;
 use super::links::{self, Links, Sibling};
@@ -261,6 +261,11 @@ impl<K: ?Sized> Node<K> {
         self.base.earliest
     }
 
+    /// Ends a node whose work is done, as its kind has found. Reads no clock.
+    pub(crate) fn finish(&self) {
+        self.base.end_plainly(Plain::Finished);
+    }
+
     /// Has the timers of all deadlines that can end this node armed from now on. Each call is undone by one of
     /// [`unwatch`](Self::unwatch).
     pub(crate) fn watch(&self) {
@@ -315,6 +320,24 @@ impl Base {
         self.end.is_set()
     }
 
+    /// Ends the node, unless it has ended, and everything below. Reads no clock, notifies the node's kind of nothing, and
+    /// makes no [`End`](crate::error::End) and no walk where there is nothing to be ended or woken.
+    pub(super) fn end_plainly(&self, plain: Plain) {
+        if !self.end.end_plainly(plain) {
+            return;
+        }
+        if self.links.is_vacant() {
+            self.set_subtree_marked();
+            self.leave();
+            return self.settle(0);
+        }
+        let Some(node) = self.upgrade() else { return };
+        let mut walk = Walk::default();
+        walk.finish(&node);
+        walk.into_marked(true).wake();
+        let_go(node);
+    }
+
     #[inline]
     pub(super) fn has_deadline(&self) -> bool {
         self.earliest.is_some()
@@ -327,7 +350,7 @@ impl Base {
 
     #[inline]
     pub(super) fn end(&self) -> Option<Arc<End>> {
-        self.end.get(|| End::finished(self.origin))
+        self.end.get(self.origin)
     }
 
     /// Whether the one timer that can end the node may have to be polled. `None` where none or several can.
@@ -376,21 +399,6 @@ impl Node {
         let mut walk = Walk::default();
         let first = !self.is_marked() && walk.end(self, end);
         walk.into_marked(first)
-    }
-
-    /// Ends a node whose work is done, as its kind has found. Reads no clock; an [`End`] is made when it is first read.
-    pub(crate) fn finish(self: &Arc<Self>) {
-        if !self.base.end.finish() {
-            return;
-        }
-        if self.base.links.is_vacant() {
-            self.base.set_subtree_marked();
-            self.base.leave();
-            return self.base.settle(0);
-        }
-        let mut walk = Walk::default();
-        walk.finish(self);
-        walk.into_marked(true).wake();
     }
 
     /// The nearest nodes below that have something to show for snapshots.
