@@ -174,10 +174,10 @@ impl<R, T, M> Plan<R, T, M> {
         let group = TaskGroup::open_named(ctx, self.launch.clone(), own, origin);
         let group = self.options.apply(group);
         if self.settled {
-            group.with_ending(Ending::Settle)
-        } else {
-            group
+            return group.with_ending(Ending::Settle);
         }
+        group.want_values(); // now, so that a source that answers at once leaves nothing that would be dropped unread
+        group
     }
 
     /// How each source ended, if the aggregator is settled. Otherwise all have succeeded.

@@ -108,6 +108,11 @@ impl Engine {
 }
 
 impl<T, M> TaskGroup<T, M> {
+    /// Keeps only the values from now on, because the group is to be waited for by `wait`.
+    pub(crate) fn want_values(&self) {
+        self.want(Wanted::Values);
+    }
+
     /// Keeps only the values from now on, or nothing at all.
     #[allow(unsafe_code, reason = "see `finished`")]
     pub(super) fn want(&self, wanted: Wanted) {
