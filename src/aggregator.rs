@@ -428,7 +428,8 @@ impl<R, T, M> TaskAggregator<R, T, M> {
     /// Every source runs to its end: the answer is the tuple, or the `Vec`, of their results.
     ///
     /// A source that fails, panics or is lost fails alone, with the [`Error`] that it would have failed the
-    /// aggregation with. Only the end of the context fails the whole: the caller's, or the aggregator's timeout.
+    /// aggregation with. Only the end of the context fails the whole: the caller's, or the aggregator's timeout,
+    /// and then the answers that had come are lost. So a source that may be late has a `timeout` of its own.
     ///
     /// ```text
     ///            0 ms      20        40

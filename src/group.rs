@@ -479,7 +479,10 @@ impl<T, M> TaskGroup<T, M> {
         self.scope.cancel_with(cause.into());
     }
 
-    /// Ends the group without a failure: its tasks are canceled, and `wait` returns what has finished.
+    /// Ends the group without a failure: its context is canceled at once, no task starts any more, and `wait` returns the
+    /// results of those that had finished. With [`with_grace`](Self::with_grace) the others have that long to end by
+    /// themselves; a task that is to finish its work all the same must not use the group's context for it.
+    /// [`outcomes`](Self::outcomes) names the tasks that were cut off.
     ///
     /// # Examples
     ///
@@ -547,6 +550,9 @@ impl<T, M> TaskGroup<T, M> {
     /// Completes when one more task may start: [`try_spawn`](Group::try_spawn) then succeeds, unless another caller
     /// is quicker. First come, first served.
     ///
+    /// Not for a task of the group itself that counts: while it waits it holds a slot, so that tasks which all wait here
+    /// wait for each other. Such a task spawns, and is queued.
+    ///
     /// # Cancel safety
     ///
     /// Dropping it gives its turn to the next in line.
@@ -577,6 +583,9 @@ impl<T, M> TaskGroup<T, M> {
 /// Waiting.
 impl<T, M> TaskGroup<T, M> {
     /// Waits for every task to end, and returns the results in the order of spawning.
+    ///
+    /// Until then they are kept: a group that spawns for months is read by [`next`](Self::next), or has its tasks in the
+    /// background.
     ///
     /// # Cancel safety
     ///

@@ -303,6 +303,9 @@ pub trait SourceExt<R>: Source<R> + Sized {
     /// `None` where the source failed: a page that can do without this answer. The failure is logged, level warn, with
     /// whether it was late, refused or failed.
     ///
+    /// The last of a source's policies: `.leaving(margin).optional()` is `None` where the source was late, and
+    /// `.optional().leaving(margin)` fails there. The aggregator's own timeout is the caller's end.
+    ///
     /// # Cancel safety
     ///
     /// Dropping the call drops the source's.

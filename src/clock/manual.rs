@@ -28,6 +28,9 @@ use std::time::Duration;
 /// deadline or later, may arm, drop and poll other sleeps, and may advance the
 /// clock further. One that panics is logged and harms no other.
 ///
+/// It does not move by itself. Move it on the thread that polls what waits for it, or from a task there, so that what is
+/// to be armed is armed before.
+///
 /// # Examples
 ///
 /// ```

@@ -38,6 +38,7 @@ use std::marker::PhantomData;
 /// assert_eq!(group.wait().await.unwrap().len(), 1 + 2 + 4);
 /// # });
 /// ```
+#[doc(alias = "Handle")]
 pub struct GroupHandle<T, M = Task> {
     scope: Scope,
     /// Invariant, as in the group.
@@ -81,6 +82,9 @@ impl<T, M> GroupHandle<T, M> {
 
     /// Completes when one more task may start. First come, first served.
     ///
+    /// Not for a task of the group itself that counts: while it waits it holds a slot, so that tasks which all wait here
+    /// wait for each other. Such a task [spawns](Self::spawn), and is queued.
+    ///
     /// # Cancel safety
     ///
     /// Dropping it gives its turn to the next in line.
@@ -121,7 +125,8 @@ impl<T, M> GroupHandle<T, M> {
         self.scope.cancel_with(cause.into());
     }
 
-    /// Ends the group without a failure: `wait` returns what has finished.
+    /// Ends the group without a failure: its context is canceled at once, no task starts any more, and `wait` returns the
+    /// results of those that had finished. [`with_grace`](crate::Group::with_grace) gives the others time to end by themselves.
     ///
     /// # Examples
     ///

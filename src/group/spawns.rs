@@ -369,7 +369,8 @@ macro_rules! spawn_methods {
             }
 
             /// Starts a task that serves the others: it is canceled when they are done and `wait` is called. Its failure
-            /// fails the group; it has no place among the results.
+            /// fails the group; it has no place among the results, and does not count for the
+            /// [limit](Self::with_limit). With a name: [`spawn_background_named`](Self::spawn_background_named).
             ///
             /// # Panics
             ///
