@@ -187,7 +187,7 @@ fn check(cell: &str, row: &[&str]) {
         let missing: Vec<_> = listed.iter().filter(|size| !found.contains(size)).collect();
         assert!(missing.is_empty(), "{row:?}: no {missing:?} in its tests");
         let is_list = listed.len() > 1 && !segment.contains("around");
-        let is_swept = arrays(&text).iter().any(|array| *array == listed);
+        let is_swept = arrays(&text).contains(&listed);
         assert!(!is_list || is_swept, "{row:?}: no test sweeps {listed:?}");
     }
     let excepted = numbers(without);
