@@ -71,3 +71,8 @@ mod front_page {}
 #[cfg(doctest)]
 #[doc = include_str!("../docs/recipes.md")]
 mod recipes {}
+
+/// Runs the comparison with Go as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/from-go.md")]
+mod from_go {}

@@ -106,7 +106,7 @@ fn both_answer() {
     let ran = demo(&[]);
     assert_eq!(ran.status, Some(0), "{}", ran.stderr);
     assert_eq!(ran.stdout, "Name: Alice | Order: 5\n");
-    ran.says("profile: asked for /profile/1");
+    ran.says("profile: request for /profile/1");
     ran.says("orders: answered 200 OK");
     ran.says("INFO  dashboard succeeded");
     ran.says(" aggregation=dashboard elapsed=");
@@ -116,7 +116,7 @@ fn both_answer() {
 fn order_of_sources_survives_the_order_of_answers() {
     let ran = demo(&["--profile-delay", "100ms", "--id", "42"]);
     assert_eq!(ran.stdout, "Name: Alice | Order: 5\n", "{}", ran.stderr);
-    ran.says("profile: asked for /profile/42");
+    ran.says("profile: request for /profile/42");
 }
 
 #[test]
@@ -188,8 +188,8 @@ fn deadline_already_past_calls_no_service() {
     ran.failed_with(1);
     let said = "error: context deadline exceeded: dashboard's timeout of 0";
     assert!(ran.error().starts_with(said), "{}", ran.stderr);
-    ran.says("profile: nobody asked");
-    ran.says("orders: nobody asked");
+    ran.says("profile: no request came");
+    ran.says("orders: no request came");
     ran.took_between(0, 1000);
 }
 

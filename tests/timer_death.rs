@@ -82,7 +82,7 @@ fn kill_futures_timer() {
     assert!(poll(&mut witness, &waker).is_pending());
     assert!(poll(&mut bomb, &Waker::from(Arc::new(Bomb))).is_pending());
     told.recv_timeout(GENEROUS)
-        .expect("it tells all when it dies");
+        .expect("it ends all sleeps when it dies");
 }
 
 fn fires(after: Duration) {

@@ -86,7 +86,7 @@ fn is_done_by_the_clock() -> Race {
         Context::background().with_timeout(DEADLINE * 1000),
     );
     let ours = asked::<MANY>("failfast", 1, move || ours.is_done());
-    Race::new("is_done, a deadline nobody waits for", (MANY, "call"), ours)
+    Race::new("is_done, a deadline without a waiter", (MANY, "call"), ours)
         .against(atomic_load(1))
         .against(asked::<MANY>("Instant::elapsed", 1, move || {
             start.elapsed().is_zero()

@@ -190,7 +190,7 @@ async fn observed(token: CancellationToken, answer: usize) -> Outcome {
     token
         .run_until_cancelled_owned(work(answer))
         .await
-        .expect("nobody cancels")
+        .expect("without a cancel")
 }
 
 async fn in_order(mut set: JoinSet<(usize, Outcome)>, n: usize) -> Vec<usize> {

@@ -158,7 +158,7 @@ impl Memory {
         static GLOBAL: LazyLock<Memory> = LazyLock::new(Memory::default);
         static SET: Once = Once::new();
         SET.call_once(|| {
-            log::set_logger(&*GLOBAL).expect("nobody else sets a logger");
+            log::set_logger(&*GLOBAL).expect("nothing else sets a logger");
             log::set_max_level(LevelFilter::Info);
         });
         &GLOBAL

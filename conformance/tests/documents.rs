@@ -82,3 +82,51 @@ fn every_package_of_the_registry_exists() {
         );
     }
 }
+
+/// The sources below a folder, as one text.
+fn sources(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let texts = paths.map(|path| match path.extension() {
+        None if path.is_dir() => sources(&path),
+        Some(has) if has == "rs" => fs::read_to_string(&path).expect("text"),
+        _ => String::new(),
+    });
+    texts.collect()
+}
+
+/// The paths of other crates in a cell: `glommio::timer::sleep`.
+fn foreign_paths(cell: &str) -> impl Iterator<Item = &str> {
+    let words = cell.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
+    words.filter(|word| word.contains("::") && word.starts_with(char::is_lowercase))
+}
+
+/// A row's line and clock name what its package uses: the crate, and the function.
+#[test]
+fn functions_of_the_table_are_used_by_their_packages() {
+    let document = read("docs/RUNTIMES.md");
+    let mut named = 0;
+    for row in document
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .skip(1)
+    {
+        let row = row.replace("\\|", "/");
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let package = cells[5].trim_matches('`').split(' ').next().unwrap_or("");
+        let folder = match package.strip_prefix("runtime-") {
+            None => root().join("tests/matrix"),
+            Some(name) => root().join("runtimes").join(name),
+        };
+        let source = sources(&folder);
+        for path in [cells[1], cells[3]].into_iter().flat_map(foreign_paths) {
+            let parts: Vec<&str> = path.split("::").collect();
+            let ends = [parts.first(), parts.last()].into_iter().flatten();
+            for part in ends {
+                assert!(source.contains(part), "{}: {path} in {package}", cells[0]);
+            }
+            named += 1;
+        }
+    }
+    assert!(named > 20, "the table has moved: {named}");
+}

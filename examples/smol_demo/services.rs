@@ -72,7 +72,7 @@ async fn serve(script: Script, listener: TcpListener, closing: Receiver<Infallib
     let visits =
         clients(&listener, &closing).map(|client| Visit::new(&script, &asked).attend(client));
     if visits.buffer_unordered(MAX_CLIENTS).count().await == 0 {
-        log::info!("{}: nobody asked", script.name);
+        log::info!("{}: no request came", script.name);
     }
 }
 
@@ -141,7 +141,7 @@ impl<'a> Visit<'a> {
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<String>, ContextError> {
         let name = self.script.name;
-        log::info!("{name}: asked for {}", request.uri().path());
+        log::info!("{name}: request for {}", request.uri().path());
         let (status, body) = match lifetime(&request) {
             Ok(ctx) => self.work(&ctx).await?,
             Err(error) => (StatusCode::BAD_REQUEST, error.to_string()),

@@ -423,7 +423,7 @@ fn a_request_is_cloned_for_all_but_the_last_and_a_panic_there_cancels_and_is_log
         .source("1", given::<Hostile, _>(1));
     block_on(one.aggregate(&root(), Hostile)).unwrap();
     lines.expect("INFO", &[]);
-    let never = |_: Context, _: Hostile| -> Given<u8> { unreachable!("not all could be asked") };
+    let never = |_: Context, _: Hostile| -> Given<u8> { unreachable!("not all could be called") };
     let two = one.source("2", never);
     assert_eq!(
         panic_of(|| block_on(two.aggregate(&root(), Hostile))),

@@ -80,7 +80,7 @@ impl Caller {
         record::write(&self.ctx, self.name.as_ref(), Level::Warn, || {
             let what = match fault.kind() {
                 FaultKind::TimedOut { .. } => "late",
-                FaultKind::Rejected(_) => "not asked",
+                FaultKind::Rejected(_) => "not called",
                 _ => "failed",
             };
             format!("{what}, answered without: {fault}")

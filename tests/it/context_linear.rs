@@ -177,7 +177,7 @@ fn a_callback_of_a_dropped_linked_context_leaves_the_sources_that_did_not_call_i
         assert_eq!(
             (called.get(), clock.armed()),
             (1, 0),
-            "nobody waits for the server"
+            "nothing waits for the server"
         );
         assert!(last.is_done() && !server.is_done());
     }

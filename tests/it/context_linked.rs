@@ -179,7 +179,7 @@ fn ended_it_lets_go_of_its_other_sources() {
     assert_eq!(
         dropped.get(),
         1,
-        "nobody can end the source, nor wait for it"
+        "nothing can end the source, nor wait for it"
     );
     assert!(both.is_done());
 }

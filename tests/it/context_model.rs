@@ -392,7 +392,7 @@ impl World {
             );
             wait |= !ended && !callback.stopped;
         }
-        assert!(wait || self.clock.armed() == 0, "a timer for nobody");
+        assert!(wait || self.clock.armed() == 0, "a timer without a waiter");
     }
 
     fn check_some(&mut self) {

@@ -244,7 +244,7 @@ impl<M: Future<Output = ()> + Unpin> Executor<M> {
             }
             self.run();
             if !polled.is_woken() {
-                assert!(self.manual.lost.get(), "hangs: nobody is awake");
+                assert!(self.manual.lost.get(), "hangs: nothing is awake");
                 eventually("woken by the loss", || {
                     polled.is_woken() || !self.woken().is_empty()
                 });

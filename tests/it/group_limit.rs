@@ -65,7 +65,7 @@ fn try_spawn_after_the_end_hands_the_future_back() {
     assert_eq!(
         executor.drive(group.wait()).unwrap(),
         [],
-        "nobody was promised anything"
+        "no place was promised"
     );
 }
 

@@ -63,7 +63,7 @@ const HAZARDS: [(&str, &[&str]); 35] = [
         &["executor_goes_with_a_task_that_waits_for_the_end"],
     ),
     (
-        "a waker that asks during the cancel deadlocks",
+        "a waker that reads the context during the cancel deadlocks",
         &["a_waker_that_reads_inline_finds_it_done"],
     ),
     (
@@ -184,7 +184,7 @@ const HAZARDS: [(&str, &[&str]); 35] = [
         &["waker_that_refuses_other_threads"],
     ),
     (
-        "executors that want Sync, run within spawn, refuse, or assert the thread",
+        "executors that require Sync, run within spawn, refuse, or assert the thread",
         &[
             "tasks_are_sync",
             "executor_runs_its_tasks_within_spawn",
@@ -238,7 +238,7 @@ const HAZARDS: [(&str, &[&str]); 35] = [
         &["body_of_run_and_tasks_in_place_take_turns"],
     ),
     (
-        "a context used after success must say why it is over",
+        "a context used after success must hold why it is over",
         &["success_holds_where_the_group_was_made"],
     ),
     (

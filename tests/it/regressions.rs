@@ -24,7 +24,7 @@ fn finish<O>(polled: &mut Polled<'_, O>) -> O {
     loop {
         match polled.poll() {
             Poll::Ready(output) => return output,
-            Poll::Pending => assert!(polled.is_woken(), "hangs: nobody is awake"),
+            Poll::Pending => assert!(polled.is_woken(), "hangs: nothing is awake"),
         }
     }
 }

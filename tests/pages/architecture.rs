@@ -38,7 +38,7 @@ fn modules_use_those_that_the_table_allows() {
         }
     }
     let text = architecture();
-    let listed: BTreeMap<String, BTreeSet<String>> = table(&text, "## Which module may know which")
+    let listed: BTreeMap<String, BTreeSet<String>> = table(&text, "## Which module may use which")
         .into_iter()
         .map(|row| {
             (

@@ -6,4 +6,5 @@ mod citations;
 mod contract;
 mod front_page;
 mod promises;
+mod sizes;
 mod sources;

@@ -41,7 +41,7 @@ fn function(line: &str) -> Option<&str> {
 }
 
 /// In which file a test is, and its name there: the longest path of modules that is a file's.
-fn place(name: &str) -> Option<(PathBuf, &str)> {
+pub(crate) fn place(name: &str) -> Option<(PathBuf, &str)> {
     let (folders, rest): (&[_], _) = match name.strip_prefix("matrix::") {
         Some(case) => (&[CASES], case),
         None => (&["tests", "tests/it"], name),
@@ -63,7 +63,7 @@ fn place(name: &str) -> Option<(PathBuf, &str)> {
 }
 
 /// Whether the file of a test is part of these sources.
-fn is_here(name: &str) -> bool {
+pub(crate) fn is_here(name: &str) -> bool {
     !name.starts_with("matrix::") || root().join(CASES).exists()
 }
 

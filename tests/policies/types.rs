@@ -192,7 +192,7 @@ fn policies_around_a_nested_aggregator_retry_it_as_a_whole() {
     assert_eq!(
         orders.context(2).attempt().number(),
         3,
-        "the sources know which attempt it is"
+        "the sources have the number of the attempt"
     );
 }
 

@@ -156,7 +156,7 @@ pub async fn settled<R: Runtime>(place: R::Place) {
         async move {
             failed.wait().await;
             yields(10).await;
-            assert!(!ctx.is_done(), "nobody ends it");
+            assert!(!ctx.is_done(), "nothing ends it");
             Ok::<_, Infallible>(5)
         }
     };

@@ -694,7 +694,7 @@ pub async fn handle_is_ready_when_there_is_room<R: Runtime>(place: R::Place) {
                 yield_now().await;
                 Ok::<_, Infallible>(number)
             });
-            assert!(spawned.is_ok(), "nobody else takes the place");
+            assert!(spawned.is_ok(), "no other task takes the place");
         }
         fed.open();
     };

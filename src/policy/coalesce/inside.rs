@@ -31,5 +31,5 @@ pub(super) fn is_inside(ctx: &Context, wakers: &Arc<Wakers>) -> bool {
 
 /// A coalesced source called itself with the key of its own flight.
 #[derive(Debug, thiserror::Error)]
-#[error("a coalesced call waits for itself: its source asked again for the same key")]
+#[error("a coalesced call waits for itself: its source called it again with the same key")]
 pub(super) struct WaitsForItself;

@@ -75,7 +75,7 @@ mod timer_wakes_itself_in_its_poll {
                     clock.polls.get()
                 );
             }
-            assert!(woken.get() >= 1, "nobody would ever poll it again");
+            assert!(woken.get() >= 1, "nothing would ever poll it again");
             clock.spent.store(false, SeqCst);
             assert!(poll(&mut done, &waker).is_pending());
             clock.clock.advance(SECOND);
@@ -105,7 +105,7 @@ mod timer_wakes_itself_in_its_poll {
             waits.iter_mut().for_each(|wait| assert!(wait.is_pending()));
             assert!(
                 waits.iter().any(Polled::is_woken),
-                "nobody would ever poll it again"
+                "nothing would ever poll it again"
             );
             clock.spent.store(false, SeqCst);
             waits.iter_mut().for_each(|wait| assert!(wait.is_pending()));

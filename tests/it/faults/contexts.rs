@@ -68,7 +68,7 @@ mod chain_is_dropped_while_an_ancestor_is_cancelled {
         cancel_root.cancel();
         assert!(
             stranger.is_done(),
-            "round {round}, depth {depth}: a child was forgotten"
+            "round {round}, depth {depth}: a child was missed"
         );
         assert_eq!((woken.get(), called.get()), (1, 300));
     }
@@ -86,7 +86,7 @@ mod chain_is_dropped_while_an_ancestor_is_cancelled {
                     .collect();
                 canceller.cancel();
                 for (leaf, called) in kept {
-                    assert!(leaf.is_done(), "a child was forgotten");
+                    assert!(leaf.is_done(), "a child was missed");
                     assert_eq!(called.get(), 1);
                 }
             }

@@ -131,7 +131,7 @@ mod body_echoes {
                 );
                 assert!(
                     error.others().is_empty(),
-                    "way {way}: an echo was told as a failure"
+                    "way {way}: an echo was returned as a failure"
                 );
             });
         }
@@ -310,7 +310,10 @@ mod each_failure_is_returned_once {
                     }
                     let rest = texts(&block_on(group.wait()).unwrap_err());
                     assert_eq!(rest.len(), count - taken);
-                    assert!(rest.into_iter().all(|text| told.insert(text)), "told twice");
+                    assert!(
+                        rest.into_iter().all(|text| told.insert(text)),
+                        "returned twice"
+                    );
                     assert_eq!(told.len(), count);
                 }
             }

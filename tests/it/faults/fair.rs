@@ -213,7 +213,7 @@ mod crowd_of_waiters {
                 settle(&mut waits, 4 * size);
                 group.stop();
                 settle(&mut waits, 4 * size);
-                assert_eq!(waits.len(), 0, "{size}: some were not told of the end");
+                assert_eq!(waits.len(), 0, "{size}: some were not woken at the end");
             }
         });
     }
@@ -235,7 +235,7 @@ mod crowd_of_waiters {
                 group.stop();
                 executor.run();
                 settle(&mut waits, 4 * size);
-                assert_eq!(waits.len(), 0, "{size}: some were not told of the end");
+                assert_eq!(waits.len(), 0, "{size}: some were not woken at the end");
             }
         });
     }

@@ -667,7 +667,7 @@ mod wakes {
                         break;
                     }
                     executor.run();
-                    assert_ne!(wakes.get(), seen, "{size}: nobody was woken");
+                    assert_ne!(wakes.get(), seen, "{size}: no task was woken");
                 }
             }
         });

@@ -128,7 +128,7 @@ fn panics_in_spawn() {
                 Ok::<_, Infallible>(())
             });
         }));
-        assert!(spawned.is_err(), "it is the caller's to know");
+        assert!(spawned.is_err(), "it is for the caller to check");
         assert_eq!(block_on(group.wait()).unwrap_err().kind(), ErrorKind::Lost);
         assert_eq!(living.count(), 0);
     });

@@ -391,7 +391,7 @@ where
             while !wait.is_woken() {
                 assert!(
                     Self::go_on(world, executor, clock),
-                    "hangs: nobody is awake"
+                    "hangs: nothing is awake"
                 );
             }
         }
@@ -434,7 +434,7 @@ where
                         while !next.is_woken() {
                             assert!(
                                 Self::go_on(self.world, self.executor, self.clock),
-                                "hangs: nobody is awake"
+                                "hangs: nothing is awake"
                             );
                         }
                     }

@@ -46,7 +46,7 @@ fn owner_behind_a_handle_in_ready_is_woken() {
             if let Some(waker) = waker {
                 waker.wake();
             }
-            assert!(ready.is_woken(), "hangs: nobody drives the group");
+            assert!(ready.is_woken(), "hangs: the group has no driver");
         }
         assert_eq!(polls.get(), 3);
     });

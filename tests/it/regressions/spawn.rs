@@ -29,7 +29,7 @@ fn lent_place_wakes_the_waiter_in_ready() {
         assert!(ready.is_pending());
         go.send(()).unwrap();
         executor.run();
-        assert!(ready.is_woken(), "there is room, and nobody says so");
+        assert!(ready.is_woken(), "there is room, and no waiter is woken");
         ready.ready().unwrap();
         drop(ready);
         end.send(()).unwrap();

@@ -159,7 +159,7 @@ impl Scope {
             return self.check_nobody_is_left();
         };
         let names = error.pending();
-        let after = patience.limit.expect("nobody asked for a limit");
+        let after = patience.limit.expect("no limit was set");
         if let Some((ended, _)) = *self.ended.lock().unwrap() {
             let waited = world.clock().now() - ended;
             assert!(waited >= patience.grace + after, "after {waited:?} only");
@@ -169,7 +169,7 @@ impl Scope {
         let is_named = |who: &Who| names.iter().any(|name| who.is_called(name));
         let mut running = alive.intersection(&started);
         assert!(running.all(is_named), "{names:?} are not {alive:?}");
-        assert!(!names.is_empty(), "nobody is named: {error:?}");
+        assert!(!names.is_empty(), "no task is named: {error:?}");
         // The group has gone since the error was made, in this very step, and dropped some of them.
         let gone = self.gone.lock().unwrap();
         let was_gone = |name: &Name| {
@@ -222,7 +222,7 @@ impl Scope {
             // The executor may also lose a source that has not been called yet, and so has no witness.
             (None, ErrorKind::Canceled | ErrorKind::DeadlineExceeded | ErrorKind::Lost) => {}
             (None, ErrorKind::Stragglers) => assert!(error.cause().is_some(), "{error:?}"),
-            (None, _) => panic!("nobody failed: {error:?}"),
+            (None, _) => panic!("no task failed: {error:?}"),
         }
     }
 
@@ -838,7 +838,7 @@ async fn aggregate(world: &World, parent: &Context, size: Size) -> Option<()> {
     if was_done && count > 0 {
         assert!(outcome.is_err());
         let started = scope.started.lock().unwrap();
-        assert!(started.is_empty(), "{started:?} were asked after the end");
+        assert!(started.is_empty(), "{started:?} were called after the end");
     }
     match &outcome {
         Ok(values) => scope.check_success(values),

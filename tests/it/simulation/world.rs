@@ -88,7 +88,7 @@ impl Future for Staying {
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
         let work = STAYING.with_borrow_mut(|all| all.remove(&self.0));
-        let mut work = work.expect("it is in its thread, and nobody else polls it");
+        let mut work = work.expect("it is in its thread, and nothing else polls it");
         let polled = work.as_mut().poll(cx);
         if polled.is_pending() {
             STAYING.with_borrow_mut(|all| all.insert(self.0, work));

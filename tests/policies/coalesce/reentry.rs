@@ -41,7 +41,7 @@ fn rule_39_reentry_with_the_same_key_is_an_error_and_not_a_hang() {
         };
         assert_eq!(
             error.to_string(),
-            "a coalesced call waits for itself: its source asked again for the same key"
+            "a coalesced call waits for itself: its source called it again with the same key"
         );
         let ask = calls_itself(own_context, false);
         let mut call = Hand::new(ask(Context::background(), 7));

@@ -78,7 +78,7 @@ fn a_closed_tab_cancels_the_calls_behind_its_page() {
     });
     let browser = Browser::open(&dashboard.app().url());
     browser.click("#load button");
-    dashboard.until("all are asked", |seen| {
+    dashboard.until("all are called", |seen| {
         seen.into_iter().all(|(_, seen)| seen.in_flight == 1)
     });
     browser.until("return document.querySelectorAll('.row[data-state=running]').length === 4");

@@ -75,7 +75,7 @@ fn a_reader_who_hangs_up_cancels_all_behind_the_page() {
     let dashboard = Dashboard::start();
     all_hang(&dashboard);
     let stream = dashboard.ask(7);
-    dashboard.until("all are asked", |seen| {
+    dashboard.until("all are called", |seen| {
         seen.into_iter().all(|(_, seen)| seen.in_flight == 1)
     });
     drop(stream);

@@ -29,7 +29,7 @@ fn a_failing_profile_is_named_and_all_others_are_cancelled() {
         services.ads.hang = true;
     });
     let mut stream = dashboard.ask(7);
-    dashboard.until("all are asked", |seen| {
+    dashboard.until("all are called", |seen| {
         seen.as_ref().into_iter().all(|(_, seen)| seen.started == 1)
     });
     let page = crate::support::Answer::read(&mut stream);

@@ -84,7 +84,7 @@ fn slow_recommendations_are_asked_for_twice_and_the_loser_is_cancelled() {
     settings.services.recommendations.delay_ms = 600;
     dashboard.set(&settings);
     let mut reader = dashboard.ask(7);
-    dashboard.until("the first is asked", |seen| {
+    dashboard.until("the first is called", |seen| {
         seen.recommendations.started == 1
     });
     // The second is to hang, so that the first one wins.
