@@ -951,3 +951,17 @@ fn a_source_that_never_answers_is_dropped_with_its_last_waiters_context() {
     }
     assert!(format!("{source:?}").contains("flights: 0"));
 }
+
+#[test]
+fn debug_tells_how_many_flights_there_are() {
+    let (_, ctx) = manual();
+    let hangs = |_: Context, _: u64| std::future::pending::<Result<u32, Failure>>();
+    let source = hangs.coalesce();
+    let mut calls = [1, 1, 2].map(|key| Hand::new(source.fetch(ctx.clone(), key)));
+    for (call, flights) in calls.iter_mut().zip([1, 1, 2]) {
+        assert!(call.poll().is_pending());
+        assert!(format!("{source:?}").contains(&format!("flights: {flights},")));
+    }
+    drop(calls);
+    assert!(format!("{source:?}").contains("flights: 0,"));
+}

@@ -1,7 +1,7 @@
 //! What follows from the source: `Send`, `Clone`, names; and what every policy accepts.
 
 use crate::support::{Act, Hand, Script, failure, manual, ms};
-use failfast::policy::{Backoff, Hedge, Retry};
+use failfast::policy::{Backoff, Breaker, Hedge, Retry};
 use failfast::{Aggregator, BoxError, Context, LocalAggregator, Name, Source, SourceExt};
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -230,4 +230,28 @@ fn foreign_types_of_requests_are_cloned_once_for_each_further_attempt() {
         .fetch(Context::background(), Request(clones.clone()));
     assert!(futures::executor::block_on(call).is_err());
     assert_eq!(*clones.lock().unwrap(), 3, "each of three attempts");
+}
+
+#[test]
+fn debug_shows_what_a_policy_was_set_to() {
+    let retry = Retry::times(2).with_backoff(Backoff::constant(ms(5)));
+    assert_eq!(
+        format!("{retry:?}"),
+        "Retry { times: 2, backoff: Backoff { first: 5ms, factor: 1, max: 18446744073709551615.999999999s, \
+         jitter: None }, budget: None, when: , .. }"
+    );
+    let given = Retry::times(2).with_delays(|| [ms(5)].into_iter());
+    assert_eq!(
+        format!("{:?}", given.when(|_: &std::io::Error| true)),
+        "Retry { times: 2, budget: None, when: std::io::error::Error, .. }"
+    );
+    let hedge = Hedge::after(ms(5)).times(3);
+    assert_eq!(
+        format!("{:?}", hedge.when(|_: &std::io::Error| true)),
+        "Hedge { after: 5ms, times: 3, budget: None, when: std::io::error::Error }"
+    );
+    assert_eq!(
+        format!("{:?}", Breaker::new("orders-db")),
+        "Breaker { name: \"orders-db\", state: Closed, .. }"
+    );
 }
