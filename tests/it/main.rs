@@ -19,6 +19,7 @@ mod context_values;
 mod context_waiting;
 #[rustfmt::skip] // its lines stand as users would write them
 mod contract;
+mod debug;
 mod each;
 mod error;
 mod executor;
@@ -45,6 +46,7 @@ mod grpc_timeout;
 mod hazards;
 mod hostile;
 mod model;
+mod polled_again;
 mod readme;
 mod regressions;
 mod simulation;
