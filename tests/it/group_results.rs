@@ -3,7 +3,7 @@
 use crate::executor::{Executor, Living, Polled};
 use crate::group::*;
 use crate::support::{SECOND, at_most};
-use failfast::{Context, Ending, LocalInPlaceGroup};
+use failfast::{Context, Ending, Group, LocalInPlaceGroup};
 use futures::StreamExt;
 use std::convert::Infallible;
 
@@ -231,4 +231,31 @@ fn next_returns_the_contexts_end_last() {
         "context canceled: shutting down (waiting for one, two)"
     );
     assert!(pair.executor.drive(group.next()).is_none());
+}
+
+/// Large results are kept in boxes, small ones are not: `next` gives both.
+#[test]
+fn next_gives_results_of_every_size() {
+    fn gives<const N: usize>() {
+        let executor = Executor::new();
+        let mut group: Group<[u8; N]> = group(&executor);
+        for number in 0..3 {
+            group.spawn(async move { Ok::<_, Infallible>([number; N]) });
+        }
+        executor.run();
+        for number in 0..3 {
+            let next = Polled::new(group.next()).ready().unwrap();
+            assert_eq!(next.unwrap(), [number; N], "{N} bytes");
+        }
+        assert!(Polled::new(group.next()).ready().is_none());
+    }
+    gives::<0>();
+    gives::<1>();
+    gives::<2>();
+    gives::<31>();
+    gives::<32>();
+    gives::<33>();
+    gives::<64>();
+    gives::<65>();
+    gives::<4096>();
 }

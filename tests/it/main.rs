@@ -17,6 +17,7 @@ mod context_race;
 mod context_timer;
 mod context_values;
 mod context_waiting;
+mod debug;
 mod error;
 mod executor;
 mod faults;
@@ -41,6 +42,7 @@ mod grpc_timeout;
 mod hazards;
 mod hostile;
 mod model;
+mod polled_again;
 #[rustfmt::skip] // its lines stand as users would write them
 mod public_api;
 mod regressions;

@@ -194,3 +194,12 @@ fn handle_shows_what_the_group_shows() {
     executor.run();
     assert!(handle.snapshot().tasks().is_empty());
 }
+
+#[test]
+fn snapshot_tells_where_its_group_was_made() {
+    let line = line!() + 1;
+    let group = Group::<u32>::new(Executor::new().spawner());
+    let location = group.snapshot().location();
+    assert!(location.file().ends_with("snapshot.rs"));
+    assert_eq!(location.line(), line);
+}

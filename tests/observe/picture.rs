@@ -1,10 +1,12 @@
 //! The SVG: it is well formed, shows everything, and holds nothing that runs.
 
-use crate::support::{forever, manual, ms};
+use crate::support::{at_most, forever, manual, ms};
 use failfast::observe::Recorder;
-use failfast::{BoxError, InPlaceGroup};
+use failfast::policy::{Backoff, Breaker, Hedge, Jitter, Retry};
+use failfast::{Aggregator, BoxError, Context, InPlaceGroup, SourceExt};
 use futures::executor::block_on;
-use std::future::ready;
+use std::future::{Future, ready};
+use std::num::NonZeroU32;
 
 /// Checks that a picture is well-formed XML of the elements that are expected, each with its title.
 pub(crate) fn check(svg: &str) {
@@ -145,4 +147,135 @@ fn polls_too_close_to_be_distinguished_are_drawn_as_one_and_counted() {
     let strips = svg.matches("finished poll").count();
     assert!((1..=600).contains(&strips), "{strips}");
     assert!(svg.contains("20000 polls at 0ms") && svg.contains("poll sparse"));
+}
+
+/// An aggregation whose sources are tried again, overtaken, refused and done without, and groups inside of a task.
+fn of_attempts() -> String {
+    let recorder = Recorder::new();
+    let (clock, ctx) = manual(recorder.clone());
+    let source = |millis: u64, good: u32| {
+        move |ctx: Context, (): ()| async move {
+            ctx.sleep(ms(millis)).await?;
+            let number = ctx.attempt().number();
+            if number < good {
+                Err(BoxError::from("HTTP 503"))
+            } else {
+                Ok(number)
+            }
+        }
+    };
+    let wait = Backoff::constant(ms(20)).with_jitter(Jitter::None);
+    let breaker = Breaker::new("ads").with_trip(NonZeroU32::MIN, NonZeroU32::MIN);
+    let nested = |ctx: Context, (): ()| async move {
+        let inner = InPlaceGroup::new(&ctx);
+        inner.spawn_named("inner one", forever());
+        inner.spawn_named("inner two", forever());
+        inner.wait().await.map(drop)
+    };
+    let tried = source(1, 9).breaker(&breaker);
+    let page = Aggregator::in_place()
+        .with_name("page")
+        .with_timeout(ms(150))
+        .source(
+            "profile",
+            source(15, 3).retry(Retry::times(2).with_backoff(wait.clone())),
+        )
+        .source("orders", source(60, 1).hedge(Hedge::after(ms(25)).times(2)))
+        .source(
+            "ads",
+            tried.retry(Retry::times(1).with_backoff(wait)).optional(),
+        )
+        .source("stock", nested);
+    let mut answer = Box::pin(page.aggregate(&ctx, ()));
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    while answer.as_mut().poll(&mut cx).is_pending() {
+        clock.advance(ms(1));
+    }
+    drop(answer);
+    recorder.to_svg()
+}
+
+/// More tasks than there are rows, which overlap in time, in two groups; and some that have not ended.
+fn of_a_crowd() -> String {
+    let recorder = Recorder::new();
+    let (clock, ctx) = manual(recorder.clone());
+    let outer = InPlaceGroup::<()>::new(&ctx.with_timeout(ms(10_000))).with_limit(at_most(40));
+    let below = outer.context().clone();
+    let inner = InPlaceGroup::<()>::new(&below);
+    for number in 0..130_u64 {
+        let ctx = below.clone();
+        outer.spawn(async move {
+            ctx.sleep(ms(3 + number % 7)).await?;
+            match number % 50 {
+                49 => Err(BoxError::from("refused")),
+                _ => Ok(()),
+            }
+        });
+    }
+    inner.spawn_named("of another group", forever());
+    let mut first = Box::pin(outer.wait());
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    for _ in 0..12 {
+        if first.as_mut().poll(&mut cx).is_ready() {
+            break;
+        }
+        clock.advance(ms(1));
+    }
+    let svg = recorder.to_svg();
+    drop((first, inner));
+    svg
+}
+
+/// The elements of a picture, one a line, without places in sources and without tasks whose numbers are above 19.
+fn elements(svg: &str) -> String {
+    let mut text = String::new();
+    for (position, part) in svg.split(".rs:").enumerate() {
+        let is_place = |character: char| character.is_ascii_digit() || character == ':';
+        text += if position > 0 { ".rs:HERE" } else { "" };
+        text += if position > 0 {
+            part.trim_start_matches(is_place)
+        } else {
+            part
+        };
+    }
+    for end in ["</text>", "</rect>", "</path>", "</line>"] {
+        text = text.replace(end, &format!("{end}\n"));
+    }
+    let is_of_many = |line: &&str| {
+        let numbers = line.split("task ").skip(1);
+        let mut numbers =
+            numbers.map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap());
+        numbers.any(|number| number.parse().is_ok_and(|number: u32| number > 19))
+    };
+    text.lines()
+        .filter(|line| !is_of_many(line))
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
+/// Drawn anew by `FAILFAST_DRAW=1 cargo test --test observe pinned`.
+fn pinned(name: &str, svg: &str) {
+    check(svg);
+    let drawn = elements(svg);
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/observe")
+        .join(name);
+    if std::env::var_os("FAILFAST_DRAW").is_some() {
+        std::fs::write(&path, &drawn).expect("it can be written");
+    }
+    let known = std::fs::read_to_string(&path).expect("it can be read");
+    for (known, drawn) in known.lines().zip(drawn.lines()) {
+        assert_eq!(drawn, known, "{name} is not what the library draws");
+    }
+    assert_eq!(known.lines().count(), drawn.lines().count(), "{name}");
+}
+
+#[test]
+fn pinned_picture_of_attempts() {
+    pinned("attempts.svg", &of_attempts());
+}
+
+#[test]
+fn pinned_picture_of_a_crowd() {
+    pinned("crowd.svg", &of_a_crowd());
 }

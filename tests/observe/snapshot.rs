@@ -185,3 +185,46 @@ fn deep_trees_are_written_without_recursion() {
         drop(group);
     }
 }
+
+#[test]
+fn groups_beside_each_other_are_branches_of_one_tree() {
+    let (_, ctx) = manual(Recorder::new());
+    let outer = InPlaceGroup::<()>::new(&ctx);
+    let first = InPlaceGroup::<()>::new(outer.context());
+    let inner = InPlaceGroup::<()>::new(first.context());
+    let second = InPlaceGroup::<()>::new(outer.context());
+    first.spawn_named("one", forever());
+    inner.spawn_named("one below", forever());
+    second.spawn_named("two", forever());
+    let snapshot = outer.snapshot();
+    let drawn = lines(&snapshot.to_string());
+    let heads: Vec<_> = drawn
+        .iter()
+        .map(|line| line.split([':', ',']).next().unwrap())
+        .map(|line| line.trim_end_matches(" at HERE no deadline"))
+        .collect();
+    assert_eq!(
+        heads,
+        [
+            "group",
+            "├─ group",
+            "│  └─ two",
+            "└─ group",
+            "   ├─ one",
+            "   └─ group",
+            "      └─ one below",
+        ],
+        "{snapshot}"
+    );
+    assert_eq!(format!("{snapshot:?}"), snapshot.to_string());
+    let json: Value = serde_json::from_str(&snapshot.to_json()).unwrap();
+    let tree = |group: &Value| (group["tasks"][0]["name"].clone(), group["groups"].clone());
+    let (name, below) = tree(&json);
+    assert!(name.is_null());
+    assert_eq!(below.as_array().unwrap().len(), 2);
+    let (two, nothing) = tree(&below[0]);
+    let (one, under) = tree(&below[1]);
+    assert_eq!((one, two), (json!("one"), json!("two")));
+    assert_eq!(nothing, json!([]));
+    assert_eq!(tree(&under[0]), (json!("one below"), json!([])));
+}

@@ -1,8 +1,9 @@
 //! Live readers.
 
-use crate::support::{at_most, watched};
-use failfast::observe::{Ended, EventKind, Recorder};
-use failfast::{Context, Group, InPlaceGroup, Task};
+use crate::support::{Log, at_most, watched};
+use failfast::observe::{Ended, Event, EventKind, Recorder};
+use failfast::policy::Retry;
+use failfast::{Context, Group, InPlaceGroup, Source, SourceExt, Task};
 use futures::executor::block_on;
 use futures::stream::{Stream, StreamExt as _};
 use std::convert::Infallible;
@@ -230,4 +231,110 @@ fn room_for_any_number_of_events_takes_no_memory_before_they_come() {
         let kinds: Vec<_> = block_on(events.map(|event| event.kind()).collect());
         assert_eq!(kinds, KINDS, "{capacity}");
     }
+}
+
+/// A group at a limit below another one, whose task is queued, and an attempt: every kind of event but a missed one.
+fn told_of_each_kind(read: impl Fn(&Event) -> String) -> Vec<String> {
+    let recorder = Recorder::new();
+    let events = recorder.subscribe(at_most(64));
+    let ctx = Context::background().with_observer(recorder.clone());
+    let outer = InPlaceGroup::<()>::new(&ctx);
+    let inner = InPlaceGroup::new(outer.context()).with_limit(at_most(1));
+    let attempts = |ctx: Context| async move {
+        let source = |_: Context, (): ()| ready(Err::<(), _>("refused"));
+        source.retry(Retry::times(0)).fetch(ctx, ()).await
+    };
+    inner.spawn_named("orders", attempts(inner.context().clone()));
+    inner.spawn_named("ads", ready(Ok::<_, Infallible>(())));
+    block_on(inner.wait()).unwrap_err();
+    drop((outer, ctx, recorder));
+    let events: Vec<_> = block_on(events.collect());
+    let groups: Vec<_> = events.iter().filter_map(Event::group).collect();
+    let (outer, inner) = (groups[0], groups[1]);
+    let renamed = |text: String| {
+        text.replace(&format!("group {inner}"), "group B")
+            .replace(&format!("group {outer}"), "group A")
+    };
+    events.iter().map(|event| renamed(read(event))).collect()
+}
+
+#[test]
+fn each_event_says_in_a_line_what_happened() {
+    let lines = told_of_each_kind(|event| event.to_string());
+    assert_eq!(
+        lines,
+        [
+            "group A: opened",
+            "group B: opened",
+            "orders of group B: spawned",
+            "ads of group B: spawned",
+            "ads of group B: queued",
+            "orders of group B: poll started",
+            "orders of group B: attempt 1 started",
+            "orders of group B: attempt 1 failed: refused",
+            "orders of group B: poll ended",
+            "orders of group B: failed: orders: refused",
+            "group B: canceled: orders: refused",
+            "ads of group B: cancelled",
+            "group B: closed",
+            "group A: closed",
+        ]
+    );
+}
+
+#[test]
+fn events_of_a_group_tell_its_parent_and_those_of_tasks_do_not() {
+    let told = told_of_each_kind(|event| {
+        let parent = event.parent().map(|parent| format!("group {parent}"));
+        format!("{}: {}", event.kind(), parent.unwrap_or_default())
+    });
+    let with_parents: Vec<_> = told.iter().filter(|line| !line.ends_with(": ")).collect();
+    assert_eq!(
+        with_parents,
+        ["opened: group A", "canceled: group A", "closed: group A"]
+    );
+    assert_eq!((told[0].as_str(), told.len()), ("opened: ", 14));
+}
+
+#[test]
+fn a_missed_event_tells_how_many_and_is_of_no_group() {
+    let recorder = Recorder::new();
+    let mut events = recorder.subscribe(at_most(1));
+    run(&recorder);
+    let missed = block_on(events.next()).unwrap();
+    assert_eq!(missed.to_string(), "5 events missed");
+    assert_eq!(
+        (missed.group(), missed.parent(), missed.task()),
+        (None, None, None)
+    );
+}
+
+#[test]
+fn an_observer_behind_an_arc_receives_what_it_would_receive_itself() {
+    let heard = |shared: bool| {
+        let log = Log::default();
+        let ctx = match shared {
+            true => Context::background().with_observer(Arc::new(log.clone())),
+            false => Context::background().with_observer(log.clone()),
+        };
+        let group = InPlaceGroup::new(&ctx).with_limit(at_most(1));
+        let source = |_: Context, (): ()| ready(Err::<(), _>("refused"));
+        let call = source
+            .retry(Retry::times(0))
+            .fetch(group.context().clone(), ());
+        group.spawn(call);
+        group.spawn(ready(Ok::<_, Infallible>(())));
+        block_on(group.wait()).unwrap_err();
+        log.all()
+    };
+    let known = heard(false);
+    assert!(
+        known.iter().any(|line| line.starts_with("task_queued")),
+        "{known:#?}"
+    );
+    assert!(
+        known.iter().any(|line| line.starts_with("attempt")),
+        "{known:#?}"
+    );
+    assert_eq!(heard(true), known);
 }

@@ -5,6 +5,7 @@ use failfast::policy::{Backoff, Budget, Hedge, Jitter, Retry};
 use failfast::{Source, SourceExt};
 use proptest::prelude::*;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 const CAP: Duration = Duration::from_secs(1);
@@ -309,4 +310,101 @@ proptest! {
         }
         prop_assert!(furthers * 1_000 <= u64::from(reserve) * 1_000 + firsts * u64::from(ratio));
     }
+}
+
+#[test]
+fn a_delay_of_zero_stays_zero_with_every_jitter() {
+    for jitter in [Jitter::None, Jitter::Full, Jitter::Equal] {
+        let backoff = Backoff::constant(Duration::ZERO).with_jitter(jitter);
+        let delays: Vec<_> = backoff.delays(1).take(3).collect();
+        assert_eq!(delays, [Duration::ZERO; 3], "{jitter:?}");
+    }
+}
+
+/// The whole tokens of a budget, as `Debug` shows them.
+fn tokens(budget: &Budget) -> u64 {
+    let text = format!("{budget:?}");
+    let (_, rest) = text.split_once("tokens: ").expect("a field");
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().expect("a number")
+}
+
+/// A budget of 100 that each first attempt pays a token into, and from which 50 have been spent.
+fn half_spent() -> Budget {
+    let budget = Budget::new()
+        .with_reserve(NonZeroU32::new(100).unwrap())
+        .with_ratio_permille(1_000);
+    let (clock, ctx) = manual();
+    let script = Script::new(&clock, [Act::Fail(1, ms(0))]);
+    let call = script.source().retry(paying(50, &budget)).fetch(ctx, ());
+    Hand::new(call).finish(&clock).unwrap_err();
+    assert_eq!(tokens(&budget), 50);
+    budget
+}
+
+fn paying(times: u32, budget: &Budget) -> Retry {
+    Retry::times(times)
+        .with_backoff(Backoff::constant(ms(0)))
+        .with_budget(budget)
+}
+
+/// How many tokens a call that succeeds at once pays in.
+fn paid_in<A: Source<(), Error: std::fmt::Debug>>(budget: &Budget, source: A) -> u64 {
+    let before = tokens(budget);
+    let (clock, ctx) = manual();
+    let answer = Hand::new(source.fetch(ctx, ())).finish(&clock);
+    assert!(answer.is_ok());
+    tokens(budget) - before
+}
+
+#[test]
+fn debug_shows_a_budget_in_whole_tokens() {
+    let budget = Budget::new()
+        .with_reserve(NonZeroU32::new(7).unwrap())
+        .with_ratio_permille(250);
+    assert_eq!(
+        format!("{budget:?}"),
+        "Budget { tokens: 7, reserve: 7, ratio_permille: 250 }"
+    );
+}
+
+#[test]
+fn a_first_attempt_pays_into_each_of_two_budgets() {
+    let (clock, _) = manual();
+    let script = Script::new(&clock, [Act::Answer(1, ms(0))]);
+    let (near, far) = (half_spent(), half_spent());
+    let source = script
+        .source()
+        .retry(paying(1, &near))
+        .retry(paying(1, &far));
+    assert_eq!(paid_in(&far, source.clone()), 1);
+    assert_eq!(tokens(&near), 51);
+    assert_eq!(paid_in(&near, source), 1);
+}
+
+#[test]
+fn a_first_attempt_pays_once_into_a_budget_of_two_policies_whatever_is_between_them() {
+    let (clock, _) = manual();
+    let script = Script::new(&clock, [Act::Answer(1, ms(0))]);
+    let budget = half_spent();
+    let inner = script.source().retry(paying(1, &budget));
+    let other = script.source();
+    let outer = || paying(1, &budget);
+    assert_eq!(paid_in(&budget, inner.clone().retry(outer())), 1);
+    assert_eq!(
+        paid_in(&budget, inner.clone().timeout(ms(9)).retry(outer())),
+        1
+    );
+    assert_eq!(
+        paid_in(&budget, inner.clone().fallback(other).retry(outer())),
+        1
+    );
+    assert_eq!(paid_in(&budget, inner.clone().optional().retry(outer())), 1);
+    assert_eq!(paid_in(&budget, inner.clone().coalesce().retry(outer())), 1);
+    assert_eq!(paid_in(&budget, Arc::new(inner).retry(outer())), 1);
+    let hedge = Hedge::after(ms(9)).with_budget(&budget);
+    assert_eq!(
+        paid_in(&budget, script.source().hedge(hedge).retry(outer())),
+        1
+    );
 }

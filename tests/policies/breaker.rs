@@ -767,3 +767,35 @@ fn rule_34_no_probe_is_lost_among_100_000_cancellations_on_threads() {
     assert!(successes <= 3);
     assert_eq!(breaker.state(&ctx), Closed);
 }
+
+#[test]
+fn closing_forgets_the_failures_before_it_opened() {
+    let (clock, ctx) = manual();
+    let breaker = Breaker::new("orders-db").with_trip(some(2), some(10));
+    once(&fails.breaker(&breaker), &ctx).unwrap_err();
+    let breaker = half_opened(breaker, &clock, &ctx);
+    once(&answers.breaker(&breaker), &ctx).unwrap();
+    assert_eq!(breaker.state(&ctx), Closed);
+    once(&fails.breaker(&breaker), &ctx).unwrap_err();
+    assert_eq!(
+        breaker.state(&ctx),
+        Closed,
+        "one of two, and they are recent"
+    );
+    once(&fails.breaker(&breaker), &ctx).unwrap_err();
+    assert_eq!(breaker.state(&ctx), Open);
+}
+
+#[test]
+fn rule_08_a_panic_inside_a_nested_aggregator_counts_whatever_counting_says() {
+    let (_, ctx) = manual();
+    let panics = |_: Context, (): ()| async { panic!("boom") as Result<u32, Failure> };
+    let page = Aggregator::in_place().source("profile", panics);
+    let nested = move |ctx: Context, (): ()| {
+        let page = page.clone();
+        async move { page.aggregate(&ctx, ()).await }
+    };
+    let breaker = touchy().counting(|_: &failfast::Error| false);
+    once(&nested.breaker(&breaker), &ctx).unwrap_err();
+    assert_eq!(breaker.state(&ctx), Open);
+}

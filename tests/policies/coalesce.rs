@@ -297,3 +297,17 @@ fn two_aggregators_share_a_coalesced_source() {
     assert!(matches!(one.settle(), Poll::Ready(Ok((5,)))));
     assert_eq!(desk.calls(), 1);
 }
+
+#[test]
+fn debug_shows_how_many_flights_there_are() {
+    let (_, ctx) = manual();
+    let hangs = |_: Context, _: u64| std::future::pending::<Result<u32, Failure>>();
+    let source = hangs.coalesce();
+    let mut calls = [1, 1, 2].map(|key| Hand::new(source.fetch(ctx.clone(), key)));
+    for (call, flights) in calls.iter_mut().zip([1, 1, 2]) {
+        assert!(call.poll().is_pending());
+        assert!(format!("{source:?}").contains(&format!("flights: {flights},")));
+    }
+    drop(calls);
+    assert!(format!("{source:?}").contains("flights: 0,"));
+}

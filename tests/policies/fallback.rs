@@ -1,7 +1,7 @@
 //! `fallback` and `optional`.
 
 use crate::support::{Act, Hand, Lines, Script, failure, manual, ms};
-use failfast::policy::{FaultKind, Retry};
+use failfast::policy::{FaultKind, Limit, Retry};
 use failfast::{Aggregator, Source, SourceExt};
 use std::task::Poll;
 
@@ -210,4 +210,23 @@ fn rule_01_neither_begins_once_the_callers_context_is_done() {
             .is_err()
     );
     assert_eq!((first.calls(), second.calls()), (0, 0));
+}
+
+#[test]
+fn a_record_tells_of_an_optional_source_that_was_not_asked() {
+    let (clock, ctx) = manual();
+    let lines = Lines::default();
+    let script = Script::new(&clock, [Act::Hang]);
+    let limit = Limit::new(std::num::NonZeroUsize::MIN).with_queue(0);
+    let source = script.source().limit(&limit);
+    let mut first = Hand::new(source.fetch(ctx.clone(), ()));
+    assert!(first.poll().is_pending());
+    let page = Aggregator::in_place()
+        .with_logger(lines.clone())
+        .source("orders", source.optional());
+    Hand::new(page.aggregate(&ctx, ())).finish(&clock).unwrap();
+    assert_eq!(
+        lines.of(log::Level::Warn),
+        ["orders: not asked, answered without: limit of 1 reached"]
+    );
 }

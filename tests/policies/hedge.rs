@@ -460,3 +460,54 @@ fn the_primarys_advice_stays_with_its_error() {
     assert_eq!((failure(&fault), script.calls()), (Some(1), 2));
     assert_eq!(fault.retry_after(), Some(ms(2_000)));
 }
+
+#[test]
+fn rule_17_a_hedge_that_was_refused_is_not_asked_for_again() {
+    let (clock, ctx) = manual();
+    let budget = Budget::new()
+        .with_reserve(NonZeroU32::MIN)
+        .with_ratio_permille(500);
+    let failing = Script::new(&clock, [fail(1, 0)]);
+    let spent = failing.source().retry(Retry::times(1).with_budget(&budget));
+    Hand::new(spent.fetch(ctx.clone(), ()))
+        .finish(&clock)
+        .unwrap_err();
+
+    let script = Script::new(&clock, [answer(1, 1_000), answer(2, 0)]);
+    let source = script.source().hedge(fifty().with_budget(&budget));
+    let mut call = Hand::new(source.fetch(ctx.clone(), ()));
+    assert!(call.settle().is_pending()); // pays half a token
+    clock.advance(ms(50));
+    assert!(call.settle().is_pending());
+    assert_eq!(script.calls(), 1, "refused");
+    let paying = Script::new(&clock, [answer(3, 0)]).source();
+    let paying = paying.retry(Retry::times(1).with_budget(&budget));
+    Hand::new(paying.fetch(ctx, ())).finish(&clock).unwrap(); // the other half
+    assert_eq!(call.finish(&clock).unwrap(), 1);
+    assert_eq!(script.calls(), 1);
+}
+
+#[test]
+fn rule_14_the_hedge_counts_its_attempts_from_1_in_each_attempt_of_a_retry_around_it() {
+    let (clock, ctx) = manual();
+    let script = Script::new(&clock, [fail(1, 10), fail(2, 10), answer(3, 0)]);
+    let retry = Retry::times(1).with_backoff(Backoff::constant(ms(10)));
+    let source = script.source().hedge(fifty()).retry(retry);
+    assert_eq!(Hand::new(source.fetch(ctx, ())).finish(&clock).unwrap(), 3);
+    let numbers = [0, 1, 2].map(|call| script.context(call).attempt().number());
+    assert_eq!(numbers, [1, 2, 1]);
+}
+
+#[test]
+fn history_counts_from_the_first_attempt_also_if_a_later_one_fails_before_it() {
+    let (clock, ctx) = manual();
+    let script = Script::new(&clock, [fail(1, 80), fail(2, 10)]);
+    let mut call = Hand::new(script.source().hedge(fifty()).fetch(ctx, ()));
+    let fault = call.finish(&clock).unwrap_err();
+    let told: Vec<_> = fault
+        .history()
+        .iter()
+        .map(|tried| (tried.attempt.number(), tried.after, tried.took))
+        .collect();
+    assert_eq!(told, [(1, ms(0), ms(80)), (2, ms(50), ms(10))]);
+}

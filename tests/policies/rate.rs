@@ -5,7 +5,7 @@ use crate::support::{Act, Hand, Script, manual, ms};
 use crate::wakers::nosy;
 use failfast::clock::{Clock, ManualClock, Sleep};
 use failfast::policy::{Fault, FaultKind, Rate, Rejection};
-use failfast::{BoxError, Context, Source, SourceExt};
+use failfast::{BoxError, Canceller, Context, Source, SourceExt};
 use proptest::prelude::*;
 use std::future::{pending, ready};
 use std::num::NonZeroU32;
@@ -601,4 +601,42 @@ fn rule_32_no_token_is_lost_among_100_000_cancellations_on_threads() {
         assert!(Hand::new(source.fetch(ctx.clone(), 1)).poll().is_ready());
     }
     assert!(Hand::new(source.fetch(ctx, 1)).poll().is_pending());
+}
+
+/// A clock that ends a context when it is read.
+#[derive(Clone)]
+struct EndsWhenRead {
+    clock: ManualClock,
+    canceller: Arc<Mutex<Option<Canceller>>>,
+}
+
+impl Clock for EndsWhenRead {
+    fn now(&self) -> Instant {
+        if let Some(canceller) = self.canceller.lock().unwrap().take() {
+            canceller.cancel();
+        }
+        self.clock.now()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Sleep {
+        self.clock.sleep_until(deadline)
+    }
+}
+
+#[test]
+fn rule_32_a_token_that_is_taken_as_its_callers_context_ends_goes_to_the_next() {
+    let (clock, ctx) = manual();
+    let script = Script::new(&clock, [Act::Hang]);
+    let source = script.source().rate(&rate(10, SECOND, 1));
+    let ends = EndsWhenRead {
+        clock,
+        canceller: Arc::default(),
+    };
+    let (ending, canceller) = ctx.with_clock(ends.clone()).with_cancel();
+    *ends.canceller.lock().unwrap() = Some(canceller);
+    assert!(ended(Hand::new(source.fetch(ending, ())).poll()));
+    assert_eq!(script.calls(), 0);
+    let mut next = Hand::new(source.fetch(ctx, ()));
+    assert!(next.poll().is_pending());
+    assert_eq!(script.calls(), 1, "at once");
 }

@@ -220,3 +220,22 @@ fn a_logger_that_panics_changes_nothing() {
         (Some(5),)
     );
 }
+
+#[test]
+fn a_hedge_of_no_further_attempts_leaves_its_records_to_the_retry_around_it() {
+    let (clock, ctx) = manual();
+    let lines = Lines::default();
+    let script = Script::new(&clock, [Act::Fail(1, ms(3)), Act::Answer(5, ms(2))]);
+    let source = script.source().hedge(Hedge::after(ms(50)).times(0));
+    let page = Aggregator::in_place()
+        .with_logger(lines.clone())
+        .source("orders", source.retry(ten(1)));
+    Hand::new(page.aggregate(&ctx, ())).finish(&clock).unwrap();
+    assert_eq!(
+        lines.of(Level::Debug),
+        [
+            "orders: attempt 1 failed after 3ms: failure 1; the next in 10ms",
+            "orders: attempt 2 succeeded after 2ms",
+        ]
+    );
+}

@@ -353,3 +353,22 @@ fn rule_03_the_callers_deadline_stays_the_callers_while_its_walk_is_under_way() 
         assert_eq!(state, BreakerState::Closed, "round {round}");
     }
 }
+
+#[test]
+fn rule_01_nothing_starts_where_a_deadline_has_passed_that_nothing_has_noticed() {
+    let (clock, ctx) = manual();
+    let script = Script::new(&clock, [Act::Answer(5, ms(0))]);
+    let late = ctx.with_timeout(ms(300));
+    clock.advance(ms(300));
+    let mut call = Hand::new(script.source().timeout(ms(9)).fetch(late, ()));
+    let Poll::Ready(Err(fault)) = call.poll() else {
+        panic!("there is no time")
+    };
+    assert!(matches!(fault.kind(), FaultKind::Ended(end) if end.is_deadline_exceeded()));
+    let mut call = Hand::new(script.source().timeout(ms(0)).fetch(ctx, ()));
+    let Poll::Ready(Err(fault)) = call.poll() else {
+        panic!("there is no time")
+    };
+    assert_eq!(timed_out(&fault), Some(ms(0)));
+    assert_eq!(script.calls(), 0);
+}

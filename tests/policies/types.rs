@@ -1,7 +1,7 @@
 //! What follows from the source: `Send`, `Clone`, names; and what every policy accepts.
 
 use crate::support::{Act, Hand, Script, failure, manual, ms};
-use failfast::policy::{Backoff, Hedge, Retry};
+use failfast::policy::{Backoff, Breaker, Hedge, Limit, Rate, Retry};
 use failfast::{Aggregator, BoxError, Context, LocalAggregator, Name, Source, SourceExt};
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -230,4 +230,63 @@ fn foreign_types_of_requests_are_cloned_once_for_each_further_attempt() {
         .fetch(Context::background(), Request(clones.clone()));
     assert!(futures::executor::block_on(call).is_err());
     assert_eq!(*clones.lock().unwrap(), 3, "each of three attempts");
+}
+
+#[test]
+fn debug_shows_what_a_policy_was_set_to() {
+    let retry = Retry::times(2).with_backoff(Backoff::constant(ms(5)));
+    assert_eq!(
+        format!("{retry:?}"),
+        "Retry { times: 2, backoff: Backoff { first: 5ms, factor: 1, max: 18446744073709551615.999999999s, \
+         jitter: None }, budget: None, when: , .. }"
+    );
+    let given = Retry::times(2).with_delays(|| [ms(5)].into_iter());
+    assert_eq!(
+        format!("{:?}", given.when(|_: &std::io::Error| true)),
+        "Retry { times: 2, budget: None, when: std::io::error::Error, .. }"
+    );
+    let hedge = Hedge::after(ms(5)).times(3);
+    assert_eq!(
+        format!("{:?}", hedge.when(|_: &std::io::Error| true)),
+        "Hedge { after: 5ms, times: 3, budget: None, when: std::io::error::Error }"
+    );
+    assert_eq!(
+        format!("{:?}", Breaker::new("orders-db")),
+        "Breaker { name: \"orders-db\", state: Closed, .. }"
+    );
+}
+
+/// What the second poll of a call says that is ready at the first.
+fn second_poll<A: Source<()>>(source: A) -> String {
+    let mut call = Box::pin(source.fetch(Context::background(), ()));
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(call.as_mut().poll(&mut cx).is_ready());
+    let again = std::panic::AssertUnwindSafe(|| call.as_mut().poll(&mut cx).is_ready());
+    let payload = std::panic::catch_unwind(again).expect_err("it panics");
+    match payload.downcast_ref::<&str>() {
+        Some(text) => (*text).to_owned(),
+        None => *payload.downcast::<String>().expect("a text"),
+    }
+}
+
+#[test]
+fn a_call_that_is_polled_after_it_completed_panics_and_says_so() {
+    let source = |_: Context, (): ()| ready(Ok::<_, BoxError>(1));
+    let limit = Limit::new(std::num::NonZeroUsize::MIN);
+    let rate = Rate::new(std::num::NonZeroU32::MIN, ms(1));
+    let said = [
+        second_poll(source.timeout(ms(9))),
+        second_poll(source.leaving(ms(9))),
+        second_poll(source.retry(Retry::times(1))),
+        second_poll(source.hedge(Hedge::after(ms(9)))),
+        second_poll(source.limit(&limit)),
+        second_poll(source.rate(&rate)),
+        second_poll(source.breaker(&Breaker::new("orders-db"))),
+        second_poll(source.fallback(source)),
+        second_poll(source.optional()),
+        second_poll(source.coalesce()),
+    ];
+    for text in said {
+        assert!(text.contains("polled after it had completed"), "{text}");
+    }
 }
