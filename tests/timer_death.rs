@@ -171,6 +171,46 @@ fn no_thread_can_be_started() {
     );
 }
 
+/// A context arms its deadline in another way than a sleep.
+#[test]
+fn killed_while_a_context_waits_for_its_deadline() {
+    alone("killed_while_a_context_waits_for_its_deadline", &[], || {
+        let (told, waker) = telling();
+        let deadline = SystemClock.now() + LATER;
+        let ctx = failfast::Context::background().with_deadline(deadline);
+        let mut done = ctx.done();
+        assert!(poll(&mut done, &waker).is_pending());
+        kill_futures_timer();
+        assert!(told.recv_timeout(GENEROUS).expect("it ends all the same") >= deadline);
+        assert!(ctx.err().expect("it has ended").is_deadline_exceeded());
+    });
+}
+
+#[test]
+fn no_thread_can_be_started_for_a_contexts_deadline() {
+    let stack = (usize::MAX / 4).to_string();
+    alone(
+        "no_thread_can_be_started_for_a_contexts_deadline",
+        &[("RUST_MIN_STACK", &stack)],
+        || {
+            assert!(thread::Builder::new().spawn(|| ()).is_err(), "the premise");
+            for _ in 0..3 {
+                let (told, waker) = telling();
+                // Long, because futures-timer's panic may be reported with a slow backtrace, and a deadline that passes wins.
+                let ctx = failfast::Context::background().with_timeout(GENEROUS);
+                let mut done = ctx.done();
+                if poll(&mut done, &waker).is_pending() {
+                    told.recv_timeout(GENEROUS).expect("woken to see the error");
+                }
+                let error = ctx.err().expect("it has ended");
+                assert!(error.is_canceled(), "not by its deadline, which is to come");
+                let cause = error.cause().to_string();
+                assert!(cause.contains("no thread could be started"), "{cause}");
+            }
+        },
+    );
+}
+
 /// Runs `case` in a forked child, which ends by a signal if it hangs, and returns its status.
 #[cfg(unix)]
 fn in_child(case: impl FnOnce()) -> libc::pid_t {
@@ -314,4 +354,56 @@ fn forked_while_other_threads_arm_and_drop() {
             .into_iter()
             .for_each(|thread| thread.join().expect("no panic"));
     });
+}
+
+#[cfg(unix)]
+#[test]
+fn forked_with_a_context_that_goes_on_in_the_child() {
+    alone(
+        "forked_with_a_context_that_goes_on_in_the_child",
+        &[],
+        || {
+            let (told, waker) = telling();
+            let deadline = SystemClock.now() + LATER;
+            let ctx = failfast::Context::background().with_deadline(deadline);
+            let mut done = ctx.done();
+            assert!(poll(&mut done, &waker).is_pending());
+            let both = || {
+                fires(SOON); // the clock is used
+                assert!(told.recv_timeout(GENEROUS).expect("it ends") >= deadline);
+                assert!(ctx.is_done());
+            };
+            ended_well(in_child(both));
+            both();
+        },
+    );
+}
+
+/// A child that uses no clock has no timer: it starts no thread, and wakes nothing of its parent's executors.
+#[cfg(target_os = "linux")]
+#[test]
+fn forked_child_that_only_drops_what_it_inherited_starts_nothing() {
+    alone(
+        "forked_child_that_only_drops_what_it_inherited_starts_nothing",
+        &[],
+        || {
+            let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+            let (told, waker) = telling();
+            let mut others = SystemClock.sleep_until(SystemClock.now() + GENEROUS);
+            assert!(poll(&mut others, &waker).is_pending());
+            let ctx = failfast::Context::background().with_timeout(GENEROUS);
+            let (below, canceller) = ctx.with_cancel();
+            let mut done = [ctx.done(), below.done()];
+            for done in &mut done {
+                assert!(poll(done, Waker::noop()).is_pending());
+            }
+            ended_well(in_child(|| {
+                canceller.cancel();
+                drop((done, ctx, below));
+                thread::sleep(SOON);
+                assert_eq!(threads(), 1);
+                assert!(told.try_recv().is_err(), "its parent's waker was run");
+            }));
+        },
+    );
 }

@@ -8,9 +8,12 @@
 //!
 //! 1. `armed` is read and written under the lock of the shard `home` of this process's timer alone. `home` is set before
 //!    that lock is taken for the first time, by the thread that raised the count from zero: while it arms, no other does.
+//!    (A child that no fork handler saw must not use one context on two threads before it has armed a sleep: until then
+//!    they may take the parent's timer for their own.)
 //! 2. While the count is above zero and the owner has not ended, the sleep is armed, or it has ended and its waker is about
 //!    to run, or the thread that raised the count from zero is on its way to arm it.
-//! 3. While the count is zero, or the owner has ended, the sleep is not armed, or the thread that changed that is on its way.
+//! 3. While the count is zero, or the owner has ended, the sleep is not armed, or the thread that changed that is on its way,
+//!    or else the one that raised the count is on its way to register: it finds the end there, and lowers the count.
 //! 4. No foreign code runs under the lock: the waker is the owner's, and is dropped while the lock is free.
 //! 5. What was armed by a parent process is neither touched nor trusted (invariant 5 of `system`).
 
@@ -19,7 +22,7 @@ use super::fork::OfProcess;
 use super::heap::Key;
 use super::shard::State;
 use super::sleep::Outcome;
-use super::system::{Timer, own_shard, timer, timer_checked};
+use super::system::{Timer, own_shard, timer, timer_checked, timer_if_made};
 use super::time::Instant;
 use crate::unwind;
 use std::cell::UnsafeCell;
@@ -184,7 +187,10 @@ impl CountedSleep {
         let Some(home) = self.home.load(Ordering::Acquire).checked_sub(1) else {
             return;
         };
-        let timer = timer();
+        // Without a timer of its own nothing is armed by this process (invariant 5).
+        let Some(timer) = timer_if_made() else {
+            return;
+        };
         let mut state = timer.shards[home].lock();
         if !if_so() {
             return; // it was wanted again before the lock was ours

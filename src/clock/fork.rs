@@ -128,6 +128,15 @@ impl<T: Send + Sync> PerProcess<T> {
         }
     }
 
+    /// The value of this process, if it has made one.
+    #[inline]
+    pub(super) fn made(&'static self) -> Option<&'static OfProcess<T>> {
+        // Acquire: as in `get`.
+        let current = self.current.load(Ordering::Acquire);
+        // SAFETY: invariant 2.
+        unsafe { current.as_ref() }.filter(|value| value.is_ours())
+    }
+
     #[cold]
     fn renew(
         &'static self,

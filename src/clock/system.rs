@@ -168,6 +168,12 @@ pub(super) fn timer() -> &'static OfProcess<Timer> {
     TIMER.get(Timer::new, Timer::inherit)
 }
 
+/// The same, if this process has made one: a child that only drops what it inherited needs none.
+#[inline]
+pub(super) fn timer_if_made() -> Option<&'static OfProcess<Timer>> {
+    TIMER.made()
+}
+
 /// The same, also after a fork that no handler saw. Costs a system call.
 pub(super) fn timer_checked() -> &'static OfProcess<Timer> {
     loop {
