@@ -466,6 +466,35 @@ mod limits {
         assert_eq!(diary.read(), ["slow has ended"], "a dropped fork goes on");
     }
 
+    /// "it counts again at once", also if it drops the fork instead of awaiting it to its end.
+    #[test]
+    fn parent_counts_again_when_it_drops_its_pending_fork() {
+        let executor = Executor::new();
+        let group = group::<()>(&executor).with_limit(at_most(1));
+        let living = Living::default();
+        let (child, its) = remote::<u32, Infallible>(&living);
+        let (go, gone) = remote::<(), Infallible>(&living);
+        let (parent, rest) = remote::<(), Infallible>(&living);
+        let handle = group.handle();
+        group.spawn(async move {
+            let fork = handle.fork("child", its);
+            let first = select(fork, Box::pin(gone)).await;
+            assert!(matches!(first, Either::Right(_)));
+            drop(first);
+            rest.await
+        });
+        executor.run();
+        go.succeed(());
+        executor.run();
+        child.succeed(5);
+        executor.run();
+        assert!(group.try_spawn(ready(Ok::<_, Infallible>(()))).is_err());
+        parent.succeed(());
+        executor.run();
+        assert!(group.try_spawn(ready(Ok::<_, Infallible>(()))).is_ok());
+        executor.drive(group.wait()).unwrap();
+    }
+
     /// The task that awaits it does not count, whichever task forked it.
     #[test]
     fn fork_is_moved_to_another_task() {
