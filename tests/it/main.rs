@@ -53,3 +53,4 @@ mod snapshot;
 mod spawn;
 mod support;
 mod testing;
+mod thread_bound;
