@@ -20,6 +20,7 @@
 // | `clock/fork.rs` | what a forked child must not share (unsafe) |
 // | `clock/dispatch.rs` | the threads that run wakers and callbacks |
 // | `clock/nudge.rs` | small jobs a little later |
+// | `clock/reach.rs` | whether those threads can wake the tasks of this one |
 // | `clock/heap.rs`, `clock/slab.rs`, `clock/entry.rs` | armed sleeps |
 // | `clock/web.rs`, `clock/time.rs` | the same in a browser |
 
@@ -50,6 +51,7 @@ mod heap;
 mod local;
 mod manual;
 mod nudge;
+pub(crate) mod reach;
 #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 mod shard;
 mod slab;

@@ -31,6 +31,7 @@ mod observed;
 mod executor;
 mod ordered;
 mod pool;
+mod reach;
 mod ready;
 mod scope;
 mod shared;

@@ -3,7 +3,7 @@
 //! Any of it may panic, and none of it may stop the library or harm another task.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -54,8 +54,22 @@ pub(crate) fn discard_each<T>(values: impl IntoIterator<Item = T>) {
     values.into_iter().for_each(discard);
 }
 
+thread_local! {
+    static CAUGHT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many panics of foreign code this thread has caught and logged.
+#[cfg_attr(
+    any(failfast_loom, all(target_family = "wasm", target_os = "unknown")),
+    allow(dead_code, reason = "asked on other threads alone")
+)]
+pub(crate) fn caught() -> u64 {
+    CAUGHT.get()
+}
+
 /// Logs a panic. The logger is foreign code, too.
 fn report(what: &str, payload: &Payload) {
+    CAUGHT.set(CAUGHT.get() + 1);
     let logged = contain(|| log::error!("{what} panicked: {}", message_of(&**payload)));
     mem::forget(logged);
 }
@@ -96,11 +110,37 @@ fn next_in_turn() -> Option<Box<dyn Any>> {
     next.ok().flatten()
 }
 
+thread_local! {
+    static IS_OURS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// This is a thread of the library's: no task is at home here.
+#[cfg_attr(
+    all(target_family = "wasm", target_os = "unknown"),
+    allow(dead_code, reason = "there are none")
+)]
+pub(crate) fn mark_as_ours() {
+    IS_OURS.set(true);
+}
+
 /// Wakes, whatever the waker does.
 #[inline]
 pub(crate) fn wake(waker: Waker) {
-    shield("a waker", || waker.wake());
+    if let Err(payload) = contain(|| waker.wake()) {
+        report(
+            match IS_OURS.get() {
+                true => FOREIGN_WAKER,
+                false => "a waker",
+            },
+            &payload,
+        );
+        discard(payload);
+    }
 }
+
+/// What panicked, and what may help, because its task may sleep for ever.
+const FOREIGN_WAKER: &str = "a waker, woken on a thread of failfast's (a runtime that can't have that needs its own \
+    timers, as in `with_clock(LocalClock::new(monoio::time::sleep))`),";
 
 thread_local! {
     /// `None` while this thread wakes nothing in turn.

@@ -130,6 +130,7 @@ impl Dispatcher {
 
     /// A thread's life. It begins as a spare one.
     fn serve(&'static self) {
+        unwind::mark_as_ours();
         while let Some(first) = self.wait_for_turn() {
             self.work(first);
         }

@@ -30,6 +30,14 @@ type Make = Box<dyn Fn(Duration) -> Timer>;
 ///
 /// `now` is [`Instant::now`], on any thread.
 ///
+/// # Where it is needed
+///
+/// Where no other thread may wake a task: the wakers of monoio without its feature `sync` panic there, and the system's
+/// clock wakes from threads of its own. A [`LocalGroup`](crate::LocalGroup) finds that out. The first few of its tasks on a
+/// thread that wait for the system's clock are woken once by another thread, in a poll that waits for it; if that panics, the
+/// group ends at once with an error that names this clock, and so does what its tasks wait for. A task of the runtime's own
+/// that waits alone can't be tried in this way: it sleeps on, and the log says why.
+///
 /// # Panics
 ///
 /// Never. A panic in the function or in its timer ends the sleep with [`TimerError`].

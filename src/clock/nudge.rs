@@ -1,7 +1,6 @@
 //! Small jobs of ours that are run a little later, with no task to run them.
 
 use super::{Clock, Sleep, SystemClock};
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{self, Wake, Waker};
@@ -16,7 +15,7 @@ pub(crate) fn nudge(after: Duration, work: impl FnOnce() + Send + 'static) {
     });
     let mut sleep = SystemClock.sleep_until(SystemClock.now() + after);
     let waker = Waker::from(nudge.clone());
-    match Pin::new(&mut sleep).poll(&mut task::Context::from_waker(&waker)) {
+    match Pin::new(&mut sleep).poll_as_timer(&mut task::Context::from_waker(&waker)) {
         task::Poll::Pending => *lock(&nudge.sleep) = Some(sleep),
         task::Poll::Ready(_) => super::aside(move || nudge.run()),
     }

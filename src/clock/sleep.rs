@@ -2,6 +2,7 @@
 
 use super::local::LocalSleep;
 use super::manual::ManualSleep;
+use super::reach;
 #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 use super::system::SystemSleep;
 use crate::unwind;
@@ -142,11 +143,13 @@ impl Sleep {
     }
 }
 
-impl Future for Sleep {
-    type Output = Outcome;
-
+impl Sleep {
+    /// [`poll`](Future::poll) with a waker of the library's own, which any thread may wake.
     #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Outcome> {
+    pub(crate) fn poll_as_timer(
+        mut self: Pin<&mut Self>,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<Outcome> {
         let polled = match &mut self.stage {
             #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
             Stage::System(sleep) => sleep.poll(cx.waker()),
@@ -158,6 +161,33 @@ impl Future for Sleep {
         if let Poll::Ready(outcome) = &polled {
             self.stage = Stage::Ended(outcome.clone());
         }
+        polled
+    }
+
+    /// Whether it waits for the system's clock.
+    #[inline]
+    pub(crate) fn is_of_the_system(&self) -> bool {
+        #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+        return matches!(self.stage, Stage::System(_));
+        #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+        return false;
+    }
+}
+
+impl Future for Sleep {
+    type Output = Outcome;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Outcome> {
+        let polled = self.as_mut().poll_as_timer(cx);
+        if !self.is_of_the_system() {
+            return polled;
+        }
+        if reach::is_broken(cx.waker()) {
+            self.stage = Stage::Ended(Err(reach::refusal()));
+            return self.poll_as_timer(cx);
+        }
+        reach::rely();
         polled
     }
 }

@@ -68,7 +68,9 @@ use std::time::Duration;
 ///
 /// # Errors
 ///
-/// Its sleeps end with [`TimerError`] only where no thread can be started.
+/// Its sleeps end with [`TimerError`] where no thread can be started, and in the tasks of a thread-bound group whose
+/// executor's wakers panic on other threads (monoio's, without its feature `sync`). A [`LocalClock`](super::LocalClock) is
+/// the cure.
 ///
 /// # Examples
 ///

@@ -68,6 +68,11 @@ impl ClockRef {
         Ok(Some(sleep.map_err(ClockPanicked)?))
     }
 
+    #[inline]
+    pub(crate) fn is_system(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Whether it is another than the system's.
     pub(super) fn is_custom(&self) -> bool {
         self.0.is_some()

@@ -57,6 +57,9 @@ impl Done {
         let Some(waiter) = &mut self.waiter else {
             return false;
         };
+        if waiter.node().base().refuses(cx.waker()) {
+            return true;
+        }
         if !waiter.is_registered() {
             return !register(waiter, cx);
         }

@@ -276,6 +276,17 @@ impl<K: ?Sized> Node<K> {
         self.base.unwatch(1);
     }
 
+    /// Whether a deadline that can end this node goes by the system's clock.
+    pub(crate) fn goes_by_system(&self) -> bool {
+        self.base.goes_by_system()
+    }
+
+    /// Ends it if a deadline of the system's clock can end it, and the clock's threads can't wake this task. Returns whether
+    /// it has.
+    pub(crate) fn refuses(&self, waker: &task::Waker) -> bool {
+        self.base.refuses(waker)
+    }
+
     /// Whether the node has ended, as far as its timers have shown. Where no flag is set, this is a load for
     /// each deadline. Else the clock is read, and if it is early, the timer is polled again.
     ///

@@ -67,6 +67,9 @@ impl PinnedDone {
     /// Has the task woken at the end. True if that has come. Reads no clock but by arming a timer.
     pub(crate) fn wait(self: Pin<&Self>, cx: &mut task::Context<'_>) -> bool {
         let Some(node) = &self.node else { return false };
+        if node.base().refuses(cx.waker()) {
+            return true;
+        }
         if !self.registered.load(Ordering::Relaxed) {
             return !self.register(node, cx);
         }

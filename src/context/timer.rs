@@ -25,14 +25,14 @@ use super::let_go::let_go;
 use super::node::{Base, NodeRef};
 use super::turn::{Held, Turn};
 use crate::clock::{
-    Clock, CountedSleep, Instant, Sleep, Sleeper, SystemClock, TimerError, in_wake, nudge,
+    Clock, CountedSleep, Instant, Sleep, Sleeper, SystemClock, TimerError, in_wake, nudge, reach,
 };
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::unwind;
-use std::future::Future;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool as StdAtomicBool;
 use std::task::{self, Poll, RawWaker, RawWakerVTable, Waker};
 use std::time::Duration;
 
@@ -58,6 +58,8 @@ struct Driven {
     woke_itself: AtomicBool,
     /// A nudge is under way.
     nudged: AtomicBool,
+    /// Its sleep is one of the system's clock, whichever clock made it. Advice, so that no model needs to see it.
+    by_system: StdAtomicBool,
 }
 
 impl Timer {
@@ -76,6 +78,12 @@ impl Timer {
         self.due.is_set()
     }
 
+    fn note_system(&self) {
+        if let By::Driven(driven) = &self.by {
+            driven.by_system.store(true, Ordering::Relaxed);
+        }
+    }
+
     fn driven(&self) -> Option<&Driven> {
         match &self.by {
             By::Counted(_) => None,
@@ -90,6 +98,7 @@ impl Driven {
             turn: Turn::new(None),
             woke_itself: AtomicBool::new(false),
             nudged: AtomicBool::new(false),
+            by_system: StdAtomicBool::new(false),
         }
     }
 
@@ -131,6 +140,9 @@ impl Base {
                     self.drive(turn, cx);
                 }
             }
+        }
+        if own.goes_by_system() {
+            reach::rely();
         }
     }
 
@@ -217,6 +229,28 @@ impl Base {
         self.release_cause();
     }
 
+    /// Whether a deadline that can end the node goes by the system's clock.
+    pub(super) fn goes_by_system(&self) -> bool {
+        let by_system = |owner: &Self| owner.own.as_ref().is_some_and(Own::goes_by_system);
+        self.has_deadline() && self.owners().any(by_system)
+    }
+
+    /// Ends the node if the clock's threads could not wake this task at its deadline: see [`reach`]. Returns whether it
+    /// has.
+    #[inline]
+    pub(super) fn refuses(&self, waker: &Waker) -> bool {
+        reach::is_broken(waker) && self.refuse()
+    }
+
+    #[cold]
+    fn refuse(&self) -> bool {
+        if !self.goes_by_system() {
+            return false;
+        }
+        self.fail(reach::refusal());
+        self.is_marked()
+    }
+
     /// Where the flag of the node's own timer is.
     pub(super) fn due_flag(&self) -> Option<&Flag> {
         self.timer().map(|timer| &timer.due)
@@ -224,6 +258,19 @@ impl Base {
 
     fn timer(&self) -> Option<&Timer> {
         self.own.as_ref().map(|own| &own.timer)
+    }
+}
+
+impl Own {
+    /// Whether the system's clock wakes what waits for it. Of another clock's sleep that is known once it is armed.
+    #[inline]
+    fn goes_by_system(&self) -> bool {
+        match &self.timer.by {
+            By::Counted(_) => true,
+            By::Driven(driven) => {
+                self.clock.is_system() || driven.by_system.load(Ordering::Relaxed)
+            }
+        }
     }
 }
 
@@ -284,8 +331,11 @@ impl Base {
         }
         let polled = unwind::contain_text(|| {
             let sleep = sleep.get_or_insert_with(|| own.clock.sleep_until(own.at));
+            if sleep.is_of_the_system() {
+                own.timer.note_system();
+            }
             let waker = self.borrowed_waker();
-            Pin::new(sleep).poll(&mut task::Context::from_waker(&waker))
+            Pin::new(sleep).poll_as_timer(&mut task::Context::from_waker(&waker))
         });
         match polled.map_err(ClockPanicked)? {
             Poll::Pending => Ok(Poll::Pending),

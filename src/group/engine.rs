@@ -23,14 +23,18 @@ use super::shutdown::{Ladder, Phase};
 use super::snapshot::Maker;
 use super::state::State;
 use crate::clock::Instant;
+use crate::clock::reach::WakerKind;
 use crate::context::{ClockRef, Kind, Marked, Node, NodeRef};
 use crate::error::{BoxError, End, Error, Name};
+
 use crate::sync::{Mutex, MutexGuard};
 use crate::unwind;
 use std::any::Any;
 use std::future::Future;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{self, Poll, Waker};
+use std::task::{self, Poll, RawWakerVTable, Waker};
 
 pub(crate) struct Engine {
     state: Mutex<State>,
@@ -47,6 +51,9 @@ pub(crate) struct Engine {
     pub(super) observed: Option<Box<Observed>>,
     /// For snapshots.
     pub(super) maker: Maker,
+    /// The kind of waker that the next poll of the owner has to try (see `reach`); null for none. std's atomic also in the
+    /// models, because they have no thread-bound executor.
+    untried: AtomicPtr<RawWakerVTable>,
 }
 
 // SAFETY: the launcher is `Send + Sync` for `Group`; that of a `LocalGroup` is upgraded by the group, its handles
@@ -105,7 +112,23 @@ impl Engine {
             timing: OnceLock::new(),
             observed,
             maker: Maker::current(),
+            untried: AtomicPtr::default(),
         }
+    }
+
+    /// A task is asleep that has to be woken from another thread: the owner's next poll does so.
+    pub(super) fn expect_poll(&self, kind: WakerKind) {
+        self.untried.store(kind.cast_mut(), Ordering::Relaxed); // of a thread-bound group: one thread
+        self.wake_owner();
+    }
+
+    #[inline]
+    pub(super) fn has_untried(&self) -> bool {
+        !self.untried.load(Ordering::Relaxed).is_null()
+    }
+
+    pub(super) fn take_untried(&self) -> WakerKind {
+        self.untried.swap(null_mut(), Ordering::Relaxed)
     }
 
     #[inline]

@@ -4,13 +4,14 @@ use super::cell::{self, Cell, Settling};
 use super::complete::By;
 use super::engine::Engine;
 use super::spawn::Spawn;
+use crate::clock::reach;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::needs_drop;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
-use std::task::{self, Poll};
+use std::task::{self, Poll, Waker};
 
 /// What an executor is given to run: a task of a group, whole, with everything that makes it fail fast.
 ///
@@ -129,6 +130,14 @@ impl Shell {
         }
     }
 
+    /// After a poll that is pending, on a thread-bound executor.
+    fn check_reach(&self, waker: &Waker) {
+        if let Some(cell) = self.cell {
+            // SAFETY: the shell is the poller, and the task has not completed.
+            unsafe { Engine::check_reach(cell, waker) };
+        }
+    }
+
     /// The task in `done` has completed, and none comes in its place.
     ///
     /// # Safety
@@ -185,17 +194,30 @@ impl Drop for Shell {
     }
 }
 
-macro_rules! polls {
-    ($task:ident) => {
-        impl Future for $task {
-            type Output = ();
+impl Future for Task {
+    type Output = ();
 
-            #[inline]
-            fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
-                self.0.poll(cx)
-            }
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+        self.0.poll(cx)
+    }
+}
+
+impl Future for LocalTask {
+    type Output = ();
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+        let polled = self.0.poll(cx);
+        if polled.is_pending() && !reach::is_sound(cx.waker()) {
+            self.0.check_reach(cx.waker());
         }
+        polled
+    }
+}
 
+macro_rules! prints {
+    ($task:ident) => {
         impl fmt::Debug for $task {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_struct(stringify!($task)).finish_non_exhaustive()
@@ -204,8 +226,8 @@ macro_rules! polls {
     };
 }
 
-polls!(Task);
-polls!(LocalTask);
+prints!(Task);
+prints!(LocalTask);
 
 /// A spawner, its type erased: this is what makes `Group<T>` a type that a person can write down.
 #[allow(unsafe_code, reason = "a cell is an address")]

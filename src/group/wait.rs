@@ -264,7 +264,9 @@ impl<T, M> TaskGroup<T, M> {
     ) -> Poll<Result<(), Error>> {
         let (engine, node) = (self.engine(), self.node());
         node.poll_due(Some(cx));
+        engine.serve_reach();
         if engine.is_in_place() {
+            node.refuses(cx.waker());
             engine.watch_owner(cx, false); // before the drive, so that no wake during it is lost
             engine.drive(cx);
         }
@@ -358,6 +360,10 @@ impl<T, M> TaskGroup<T, M> {
     fn drive_outcomes(&self, cx: &mut task::Context<'_>) {
         let engine = self.engine();
         self.scope.node_ref().poll_due(Some(cx));
+        engine.serve_reach();
+        if engine.is_in_place() {
+            self.node().refuses(cx.waker());
+        }
         engine.watch_owner(cx, true);
         engine.drive(cx);
     }

@@ -181,7 +181,11 @@ const HAZARDS: [(&str, &[&str]); 35] = [
     ),
     (
         "a waker panics when it is woken from another thread",
-        &["waker_that_refuses_other_threads"],
+        &[
+            "waker_that_refuses_other_threads",
+            "deadline_of_a_group_is_refused_before_it_comes",
+            "sleep_of_a_task_is_refused",
+        ],
     ),
     (
         "executors that require Sync, run within spawn, refuse, or assert the thread",

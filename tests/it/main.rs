@@ -52,3 +52,4 @@ mod snapshot;
 mod spawn;
 mod spawn_handles;
 mod support;
+mod thread_bound;

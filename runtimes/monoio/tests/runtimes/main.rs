@@ -12,19 +12,10 @@ use std::process::ExitCode;
 
 #[cfg(not(feature = "sync"))]
 fn main() -> ExitCode {
-    let suite = suite!(local, monoio::Monoio)
-        .with(
-            "deadline_by_the_systems_clock_wakes_no_task",
-            other_threads::deadline_by_the_systems_clock_wakes_no_task,
-        )
-        .with(
-            "deadline_by_its_own_clock_ends_the_wait",
-            other_threads::deadline_by_its_own_clock_ends_the_wait,
-        )
-        .with(
-            "clock_on_another_thread_is_an_error",
-            other_threads::clock_on_another_thread_is_an_error,
-        );
+    let mut suite = suite!(local, monoio::Monoio);
+    for (name, test) in other_threads::TESTS {
+        suite = suite.with(name, *test);
+    }
     conformance::main("runtime-monoio", vec![suite])
 }
 

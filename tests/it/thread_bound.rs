@@ -1,0 +1,328 @@
+//! Thread-bound executors whose tasks no other thread can wake, as monoio's without its feature `sync`: a group that
+//! waits for the system's clock there ends with an error that names the cure.
+
+mod executor;
+
+use crate::support::{Count, at_most};
+use executor::{Bound, Elsewhere, First, Stuck, run};
+use failfast::clock::{LocalClock, ManualClock};
+use failfast::policy::SourceExt;
+use failfast::{
+    BoxError, Context, ErrorKind, LocalAggregator, LocalGroup, LocalInPlaceGroup, Source,
+};
+use std::convert::Infallible;
+use std::fmt;
+use std::future::{Future, pending, poll_fn};
+use std::task::Poll;
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn within_an_hour() -> Context {
+    Context::background().with_timeout(HOUR)
+}
+
+async fn hang() -> Result<(), Infallible> {
+    pending().await
+}
+
+/// Lets the others of the executor run.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Runs a scenario under both kinds of first futures, on an executor whose wakers panic elsewhere.
+fn each<F>(scenario: impl Fn(Bound) -> F + Copy + Send + 'static)
+where
+    F: Future<Output = ()> + 'static,
+{
+    for first in [First::Task, First::Deaf] {
+        assert_eq!(run(Elsewhere::Panics, first, scenario), Ok(()), "{first:?}");
+    }
+}
+
+#[track_caller]
+fn assert_refused(what: impl fmt::Display) {
+    let text = what.to_string();
+    let cure = "with_clock(LocalClock::new(monoio::time::sleep))";
+    assert!(text.contains("the timer cannot fire"), "{text}");
+    assert!(text.contains(cure), "{text}");
+}
+
+#[test]
+fn deadline_of_a_group_is_refused_before_it_comes() {
+    for tasks in [1, 2, 3, 4, 33] {
+        each(move |executor| async move {
+            let (group, ctx) =
+                LocalGroup::<()>::with_context(&within_an_hour(), executor.spawner());
+            (0..tasks).for_each(|_| group.spawn(hang()));
+            let error = group.wait().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Canceled);
+            assert_eq!(error.pending().len(), tasks);
+            assert_refused(error);
+            assert_refused(ctx.err().unwrap());
+        });
+    }
+}
+
+#[test]
+fn deadline_is_refused_to_tasks_that_were_woken_meanwhile() {
+    each(|executor| async move {
+        let (group, _) = LocalGroup::<()>::with_context(&within_an_hour(), executor.spawner());
+        for _ in 0..2 {
+            group.spawn(async {
+                yield_now().await;
+                hang().await
+            });
+        }
+        assert_refused(group.wait().await.unwrap_err());
+    });
+}
+
+#[test]
+fn deadline_is_refused_to_an_owner_that_comes_late() {
+    each(|executor| async move {
+        let (group, _) = LocalGroup::<()>::with_context(&within_an_hour(), executor.spawner());
+        group.spawn(hang());
+        for _ in 0..5 {
+            yield_now().await;
+        }
+        assert_refused(group.wait().await.unwrap_err());
+    });
+}
+
+#[test]
+fn deadline_is_refused_to_next_and_to_a_body() {
+    each(|executor| async move {
+        let (mut group, _) = LocalGroup::<()>::with_context(&within_an_hour(), executor.spawner());
+        group.spawn(hang());
+        assert_refused(group.next().await.unwrap().unwrap_err());
+
+        let (group, _) = LocalGroup::<()>::with_context(&within_an_hour(), executor.spawner());
+        group.spawn(hang());
+        let body = async { hang().await.map_err(BoxError::from) };
+        assert_refused(group.run(body).await.unwrap_err());
+    });
+}
+
+#[test]
+fn timeout_of_an_aggregator_is_refused() {
+    each(|executor| async move {
+        let line = LocalAggregator::new(executor.spawner())
+            .source("quick", |_: Context, (): ()| async {
+                Ok::<_, Infallible>(1)
+            })
+            .source("slow", |_: Context, (): ()| hang());
+        let error = line
+            .aggregate(&Context::background(), ())
+            .await
+            .unwrap_err();
+        assert_eq!(error.pending()[0], "slow");
+        assert_refused(error);
+    });
+}
+
+/// The error of the one task of a group that has no deadline.
+async fn error_of<F>(executor: Bound, task: impl FnOnce(Context) -> F) -> failfast::Error
+where
+    F: Future<Output = Result<(), BoxError>> + 'static,
+{
+    let (group, ctx) = LocalGroup::with_context(&Context::background(), executor.spawner());
+    group.spawn(task(ctx));
+    group.wait().await.unwrap_err()
+}
+
+#[test]
+fn sleep_of_a_task_is_refused() {
+    each(|executor| async move {
+        let sleep = |ctx: Context| async move { Ok(ctx.sleep(HOUR).await?) };
+        assert_refused(error_of(executor, sleep).await);
+    });
+}
+
+#[test]
+fn timeout_inside_of_a_task_is_refused() {
+    each(|executor| async move {
+        let run = |ctx: Context| async move {
+            let ended = ctx.with_timeout(HOUR).run(hang()).await.unwrap_err();
+            Err(ended.into())
+        };
+        assert_refused(error_of(executor.clone(), run).await);
+
+        let call = |ctx: Context| async move {
+            let source = (|_: Context, (): ()| hang()).timeout(HOUR);
+            Ok(source.fetch(ctx, ()).await?)
+        };
+        assert_refused(error_of(executor.clone(), call).await);
+
+        let group = |ctx: Context| async move {
+            let group = LocalInPlaceGroup::<()>::new(&ctx.with_timeout(HOUR));
+            group.spawn(hang());
+            Ok(group.wait().await.map(drop)?)
+        };
+        assert_refused(error_of(executor, group).await);
+    });
+}
+
+/// What is known once is refused at once: in the first poll, and with no other thread.
+#[test]
+fn second_group_of_a_thread_is_refused_at_once() {
+    each(|executor| async move {
+        for group in 0..3 {
+            let before = executor.foreign();
+            let (owner, _) = LocalGroup::<()>::with_context(&within_an_hour(), executor.spawner());
+            let polls = Count::default();
+            let count = polls.clone();
+            owner.spawn(async move {
+                poll_fn(|_| {
+                    count.add();
+                    Poll::<()>::Pending
+                })
+                .await;
+                Ok::<_, Infallible>(())
+            });
+            assert_refused(owner.wait().await.unwrap_err());
+            assert_eq!(group == 0, executor.foreign() > before);
+            // Once more after the end, as every task.
+            assert!(group == 0 || polls.get() == 2, "{}", polls.get());
+        }
+    });
+}
+
+#[test]
+fn grace_that_cannot_be_kept_is_over_at_once() {
+    each(|executor| async move {
+        let group = LocalGroup::<()>::new(executor.spawner()).with_grace(HOUR);
+        group.spawn(hang());
+        group.spawn(async {
+            yield_now().await;
+            Err("fails")
+        });
+        let error = group.wait().await.unwrap_err();
+        assert_eq!(error.to_string(), "task 1: fails");
+    });
+}
+
+#[test]
+fn own_timers_are_the_cure_and_nothing_is_woken_elsewhere() {
+    each(|executor| async move {
+        let timers = executor.clone();
+        let clock = LocalClock::new(move |left| timers.sleep(left));
+        let parent = Context::background().with_clock(clock);
+        let moment = Duration::from_millis(5);
+
+        let group =
+            LocalGroup::<()>::with_context(&parent.with_timeout(moment), executor.spawner());
+        group.0.spawn(hang());
+        assert!(group.0.wait().await.unwrap_err().is_deadline_exceeded());
+
+        let (group, ctx) = LocalGroup::with_context(&parent, executor.spawner());
+        group.spawn(async move { ctx.sleep(moment).await });
+        assert_eq!(group.wait().await.unwrap(), [()]);
+        assert_eq!(executor.foreign(), 0);
+    });
+}
+
+#[test]
+fn groups_that_need_no_timer_of_the_systems_are_left_alone() {
+    each(|executor| async move {
+        let manual = Context::background()
+            .with_clock(ManualClock::new())
+            .with_timeout(HOUR);
+        for ctx in [Context::background(), manual] {
+            let group = LocalGroup::<()>::with_context(&ctx, executor.spawner()).0;
+            let group = group.with_limit(at_most(2));
+            for _ in 0..5 {
+                group.spawn(async {
+                    yield_now().await;
+                    Ok::<_, Infallible>(())
+                });
+            }
+            assert_eq!(group.wait().await.unwrap().len(), 5);
+        }
+        assert_eq!(executor.foreign(), 0);
+    });
+}
+
+/// How often a task is polled that is woken once by another, in a group with a deadline.
+async fn polls_of_a_task(executor: &Bound) -> usize {
+    let (group, _) = LocalGroup::with_context(&within_an_hour(), executor.spawner());
+    let polls = Count::default();
+    let (sender, receiver) = futures::channel::oneshot::channel();
+    let count = polls.clone();
+    group.spawn(async move {
+        let mut receiver = receiver;
+        poll_fn(|cx| {
+            count.add();
+            std::pin::Pin::new(&mut receiver).poll(cx)
+        })
+        .await
+    });
+    group.spawn(async {
+        for _ in 0..20 {
+            yield_now().await;
+        }
+        sender.send(()).map_err(|()| "the receiver is gone")
+    });
+    group.wait().await.unwrap();
+    polls.get()
+}
+
+#[test]
+fn sound_wakers_are_tried_a_few_times_and_then_never() {
+    for first in [First::Task, First::Deaf] {
+        let ran = run(Elsewhere::Works, first, |executor| async move {
+            let polls = polls_of_a_task(&executor).await;
+            assert!((2..=5).contains(&polls), "{polls}");
+            let known = executor.foreign();
+            assert!((1..=3).contains(&known), "{known}");
+            for _ in 0..10 {
+                assert_eq!(polls_of_a_task(&executor).await, 2);
+            }
+            assert_eq!(executor.foreign(), known);
+        });
+        assert_eq!(ran, Ok(()));
+    }
+}
+
+#[test]
+fn another_executor_on_the_same_thread_is_judged_by_its_own_wakers() {
+    let thread = std::thread::spawn(|| {
+        let refused = executor::run_here(Elsewhere::Panics, First::Task, |executor| async move {
+            let group = LocalGroup::<()>::with_context(&within_an_hour(), executor.spawner()).0;
+            group.spawn(hang());
+            group.wait().await.unwrap_err()
+        });
+        assert_refused(refused.unwrap());
+        let other = std::rc::Rc::new(smol::LocalExecutor::new());
+        let spawner = other.clone();
+        smol::block_on(other.run(async move {
+            let ctx = Context::background().with_timeout(Duration::from_millis(5));
+            let spawn = move |task: failfast::LocalTask| spawner.spawn(task);
+            let group = LocalGroup::<()>::with_context(&ctx, spawn).0;
+            group.spawn(hang());
+            assert!(group.wait().await.unwrap_err().is_deadline_exceeded());
+        }));
+    });
+    thread.join().unwrap();
+}
+
+/// What can't be seen: a task that waits alone. No other is polled on its thread that could try it.
+#[test]
+fn task_that_waits_alone_sleeps_on() {
+    let moment = Duration::from_millis(5);
+    for first in [First::Task, First::Deaf] {
+        let ran = run(Elsewhere::Panics, first, move |_| async move {
+            Context::background().sleep(moment).await
+        });
+        assert_eq!(ran, Err(Stuck));
+    }
+}
