@@ -209,6 +209,7 @@ struct Progress {
     trail: Trail,
     /// The first attempt's error.
     primary: Option<Fault>,
+    completed: bool,
 }
 
 type HedgingOf<A, R> = Hedging<A, <A as Source<R>>::Future, R>;
@@ -226,6 +227,7 @@ impl<A: Source<R>, R> Hedging<A, A::Future, R> {
             timer: None,
             trail: Trail::default(),
             primary: None,
+            completed: false,
         };
         let attempts = Attempts {
             first: None,
@@ -244,30 +246,49 @@ impl<A: Source<R>, R: Clone> Future for Hedging<A, A::Future, R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let (mut attempts, asked, progress) = (this.attempts, this.asked, this.progress);
+        let (attempts, asked, progress) = (this.attempts, this.asked, this.progress);
+        if progress.completed {
+            unreachable!("a policy was polled after it had completed")
+        }
+        let polled = attempts.race(cx, asked, progress);
+        progress.completed = polled.is_ready();
+        polled
+    }
+}
+
+impl<F> Attempts<F> {
+    /// Polls those that have begun, and begins others when it is time, until one has answered or all have failed.
+    #[inline]
+    fn race<A, R>(
+        mut self: Pin<&mut Self>,
+        cx: &mut task::Context<'_>,
+        asked: &Asked<A, Hedge, R>,
+        progress: &mut Progress,
+    ) -> Poll<Result<A::Output, Fault>>
+    where
+        F: Future<Output = Result<A::Output, A::Error>>,
+        A: Source<R, Future = F>,
+        R: Clone,
+    {
         if progress.made == 0 {
             match progress.begin(asked) {
-                Ok(first) => attempts.as_mut().project().first.set(Some(first)),
+                Ok(first) => self.as_mut().project().first.set(Some(first)),
                 Err(fault) => return Poll::Ready(Err(fault)),
             }
         }
         let mut index = 0;
         loop {
             // Invariant 1: the index never goes back.
-            while index < attempts.len() {
-                if let Some(outcome) = attempts.as_mut().poll(index, cx, asked, progress) {
-                    attempts.end(outcome.is_ok().then_some(index), asked, progress);
+            while index < self.len() {
+                if let Some(outcome) = self.as_mut().poll(index, cx, asked, progress) {
+                    self.end(outcome.is_ok().then_some(index), asked, progress);
                     return Poll::Ready(outcome.map_err(|stop| progress.end(stop)));
                 }
                 index += 1;
             }
             match progress.next(asked, cx) {
-                Some(live) => attempts
-                    .as_mut()
-                    .project()
-                    .others
-                    .push(Some(Box::pin(live))),
-                None if attempts.is_over() => return Poll::Ready(Err(progress.over(asked))),
+                Some(live) => self.as_mut().project().others.push(Some(Box::pin(live))),
+                None if self.is_over() => return Poll::Ready(Err(progress.over(asked))),
                 None => return Poll::Pending,
             }
         }

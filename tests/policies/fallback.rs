@@ -213,7 +213,7 @@ fn rule_01_neither_begins_once_the_callers_context_is_done() {
 }
 
 #[test]
-fn a_record_tells_of_an_optional_source_that_was_not_asked() {
+fn a_record_names_an_optional_source_that_was_not_called() {
     let (clock, ctx) = manual();
     let lines = Lines::default();
     let script = Script::new(&clock, [Act::Hang]);
@@ -227,6 +227,6 @@ fn a_record_tells_of_an_optional_source_that_was_not_asked() {
     Hand::new(page.aggregate(&ctx, ())).finish(&clock).unwrap();
     assert_eq!(
         lines.of(log::Level::Warn),
-        ["orders: not asked, answered without: limit of 1 reached"]
+        ["orders: not called, answered without: limit of 1 reached"]
     );
 }
