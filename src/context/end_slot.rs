@@ -66,7 +66,7 @@ impl EndSlot {
         Self(AtomicPtr::new(ALIVE))
     }
 
-    /// Whether it has ended.
+    /// Whether it has ended (invariant 3: a caller that sees it ended sees what was done before).
     #[inline]
     pub(super) fn is_set(&self) -> bool {
         !self.0.load(Ordering::Acquire).is_null()

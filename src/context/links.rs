@@ -251,6 +251,7 @@ fn lanes() -> Box<[Padded]> {
 fn thread_number() -> usize {
     static NEXT: StdAtomicUsize = StdAtomicUsize::new(0);
     thread_local! {
+        // Relaxed, because any spread of the threads over the lanes is correct.
         static NUMBER: usize = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
     // Late in a thread's life the number has been dropped, and any lane is correct, because a lane only saves contention.

@@ -52,7 +52,7 @@ impl<T> Turn<T> {
         }
     }
 
-    /// The count of waiters.
+    /// The count of waiters (Acquire: invariant 3).
     pub(super) fn wanted(&self) -> usize {
         self.word.load(Ordering::Acquire) / ONE
     }

@@ -110,6 +110,7 @@ impl Ready {
     }
 
     fn has_woken(&self) -> bool {
+        // Acquire, as in `take_stack`. No cell is read here: the drive does that.
         let head = self.head.load(Ordering::Acquire);
         !(head.is_null() || head == driving() || head == closed())
     }
@@ -121,6 +122,7 @@ impl Ready {
             // SAFETY: the task has completed, and left the group's reference here.
             unsafe { cell::unref(cell) };
         }
+        // Acquire: pairs with `push`, for the links that are read below.
         let mut next = self.head.swap(closed(), Ordering::Acquire);
         while let Some(cell) = NonNull::new(next).filter(|_| next != driving()) {
             // SAFETY: as above; the link is read before the reference goes.
@@ -181,6 +183,7 @@ impl Engine {
     /// Polls the tasks that were woken, if this group is in place and there is no other driver.
     #[inline]
     pub(super) fn drive(&self, cx: &mut task::Context<'_>) {
+        // Acquire: pairs with the release in `leave`, so this driver sees the batch and the tasks as the last one left them.
         if self.is_in_place() && !self.ready.driving.swap(true, Ordering::Acquire) {
             // `driving` is always cleared below, because the panics of tasks are contained.
             self.drive_tasks();

@@ -172,6 +172,7 @@ impl Default for Budget {
 
 impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Relaxed, because this is a snapshot for people.
         let balance = self.0.balance.load(Ordering::Relaxed);
         f.debug_struct("Budget")
             .field("tokens", &(balance / TOKEN))
