@@ -488,3 +488,41 @@ fn nothing_is_read_or_kept_without_a_subscriber() {
     assert_eq!(block_on(group.wait()).unwrap(), [1]);
     assert_eq!(readings.load(std::sync::atomic::Ordering::SeqCst), 0);
 }
+
+/// Notes how many spans of tasks are open when it is woken.
+struct Woken(Notes, Mutex<Vec<usize>>);
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        let book = self.0.0.lock().unwrap();
+        let open = book
+            .spans
+            .values()
+            .filter(|span| span.name == "task" && span.references > 0);
+        self.1.lock().unwrap().push(open.count());
+    }
+}
+
+/// "Nothing outlives the wait": a program that exports its spans and ends then has them all.
+#[test]
+fn span_of_the_last_task_is_closed_before_the_wait_is_woken() {
+    let notes = Notes::default();
+    let woken = Arc::new(Woken(notes.clone(), Mutex::default()));
+    tracing::subscriber::with_default(notes, || {
+        let queue = Arc::new(Mutex::new(Vec::new()));
+        let tasks = queue.clone();
+        let group = Group::<()>::new(move |task: Task| tasks.lock().unwrap().push(task));
+        group.spawn(ready(Ok::<_, Infallible>(())));
+        group.spawn(ready(Err("connection refused")));
+        let mut wait = std::pin::pin!(group.wait());
+        let waker = std::task::Waker::from(woken.clone());
+        let mut cx = std::task::Context::from_waker(&waker);
+        assert!(wait.as_mut().poll(&mut cx).is_pending());
+        for mut task in std::mem::take(&mut *queue.lock().unwrap()) {
+            let mut noop = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(std::pin::Pin::new(&mut task).poll(&mut noop).is_ready());
+        }
+        assert!(wait.as_mut().poll(&mut cx).is_ready());
+    });
+    assert_eq!(woken.1.lock().unwrap().last(), Some(&0));
+}

@@ -386,8 +386,9 @@ impl Base {
         let Some((timer, driven)) = timer.and_then(|timer| Some((timer, timer.driven()?))) else {
             return;
         };
-        // Before the look at `due`, because a wake-up that comes after the look must start a nudge of its own.
-        driven.nudged.store(false, Ordering::Release);
+        // Before the look at `due`, because a wake-up that comes after the look must start a nudge of its own. AcqRel: pairs with
+        // `come_again`, whose `due` is seen here if it has found the flag set.
+        driven.nudged.swap(false, Ordering::AcqRel);
         if timer.is_due() {
             unwind::shield("a context's timer", || self.wake_timer());
         }

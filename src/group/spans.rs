@@ -8,14 +8,17 @@ use crate::clock::Instant;
 use crate::context::ClockRef;
 use crate::error::Name;
 use crate::observe::{events, text_of};
-use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, this_thread};
 use crate::unwind;
 use std::fmt::Display;
 use std::panic::Location;
 use std::sync::Arc;
+
 use tracing::field::{Empty, debug};
 use tracing::level_filters::LevelFilter;
-use tracing::{Level, Span, info_span};
+use tracing::span::Id;
+use tracing::{Dispatch, Level, Span, info_span};
 
 /// Spans and events can be filtered by it.
 const TARGET: &str = "failfast";
@@ -33,6 +36,46 @@ struct Open {
     /// There until it is dropped.
     span: Option<Span>,
     since: Instant,
+    /// Which thread is inside of it, 0 for none. Each thread compares with itself alone.
+    inside: AtomicUsize,
+}
+
+/// Inside of a span. Not a guard of the subscriber's, which would keep the span open: a task closes its span when it
+/// completes, inside of it, because its group's wait may be over in the next moment.
+struct Inside<'a>(&'a Spanned);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        let open = self.0.0.lock().clone();
+        if let Some(open) = open {
+            open.exit();
+        }
+    }
+}
+
+impl Open {
+    /// Whether this thread has entered it now.
+    fn enter(&self) -> bool {
+        // Relaxed: another thread's value is never this one's.
+        let first = self.inside.load(Ordering::Relaxed) == 0;
+        if first {
+            self.inside.store(this_thread(), Ordering::Relaxed);
+            self.call(Dispatch::enter);
+        }
+        first
+    }
+
+    fn exit(&self) {
+        if self.inside.load(Ordering::Relaxed) == this_thread() {
+            self.inside.store(0, Ordering::Relaxed);
+            self.call(Dispatch::exit);
+        }
+    }
+
+    fn call(&self, call: impl Fn(&Dispatch, &Id)) {
+        let span = self.span.as_ref();
+        contained(|| span.map(|span| span.with_subscriber(|(id, dispatch)| call(dispatch, id))));
+    }
 }
 
 /// Calls the subscriber.
@@ -50,6 +93,7 @@ impl Spanned {
             Arc::new(Open {
                 span: Some(span),
                 since: clock.now(),
+                inside: AtomicUsize::new(0),
             })
         })))
     }
@@ -98,11 +142,9 @@ impl Spanned {
     /// Runs `inside` within the span.
     pub(super) fn enter<R>(&self, inside: impl FnOnce() -> R) -> R {
         let open = self.0.lock().clone();
-        let span = open.as_ref().and_then(|open| open.span.as_ref());
-        let entered = span.and_then(|span| contained(|| span.enter()));
-        let returned = inside();
-        unwind::discard(entered);
-        returned
+        let entered = open.is_some_and(|open| open.enter());
+        let _inside = entered.then(|| Inside(self));
+        inside()
     }
 
     /// Notes how it ended.
@@ -122,6 +164,7 @@ impl Spanned {
         let Some(open) = self.0.lock().take() else {
             return;
         };
+        open.exit();
         let elapsed = clock.now().saturating_duration_since(open.since);
         contained(|| {
             open.span
