@@ -1,9 +1,10 @@
 //! Timers that wake themselves, and clocks that panic, stand still or run backwards.
 
 use crate::context::{canceled, deadline_exceeded, waiting, why};
+use crate::executor::{Polled, watched};
 use crate::support::{Count, GENEROUS, OnDrop, SECOND, counting, eventually, manual, poll};
 use failfast::Context;
-use failfast::clock::{Clock, ManualClock, Sleep};
+use failfast::clock::{Clock, LocalClock, ManualClock, Sleep};
 use std::future::{Future, pending};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
@@ -393,4 +394,48 @@ fn a_sleep_longer_than_an_instant_can_hold_waits_for_the_end() {
         (woken.get(), poll(&mut sleep, &waker)),
         (1, Poll::Ready(Err(canceled())))
     );
+}
+
+/// A timer that is bound to the thread which armed it can't be polled on another one: there the system's timer keeps the
+/// deadline.
+#[test]
+fn timer_of_a_local_clock_that_is_due_on_another_thread_is_replaced() {
+    let fires = Arc::new(Mutex::new(None::<Waker>));
+    let slot = fires.clone();
+    let never_ready = LocalClock::new(move |_| {
+        let slot = slot.clone();
+        std::future::poll_fn(move |cx| {
+            *slot.lock().unwrap() = Some(cx.waker().clone());
+            Poll::<()>::Pending
+        })
+    });
+    let ctx = Context::background()
+        .with_clock(never_ready)
+        .with_timeout(Duration::from_millis(100));
+    let (_, waker) = counting();
+    let mut done = ctx.done();
+    assert!(poll(&mut done, &waker).is_pending(), "armed here");
+    let fired = fires.lock().unwrap().take().unwrap();
+    watched(move || {
+        fired.wake();
+        futures::executor::block_on(done);
+    });
+    assert!(ctx.err().unwrap().is_deadline_exceeded());
+}
+
+#[test]
+fn either_of_two_clocks_ends_a_wait_that_was_polled_before() {
+    for late in [0, 1] {
+        let clocks = [ManualClock::new(), ManualClock::new()];
+        let ctx = Context::background()
+            .with_clock(clocks[0].clone())
+            .with_timeout(SECOND)
+            .with_clock(clocks[1].clone())
+            .with_timeout(SECOND);
+        let mut waits = Polled::new(ctx.run(pending::<()>()));
+        assert!(waits.is_pending() && waits.is_pending());
+        clocks[late].advance(SECOND);
+        assert!(waits.is_woken());
+        assert!(waits.ready().unwrap_err().is_deadline_exceeded());
+    }
 }

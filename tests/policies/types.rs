@@ -278,7 +278,6 @@ fn a_call_that_is_polled_after_it_completed_panics_and_says_so() {
         second_poll(source.timeout(ms(9))),
         second_poll(source.leaving(ms(9))),
         second_poll(source.retry(Retry::times(1))),
-        second_poll(source.hedge(Hedge::after(ms(9)))),
         second_poll(source.limit(&limit)),
         second_poll(source.rate(&rate)),
         second_poll(source.breaker(&Breaker::new("orders-db"))),
