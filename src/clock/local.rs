@@ -35,8 +35,9 @@ type Make = Box<dyn Fn(Duration) -> Timer>;
 /// Where no other thread may wake a task: the wakers of monoio without its feature `sync` panic there, and the system's
 /// clock wakes from threads of its own. A [`LocalGroup`](crate::LocalGroup) finds that out. The first few of its tasks on a
 /// thread that wait for the system's clock are woken once by another thread, in a poll that waits for it; if that panics, the
-/// group ends at once with an error that names this clock, and so does what its tasks wait for. A task of the runtime's own
-/// that waits alone can't be tried in this way: it sleeps on, and the log says why.
+/// group ends at once with an error that names this clock, and so does what its tasks wait for by their own waker. What
+/// waits behind another (in `join_all`, in a group in place) is not polled for that. A task of the runtime's own
+/// that waits alone can't be tried in this way: it sleeps on, and the log says why. With `panic = "abort"` nothing is tried.
 ///
 /// # Panics
 ///

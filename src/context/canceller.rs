@@ -102,8 +102,16 @@ impl Canceller {
 
     /// Most calls end so: in time, and with nothing that waits for their end.
     fn end_plainly(&self, plain: Plain) {
-        // The clock is read, if there is a deadline: one that has passed came first.
-        if !self.node.is_done() {
+        if self.node.is_marked() {
+            return;
+        }
+        if self.node.base().has_foreign_clock() {
+            // A clock that panics must end nothing here: a walk takes it for one whose deadline has not passed.
+            let node: NodeRef = self.node.clone();
+            let end = plain.end(node.origin());
+            node.cancel(end);
+        } else if !self.node.is_done() {
+            // The clock is read, if there is a deadline: one that has passed came first.
             self.node.base().end_plainly(plain);
         }
     }

@@ -348,6 +348,14 @@ impl Base {
         self.own.as_ref().is_some_and(|own| own.clock.is(clock))
     }
 
+    /// Whether a deadline that can end it goes by a clock of the user's.
+    pub(super) fn has_foreign_clock(&self) -> bool {
+        self.has_deadline()
+            && self
+                .owners()
+                .any(|owner| owner.own.as_ref().is_some_and(|own| own.clock.is_custom()))
+    }
+
     fn is_top_owner(&self) -> bool {
         matches!(self.above, Above::None)
     }

@@ -48,7 +48,7 @@ impl Plain {
         Self::ALL.get(index).copied()
     }
 
-    fn end(self, origin: &'static Location<'static>) -> Arc<End> {
+    pub(super) fn end(self, origin: &'static Location<'static>) -> Arc<End> {
         match self {
             Self::Finished => End::finished(origin),
             Self::Canceled => End::canceled(origin),

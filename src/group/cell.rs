@@ -41,6 +41,7 @@ use super::pool;
 use super::shared::Shared;
 use super::snapshot::Times;
 use super::spans::Spanned;
+use crate::clock::reach::{self, WakerKind};
 use crate::context::Node;
 use crate::context::shield::{Frame, Lie, Tag};
 use crate::error::{BoxError, Name};
@@ -463,6 +464,23 @@ impl Header {
         // AcqRel: pairs with `take_waker`. Either that call sees the bit, or the poller, which reads the group's
         // phase next, sees what was stored before that call.
         self.state.fetch_or(WAKER, Ordering::AcqRel);
+    }
+
+    /// Takes the parked waker, if there is one of that kind.
+    ///
+    /// # Safety
+    ///
+    /// The state is locked.
+    pub(super) unsafe fn take_waker_of(&self, kind: WakerKind) -> Option<Waker> {
+        // Acquire: the waker that `write_waker` released.
+        let is_there = self.state.load(Ordering::Acquire) & WAKER != 0;
+        // SAFETY: the bit is set, and nothing takes or changes the waker while the state is locked (invariant 4).
+        let is_it = |waker: *const MaybeUninit<Waker>| unsafe {
+            reach::kind_of((*waker).assume_init_ref()) == kind
+        };
+        (is_there && self.waker.with(is_it))
+            .then(|| self.take_waker())
+            .flatten()
     }
 
     /// Takes the parked waker, if there is one. The state is locked.

@@ -29,9 +29,11 @@ impl Engine {
             return;
         }
         let kind = reach::kind_of(waker);
+        // Then another poll would refuse nothing more: what has begun to wait did so by another waker.
+        let known = reach::is_broken(waker);
         match engine.try_sleepers(kind, Some(cell)) {
             Standing::Sound | Standing::Unfinished => {}
-            Standing::Broken => engine.refuse_system(node, waker, relied),
+            Standing::Broken => engine.refuse_system(node, waker, relied && !known),
             Standing::Unknown => {
                 if relied {
                     reach::rely(); // for the next look
@@ -65,14 +67,16 @@ impl Engine {
     #[cold]
     fn try_out(&self) {
         let kind = self.take_untried();
-        self.try_sleepers(kind, None);
+        if self.try_sleepers(kind, None) == Standing::Broken {
+            self.wake_members(); // another group may have found that out, and their next polls refuse
+        }
     }
 
     /// Wakes tasks that are asleep, other than `except`, from another thread, until it is known what comes of it.
     fn try_sleepers(&self, kind: WakerKind, except: Option<Cell>) -> Standing {
         let mut standing = reach::standing(kind);
         while standing == Standing::Unknown {
-            let Some(sleeper) = self.take_sleeper(except) else {
+            let Some(sleeper) = self.take_sleeper(kind, except) else {
                 break;
             };
             standing = reach::try_out(kind, sleeper);
@@ -81,7 +85,7 @@ impl Engine {
     }
 
     /// The waker of a member.
-    fn take_sleeper(&self, except: Option<Cell>) -> Option<Waker> {
+    fn take_sleeper(&self, kind: WakerKind, except: Option<Cell>) -> Option<Waker> {
         let state = self.lock();
         let mut others = state
             .members
@@ -89,7 +93,7 @@ impl Engine {
             .iter()
             .filter(|&cell| Some(cell) != except);
         // SAFETY: members are alive, and the state is locked.
-        others.find_map(|cell| unsafe { cell.as_ref().take_waker() })
+        others.find_map(|cell| unsafe { cell.as_ref().take_waker_of(kind) })
     }
 
     /// No task of this thread-bound group can be woken by the system's clock.

@@ -202,3 +202,46 @@ fn a_callback_whose_drop_panics_harms_nothing_else() {
     canceller.cancel();
     assert_eq!(called.get(), 1);
 }
+
+/// A clock that panics while a canceller is dropped ends what that one ends, "and nothing else".
+#[test]
+fn canceled_while_the_clock_panics_its_siblings_live() {
+    use failfast::clock::{Clock, Sleep, SystemClock};
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    use std::time::Instant;
+
+    static PANICS: AtomicBool = AtomicBool::new(false);
+
+    struct Moody;
+
+    impl Clock for Moody {
+        fn now(&self) -> Instant {
+            assert!(!PANICS.load(SeqCst), "no time");
+            SystemClock.now()
+        }
+
+        fn sleep_until(&self, deadline: Instant) -> Sleep {
+            SystemClock.sleep_until(deadline)
+        }
+    }
+
+    let hour = std::time::Duration::from_secs(3600);
+    let server = Context::background().with_clock(Moody).with_timeout(hour);
+    let (sibling, _its_canceller) = server.with_cancel();
+    for cancels in [true, false] {
+        let (ctx, canceller) = server.with_cancel();
+        PANICS.store(true, SeqCst);
+        if cancels {
+            canceller.cancel();
+        }
+        drop(canceller);
+        PANICS.store(false, SeqCst);
+        let expected = if cancels {
+            "context canceled"
+        } else {
+            "its canceller was dropped"
+        };
+        assert_eq!(ctx.cause().unwrap().to_string(), expected);
+        assert!(!sibling.is_done() && !server.is_done());
+    }
+}

@@ -326,3 +326,84 @@ fn task_that_waits_alone_sleeps_on() {
         assert_eq!(ran, Err(Stuck));
     }
 }
+
+#[test]
+fn group_whose_owner_comes_late_is_refused_after_another_has_found_it_out() {
+    each(|executor| async move {
+        let (late, _) = LocalGroup::<()>::with_context(&within_an_hour(), executor.spawner());
+        late.spawn(hang());
+        for _ in 0..5 {
+            yield_now().await;
+        }
+        let (other, _) = LocalGroup::<()>::with_context(&within_an_hour(), executor.spawner());
+        other.spawn(hang());
+        assert_refused(other.wait().await.unwrap_err());
+        assert_refused(late.wait().await.unwrap_err());
+    });
+}
+
+/// It polls what it shares in each of its own polls, by a waker of its own.
+#[test]
+fn sleep_that_is_shared_is_not_polled_without_end() {
+    use futures::FutureExt as _;
+    each(|executor| async move {
+        let polls = std::rc::Rc::new(std::cell::Cell::new(0));
+        let (counted, context) = (polls.clone(), Context::background());
+        let (group, ctx) = LocalGroup::<()>::with_context(&context, executor.spawner());
+        group.spawn(async move {
+            let sleep = ctx
+                .sleep(HOUR)
+                .map(|slept| slept.map_err(|error| error.to_string()));
+            let mut shared = sleep.boxed_local().shared();
+            poll_fn(move |cx| {
+                counted.set(counted.get() + 1);
+                shared.poll_unpin(cx)
+            })
+            .await
+        });
+        group.spawn(async { Ok::<_, String>(pending().await) });
+        for _ in 0..1_000 {
+            yield_now().await;
+        }
+        assert!((1..10).contains(&polls.get()), "{}", polls.get());
+    });
+}
+
+/// A group may be run by two executors. What one's wakers do says nothing of the other's.
+#[test]
+fn executor_that_can_be_woken_is_not_refused_for_one_beside_it() {
+    let here = std::thread::spawn(|| {
+        let healthy = std::rc::Rc::new(smol::LocalExecutor::new());
+        let both = healthy.clone();
+        let ran = executor::run_here(Elsewhere::Panics, First::Task, move |executor| async move {
+            let (spawn, spawned) = (executor.spawner(), std::cell::Cell::new(0));
+            let second = both.clone();
+            let spawn = move |task: failfast::LocalTask| {
+                spawned.set(spawned.get() + 1);
+                match spawned.get() {
+                    1 => spawn(task),
+                    _ => second.spawn(task).detach(),
+                }
+            };
+            let (group, ctx) = LocalGroup::<()>::with_context(&Context::background(), spawn);
+            group.spawn(hang());
+            for _ in 0..3 {
+                yield_now().await;
+            }
+            group.spawn(async move { ctx.sleep(HOUR).await.map_err(|_| unreachable!()) });
+            for _ in 0..5 {
+                both.try_tick();
+                yield_now().await;
+            }
+        });
+        assert_eq!(ran, Ok(()));
+        let spawner = healthy.clone();
+        let spawn = move |task| spawner.spawn(task).detach();
+        let soon = Context::background().with_timeout(Duration::from_millis(20));
+        let (group, _) = LocalGroup::<()>::with_context(&soon, spawn);
+        group.spawn(hang());
+        let error = smol::block_on(healthy.run(group.wait())).unwrap_err();
+        assert!(error.is_deadline_exceeded(), "{error}");
+    });
+    here.join().unwrap();
+}
