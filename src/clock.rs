@@ -63,7 +63,7 @@ pub use system::SystemClock;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 pub use web::SystemClock;
 
-pub(crate) use confined::in_wake;
+pub(crate) use confined::{in_wake, is_in_wake};
 pub(crate) use nudge::nudge;
 pub(crate) use time::Instant;
 
@@ -114,6 +114,8 @@ pub(crate) use time::Instant;
 /// ```
 pub trait Clock: Send + Sync {
     /// The time by this clock.
+    ///
+    /// A context asks for it inside of the wake-up of its sleep, too: it must not take a lock under which the clock wakes.
     ///
     /// # Examples
     ///

@@ -9,7 +9,8 @@
 //!    call stack, because some timers (tokio's, when a task has spent its budget) would do the same for ever. It is
 //!    polled again by the next [`poll_due`](super::Node::poll_due), or by a nudge of the system's timer a moment later.
 //! 4. A wake-up from elsewhere sets `due` and drives: if the clock says that the deadline has passed, the node ends,
-//!    else the timer is polled again.
+//!    else the timer is polled again. A user's timer is then polled as under 3, because some drivers (embassy's) wake under
+//!    the lock that a poll of their timers takes.
 //! 5. A waker of the timer's holds the node, and finds it by the node's own address.
 #![allow(
     unsafe_code,
@@ -21,7 +22,7 @@ use super::due::Flag;
 use super::let_go::let_go;
 use super::node::{Base, NodeRef};
 use super::turn::{Held, Turn};
-use crate::clock::{Clock, Sleep, SystemClock, in_wake, nudge, reach};
+use crate::clock::{Clock, Sleep, SystemClock, in_wake, is_in_wake, nudge, reach};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::unwind;
 use std::mem::ManuallyDrop;
@@ -38,7 +39,7 @@ pub(super) struct Timer {
     turn: Turn<Option<Sleep>>,
     /// The timer may have to be polled.
     due: Flag,
-    /// It woke itself inside of its own poll (invariant 3).
+    /// It was woken where it must not be polled: inside of its own poll, or early (invariants 3 and 4).
     woke_itself: AtomicBool,
     /// A nudge is under way.
     nudged: AtomicBool,
@@ -174,7 +175,10 @@ impl Base {
     /// Whether a deadline that can end the node goes by the system's clock.
     pub(super) fn goes_by_system(&self) -> bool {
         let by_system = |owner: &Self| owner.own.as_ref().is_some_and(Own::goes_by_system);
-        self.has_deadline() && self.owners().any(by_system)
+        match self.sole_owner() {
+            Some(owner) => by_system(owner),
+            None => self.has_deadline() && self.owners().any(by_system),
+        }
     }
 
     /// Ends the node if the clock's threads could not wake this task at its deadline: see [`reach`]. Returns whether it
@@ -255,6 +259,11 @@ impl Base {
         if due && own.clock.read().map_err(ClockPanicked)? >= own.at {
             return Ok(Poll::Ready(()));
         }
+        if due && is_in_wake() && sleep.as_ref().is_some_and(Sleep::is_foreign) {
+            own.timer.due.set(); // invariant 4
+            own.timer.woke_itself.store(true, Ordering::Relaxed);
+            return Ok(Poll::Pending);
+        }
         if sleep.as_ref().is_some_and(|sleep| !sleep.belongs_here()) {
             // A timer that is bound to another thread, where it may not be polled again. Its clock shows the
             // system's time, so the system's timer can keep the deadline as well.
@@ -307,8 +316,11 @@ impl Base {
     fn nudged(&self) {
         let Some(timer) = self.timer() else { return };
         timer.nudged.store(false, Ordering::Release);
-        if timer.is_due() {
-            unwind::shield("a context's timer", || self.wake_timer());
+        if !timer.is_due() {
+            return;
+        }
+        if let Some(turn) = timer.turn.claim() {
+            unwind::shield("a context's timer", || self.drive(turn, None));
         }
     }
 }
