@@ -145,9 +145,13 @@ impl Engine {
     }
 
     /// The stragglers' time is over.
-    fn give_up(&self) {
+    pub(super) fn give_up(&self) {
         self.lock().shutdown.stragglers_due = true;
         self.wake_owner();
+    }
+
+    pub(super) fn has_straggler_limit(&self) -> bool {
+        self.lock().shutdown.straggler_limit.is_some()
     }
 
     /// All have ended, or nobody waits for them: stops the alarms, under no lock, because that runs the clock's code.
