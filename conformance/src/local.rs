@@ -31,3 +31,5 @@ pub mod context;
 pub mod group;
 #[path = "cases/kata.rs"]
 pub mod kata;
+#[path = "cases/virtual_time.rs"]
+pub mod virtual_time;
