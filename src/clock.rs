@@ -70,7 +70,7 @@ pub use system::SystemClock;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 pub use web::SystemClock;
 
-pub(crate) use confined::in_wake;
+pub(crate) use confined::{in_wake, is_in_wake};
 #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 pub(crate) use counted::{CountedSleep, Sleeper};
 pub(crate) use nudge::nudge;
@@ -125,6 +125,8 @@ pub(crate) use web::{CountedSleep, Sleeper};
 /// ```
 pub trait Clock: Send + Sync {
     /// The time by this clock.
+    ///
+    /// A context asks for it inside of the wake-up of its sleep, too: it must not take a lock under which the clock wakes.
     ///
     /// # Examples
     ///

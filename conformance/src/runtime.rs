@@ -1,7 +1,9 @@
 //! What a runtime has to provide.
 
 use crate::place::Place;
+use failfast::Context;
 use failfast::clock::Clock;
+use failfast::group::TaskGroup;
 use futures::future::{Either, select};
 use std::pin::pin;
 use std::time::Duration;
@@ -31,6 +33,9 @@ pub trait Runtime: 'static {
     where
         S: Future<Output = ()> + 'static;
 
+    /// The runtime's line of `docs/RUNTIMES.md`, word for word: a group as a user makes it.
+    fn documented_group(ctx: Context) -> TaskGroup<(), <Self::Place as Place>::Member>;
+
     /// The runtime's own sleep.
     fn sleep(time: Duration) -> Self::Sleep;
 
@@ -44,8 +49,8 @@ pub trait Runtime: 'static {
     }
 
     /// A background context whose time is this runtime's default: the system's, or, where no other works, its own.
-    fn background() -> failfast::Context {
-        failfast::Context::background()
+    fn background() -> Context {
+        Context::background()
     }
 }
 

@@ -35,3 +35,5 @@ pub mod group;
 pub mod kata;
 #[path = "cases/late.rs"]
 pub mod late;
+#[path = "cases/virtual_time.rs"]
+pub mod virtual_time;

@@ -41,6 +41,7 @@ macro_rules! for_each_case {
             aggregator: nested_aggregators_and_the_outer_timeout
             aggregator: dropped_aggregation_logs_one_debug_record
             group: empty_group
+            group: line_of_the_documents
             group: results_in_order_of_spawning
             group: first_failure_is_recorded_and_siblings_are_gone
             group: siblings_see_the_failure_as_the_cause

@@ -164,6 +164,11 @@ impl Sleep {
         polled
     }
 
+    /// Whether the timer behind it is a user's, or a runtime's, and may be polled on any thread.
+    pub(crate) fn is_foreign(&self) -> bool {
+        matches!(self.stage, Stage::Foreign(_))
+    }
+
     /// Whether it waits for the system's clock.
     #[inline]
     pub(crate) fn is_of_the_system(&self) -> bool {

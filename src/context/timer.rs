@@ -9,7 +9,8 @@
 //!    call stack, because some timers (tokio's, when a task has spent its budget) would do the same for ever. It is
 //!    polled again by the next [`poll_due`](super::Node::poll_due), or by a nudge of the system's timer a moment later.
 //! 4. A wake-up from elsewhere sets `due` and drives: if by the clock the deadline has passed, the node ends,
-//!    else the timer is polled again.
+//!    else the timer is polled again. A user's timer is then polled as under 3, because some drivers (embassy's) wake under
+//!    the lock that a poll of their timers takes.
 //! 5. A waker of the timer's holds the node, and finds it by the node's own address.
 //!
 //! The system's clock is not foreign code. Its timers are [`CountedSleep`]s, without turns and notes, so that 1 to 3 and
@@ -25,7 +26,8 @@ use super::let_go::let_go;
 use super::node::{Base, NodeRef};
 use super::turn::{Held, Turn};
 use crate::clock::{
-    Clock, CountedSleep, Instant, Sleep, Sleeper, SystemClock, TimerError, in_wake, nudge, reach,
+    Clock, CountedSleep, Instant, Sleep, Sleeper, SystemClock, TimerError, in_wake, is_in_wake,
+    nudge, reach,
 };
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::unwind;
@@ -54,7 +56,7 @@ enum By {
 
 struct Driven {
     turn: Turn<Option<Sleep>>,
-    /// It woke itself inside of its own poll (invariant 3).
+    /// It was woken where it must not be polled: inside of its own poll, or early (invariants 3 and 4).
     woke_itself: AtomicBool,
     /// A nudge is under way.
     nudged: AtomicBool,
@@ -76,6 +78,13 @@ impl Timer {
     #[inline]
     fn is_due(&self) -> bool {
         self.due.is_set()
+    }
+
+    /// It was woken where it must not be polled.
+    fn note_woken(&self) {
+        if let By::Driven(driven) = &self.by {
+            driven.woke_itself.store(true, Ordering::Relaxed);
+        }
     }
 
     fn note_system(&self) {
@@ -232,7 +241,10 @@ impl Base {
     /// Whether a deadline that can end the node goes by the system's clock.
     pub(super) fn goes_by_system(&self) -> bool {
         let by_system = |owner: &Self| owner.own.as_ref().is_some_and(Own::goes_by_system);
-        self.has_deadline() && self.owners().any(by_system)
+        match self.sole_owner() {
+            Some(owner) => by_system(owner),
+            None => self.has_deadline() && self.owners().any(by_system),
+        }
     }
 
     /// Ends the node if the clock's threads could not wake this task at its deadline: see [`reach`]. Returns whether it
@@ -324,6 +336,11 @@ impl Base {
         if due && own.clock.read().map_err(ClockPanicked)? >= own.at {
             return Ok(Poll::Ready(()));
         }
+        if due && is_in_wake() && sleep.as_ref().is_some_and(Sleep::is_foreign) {
+            own.timer.due.set(); // invariant 4
+            own.timer.note_woken();
+            return Ok(Poll::Pending);
+        }
         if sleep.as_ref().is_some_and(|sleep| !sleep.belongs_here()) {
             // A timer that is bound to another thread, where it may not be polled again. Its clock shows the
             // system's time, so the system's timer can keep the deadline as well.
@@ -389,8 +406,11 @@ impl Base {
         // Before the look at `due`, because a wake-up that comes after the look must start a nudge of its own. AcqRel: pairs with
         // `come_again`, whose `due` is seen here if it has found the flag set.
         driven.nudged.swap(false, Ordering::AcqRel);
-        if timer.is_due() {
-            unwind::shield("a context's timer", || self.wake_timer());
+        if !timer.is_due() {
+            return;
+        }
+        if let Some(turn) = driven.turn.claim() {
+            unwind::shield("a context's timer", || self.drive(turn, None));
         }
     }
 }

@@ -43,17 +43,13 @@ impl Engine {
         }
     }
 
-    /// Whether a deadline or a grace of the group goes by the system's clock.
+    /// Whether the group waits for the system's clock: for a deadline, the end of its grace, or that of its stragglers' time.
     fn goes_by_system(&self, node: &Node<Engine>) -> bool {
         match self.phase(node) {
-            Phase::Run => node.goes_by_system() || self.has_system_grace(),
-            Phase::Grace => self.has_system_grace(),
-            Phase::Drop => false,
+            Phase::Run => node.goes_by_system(),
+            Phase::Grace => self.clock.is_system(),
+            Phase::Drop => self.clock.is_system() && self.has_straggler_limit(),
         }
-    }
-
-    fn has_system_grace(&self) -> bool {
-        self.ladder.phase() == Phase::Grace && self.clock.is_system()
     }
 
     /// The owner of a thread-bound group is polled: tries what one of its tasks waits for.
@@ -96,16 +92,17 @@ impl Engine {
         others.find_map(|cell| unsafe { cell.as_ref().take_waker_of(kind) })
     }
 
-    /// No task of this thread-bound group can be woken by the system's clock.
+    /// No task of this thread-bound group can be woken by the system's clock. A limit that can't be kept has passed.
     #[cold]
     fn refuse_system(&self, node: &Node<Engine>, waker: &Waker, relied: bool) {
-        if self.has_system_grace() {
-            self.ladder.end_grace(); // a limit that can't be kept has passed
-            if node.is_marked() {
-                self.wake_members();
+        match self.phase(node) {
+            Phase::Run => {
+                node.refuses(waker);
             }
+            Phase::Grace if self.clock.is_system() => self.drop_now(),
+            Phase::Drop if self.clock.is_system() && self.has_straggler_limit() => self.give_up(),
+            Phase::Grace | Phase::Drop => {}
         }
-        node.refuses(waker);
         if relied {
             // What the task waits for is refused in its next poll.
             unwind::shield("a waker", || waker.wake_by_ref());

@@ -147,9 +147,13 @@ impl Engine {
     }
 
     /// The stragglers' time is over.
-    fn give_up(&self) {
+    pub(super) fn give_up(&self) {
         self.lock().shutdown.stragglers_due = true;
         self.wake_owner();
+    }
+
+    pub(super) fn has_straggler_limit(&self) -> bool {
+        self.lock().shutdown.straggler_limit.is_some()
     }
 
     /// Stops the alarms, once all tasks have ended or the group is dropped; under no lock, because that runs the clock's

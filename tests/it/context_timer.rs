@@ -5,7 +5,8 @@ use crate::executor::{Polled, watched};
 use crate::support::{Count, GENEROUS, OnDrop, SECOND, counting, eventually, manual, poll};
 use failfast::Context;
 use failfast::clock::{Clock, LocalClock, ManualClock, Sleep};
-use std::future::{Future, pending};
+use std::cell::Cell;
+use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -162,6 +163,78 @@ fn run_and_sleep_yield_to_timers_that_wake_themselves() {
     assert_eq!(smol::block_on(run), Err(deadline_exceeded()));
     assert_eq!(smol::block_on(root.sleep(GENEROUS)), Ok(()));
     assert_eq!(clock.nested.load(SeqCst), 0);
+}
+
+thread_local! {
+    /// This thread holds the lock of an [`Underlocked`] driver.
+    static HOLDS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A clock whose driver wakes under the lock that its timers take when they are polled, as embassy's does.
+#[derive(Clone)]
+struct Underlocked {
+    begin: Instant,
+    passed: Arc<AtomicI64>,
+    polls: Arc<AtomicUsize>,
+    driver: Arc<Mutex<Vec<Waker>>>,
+}
+
+impl Underlocked {
+    fn new() -> Self {
+        Self {
+            begin: Instant::now(),
+            passed: Arc::default(),
+            polls: Arc::default(),
+            driver: Arc::default(),
+        }
+    }
+
+    fn wake(&self) {
+        let mut waiting = self.driver.lock().unwrap();
+        HOLDS.set(true);
+        waiting.drain(..).for_each(Waker::wake);
+        HOLDS.set(false);
+    }
+}
+
+impl Clock for Underlocked {
+    fn now(&self) -> Instant {
+        let passed = u64::try_from(self.passed.load(SeqCst)).unwrap();
+        self.begin + Duration::from_secs(passed)
+    }
+
+    fn sleep_until(&self, _: Instant) -> Sleep {
+        let clock = self.clone();
+        Sleep::new(poll_fn(move |cx| {
+            assert!(!HOLDS.get(), "it would wait for its own thread");
+            clock.driver.lock().unwrap().push(cx.waker().clone());
+            clock.polls.fetch_add(1, SeqCst);
+            Poll::<()>::Pending
+        }))
+    }
+}
+
+#[test]
+fn a_timer_that_is_woken_early_is_not_polled_inside_of_the_wake_up() {
+    let clock = Underlocked::new();
+    let ctx = Context::background()
+        .with_clock(clock.clone())
+        .with_timeout(3 * SECOND);
+    let called = Count::default();
+    drop(ctx.on_done(called.adder()));
+    for early in 1..3 {
+        clock.passed.store(early, SeqCst);
+        let polls = clock.polls.load(SeqCst);
+        clock.wake();
+        eventually("a poll on another stack", || {
+            clock.polls.load(SeqCst) == polls + 1
+        });
+        assert_eq!((ctx.err(), called.get()), (None, 0));
+    }
+    clock.passed.store(3, SeqCst);
+    clock.wake();
+    assert_eq!(called.get(), 1);
+    assert_eq!(ctx.err(), Some(deadline_exceeded()));
 }
 
 #[test]
@@ -323,8 +396,8 @@ fn a_clock_that_stands_still_or_runs_backwards_harms_nothing_else() {
 }
 
 #[test]
-fn a_timer_that_never_fires_is_polled_again_by_an_early_wake_up() {
-    // A wake-up before its time: by the clock it is early, so the timer is polled again, and fires later.
+fn a_timer_that_is_woken_early_is_polled_again_and_fires_later() {
+    // A wake-up before its time: by the clock it is early, so the timer is polled again a moment later.
     let early: Arc<Mutex<Vec<Waker>>> = Arc::default();
     struct Early(Arc<Mutex<Vec<Waker>>>, ManualClock);
     impl Clock for Early {
@@ -349,6 +422,7 @@ fn a_timer_that_never_fires_is_polled_again_by_an_early_wake_up() {
         let wakers = std::mem::take(&mut *early.lock().unwrap());
         assert_eq!(wakers.len(), 1);
         wakers.into_iter().for_each(Waker::wake);
+        eventually("a poll", || early.lock().unwrap().len() == 1);
     }
     assert_eq!((woken.get(), ctx.err()), (0, None));
     clock.advance(SECOND);

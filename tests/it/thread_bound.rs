@@ -212,6 +212,22 @@ fn grace_that_cannot_be_kept_is_over_at_once() {
 }
 
 #[test]
+fn stragglers_time_that_cannot_be_kept_is_over_at_once() {
+    each(|executor| async move {
+        let group = LocalGroup::<()>::new(executor.spawner()).with_straggler_limit(HOUR);
+        let ctx = group.context().clone();
+        group.spawn_named("commit", async move { ctx.shield(hang()).await });
+        group.spawn(async {
+            yield_now().await;
+            Err("fails")
+        });
+        let error = group.wait().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Stragglers);
+        assert_eq!(error.pending(), ["commit"]);
+    });
+}
+
+#[test]
 fn own_timers_are_the_cure_and_nothing_is_woken_elsewhere() {
     each(|executor| async move {
         let timers = executor.clone();

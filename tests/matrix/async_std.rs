@@ -3,6 +3,7 @@
 use async_std::task::{self, JoinHandle};
 use conformance::{Executor, Runtime};
 use failfast::clock::Clock;
+use failfast::{Context, Group};
 use futures::future::BoxFuture;
 use std::time::Duration;
 
@@ -21,11 +22,15 @@ impl Runtime for AsyncStd {
         task::block_on(scenario(Executor::new(task::spawn)))
     }
 
+    fn documented_group(_: Context) -> Group<()> {
+        Group::new(async_std::task::spawn)
+    }
+
     fn sleep(time: Duration) -> Self::Sleep {
         Box::pin(task::sleep(time))
     }
 
     fn clock() -> impl Clock {
-        task::sleep
+        async_std::task::sleep
     }
 }

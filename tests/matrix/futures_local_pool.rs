@@ -2,6 +2,7 @@
 
 use conformance::{LocalExecutor, Runtime};
 use failfast::clock::Clock;
+use failfast::{Context, LocalGroup};
 use futures::executor::LocalPool;
 use futures::task::LocalSpawnExt as _;
 use std::time::Duration;
@@ -25,6 +26,11 @@ impl Runtime for FuturesLocalPool {
             let _ = spawner.spawn_local(task);
         });
         pool.run_until(scenario(place))
+    }
+
+    fn documented_group(_: Context) -> LocalGroup<()> {
+        let spawner = LocalPool::new().spawner();
+        LocalGroup::new(move |task| drop(spawner.spawn_local(task)))
     }
 
     fn sleep(time: Duration) -> Self::Sleep {

@@ -2,6 +2,7 @@
 
 use conformance::{Executor, Runtime};
 use failfast::clock::Clock;
+use failfast::{Context, Group};
 use futures::executor::{ThreadPool, block_on};
 use std::time::Duration;
 
@@ -19,6 +20,11 @@ impl Runtime for FuturesThreadPool {
     {
         let pool = ThreadPool::builder().pool_size(2).create().expect("a pool");
         block_on(scenario(Executor::new(move |task| pool.spawn_ok(task))))
+    }
+
+    fn documented_group(_: Context) -> Group<()> {
+        let pool = ThreadPool::new().expect("a pool");
+        Group::new(move |task| pool.spawn_ok(task))
     }
 
     fn sleep(time: Duration) -> Self::Sleep {

@@ -2,6 +2,7 @@
 
 use conformance::{Nowhere, Runtime};
 use failfast::clock::Clock;
+use failfast::{Context, InPlaceGroup};
 use std::time::Duration;
 
 pub(super) struct InPlace;
@@ -18,6 +19,10 @@ impl Runtime for InPlace {
         S: Future<Output = ()> + 'static,
     {
         futures::executor::block_on(scenario(Nowhere))
+    }
+
+    fn documented_group(ctx: Context) -> InPlaceGroup<'static, ()> {
+        InPlaceGroup::new(&ctx)
     }
 
     fn sleep(time: Duration) -> Self::Sleep {

@@ -2,6 +2,7 @@
 
 use conformance::{LocalNowhere, Runtime};
 use failfast::clock::Clock;
+use failfast::{Context, LocalInPlaceGroup};
 use std::time::Duration;
 
 pub(super) struct InPlaceLocal;
@@ -17,6 +18,10 @@ impl Runtime for InPlaceLocal {
         S: Future<Output = ()> + 'static,
     {
         futures::executor::block_on(scenario(LocalNowhere))
+    }
+
+    fn documented_group(ctx: Context) -> LocalInPlaceGroup<'static, ()> {
+        LocalInPlaceGroup::new(&ctx)
     }
 
     fn sleep(time: Duration) -> Self::Sleep {

@@ -24,8 +24,14 @@ fn main() -> ExitCode {
         suite!(send, smol_executor::SmolExecutor),
         suite!(local, smol_local_executor::SmolLocalExecutor),
         suite!(send, tokio_multi_thread::TokioMultiThread),
-        suite!(send, tokio_current_thread::TokioCurrentThread),
-        suite!(local, tokio_local_set::TokioLocalSet),
+        suite!(send, tokio_current_thread::TokioCurrentThread).with(
+            "hours_of_paused_time_pass_at_once",
+            tokio_current_thread::hours_of_paused_time_pass_at_once,
+        ),
+        suite!(local, tokio_local_set::TokioLocalSet).with(
+            "hours_of_paused_time_pass_at_once",
+            tokio_local_set::hours_of_paused_time_pass_at_once,
+        ),
         suite!(send, async_std::AsyncStd),
         suite!(send, futures_thread_pool::FuturesThreadPool),
         suite!(local, futures_local_pool::FuturesLocalPool),

@@ -2,6 +2,7 @@
 
 use conformance::{Executor, Runtime};
 use failfast::clock::Clock;
+use failfast::{Context, Group};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -27,6 +28,11 @@ impl Runtime for SmolExecutor {
             let _running = running; // dropped at the end, on panic too: the other thread then stops
             smol::block_on(executor.run(scenario(place)));
         })
+    }
+
+    fn documented_group(_: Context) -> Group<()> {
+        let executor = smol::Executor::new();
+        Group::new(move |task| executor.spawn(task))
     }
 
     fn sleep(time: Duration) -> Self::Sleep {

@@ -2,6 +2,7 @@
 
 use conformance::{Executor, Runtime};
 use failfast::clock::Clock;
+use failfast::{Context, Group};
 use std::time::Duration;
 
 pub(super) struct SmolGlobal;
@@ -18,6 +19,10 @@ impl Runtime for SmolGlobal {
         S: Future<Output = ()> + 'static,
     {
         smol::block_on(scenario(Executor::new(smol::spawn)))
+    }
+
+    fn documented_group(_: Context) -> Group<()> {
+        Group::new(smol::spawn)
     }
 
     fn sleep(time: Duration) -> Self::Sleep {

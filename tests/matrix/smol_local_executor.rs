@@ -2,6 +2,7 @@
 
 use conformance::{LocalExecutor, Runtime};
 use failfast::clock::Clock;
+use failfast::{Context, LocalGroup, LocalTask};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,6 +22,11 @@ impl Runtime for SmolLocalExecutor {
         let spawner = executor.clone();
         let place = LocalExecutor::new(move |task| spawner.spawn(task));
         smol::block_on(executor.run(scenario(place)))
+    }
+
+    fn documented_group(_: Context) -> LocalGroup<()> {
+        let executor = smol::LocalExecutor::new();
+        LocalGroup::new(move |task: LocalTask| executor.spawn(task))
     }
 
     fn sleep(time: Duration) -> Self::Sleep {

@@ -1,7 +1,9 @@
 //! tokio on the current thread.
 
+use conformance::send::virtual_time::hours_pass_at_once;
 use conformance::{Executor, Runtime};
 use failfast::clock::Clock;
+use failfast::{Context, Group};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
@@ -24,6 +26,10 @@ impl Runtime for TokioCurrentThread {
         runtime.block_on(scenario(Executor::new(tokio::spawn)))
     }
 
+    fn documented_group(_: Context) -> Group<()> {
+        Group::new(tokio::spawn)
+    }
+
     fn sleep(time: Duration) -> Self::Sleep {
         tokio::time::sleep(time)
     }
@@ -34,4 +40,16 @@ impl Runtime for TokioCurrentThread {
             tokio::time::sleep,
         )
     }
+}
+
+/// In paused time the next timer is due as soon as nothing else is left to do.
+pub(super) fn hours_of_paused_time_pass_at_once() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    let place = Executor::new(tokio::spawn);
+    let scenario = hours_pass_at_once::<TokioCurrentThread>(place, tokio::time::sleep);
+    runtime.block_on(scenario);
 }

@@ -1,7 +1,9 @@
 //! A tokio `LocalSet`.
 
+use conformance::local::virtual_time::hours_pass_at_once;
 use conformance::{LocalExecutor, Runtime};
 use failfast::clock::Clock;
+use failfast::{Context, LocalGroup};
 use std::time::Duration;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
@@ -24,6 +26,10 @@ impl Runtime for TokioLocalSet {
         LocalSet::new().block_on(&runtime, scenario(LocalExecutor::new(spawn_local)))
     }
 
+    fn documented_group(_: Context) -> LocalGroup<()> {
+        LocalGroup::new(tokio::task::spawn_local)
+    }
+
     fn sleep(time: Duration) -> Self::Sleep {
         tokio::time::sleep(time)
     }
@@ -34,4 +40,16 @@ impl Runtime for TokioLocalSet {
             tokio::time::sleep,
         )
     }
+}
+
+/// In paused time the next timer is due as soon as nothing else is left to do.
+pub(super) fn hours_of_paused_time_pass_at_once() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    let place = LocalExecutor::new(spawn_local);
+    let scenario = hours_pass_at_once::<TokioLocalSet>(place, tokio::time::sleep);
+    LocalSet::new().block_on(&runtime, scenario);
 }

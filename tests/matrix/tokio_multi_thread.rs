@@ -2,6 +2,7 @@
 
 use conformance::{Executor, Runtime};
 use failfast::clock::Clock;
+use failfast::{Context, Group};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
@@ -25,6 +26,11 @@ impl Runtime for TokioMultiThread {
         let handle = runtime.handle().clone();
         let place = Executor::new(move |task| handle.spawn(task));
         runtime.block_on(scenario(place))
+    }
+
+    fn documented_group(_: Context) -> Group<()> {
+        let handle = tokio::runtime::Handle::current();
+        Group::new(move |task| handle.spawn(task))
     }
 
     fn sleep(time: Duration) -> Self::Sleep {

@@ -3,6 +3,7 @@
 
 use conformance::{LocalExecutor, LocalNowhere, Runtime};
 use failfast::clock::{Clock, SystemClock};
+use failfast::{Context, LocalGroup, LocalInPlaceGroup};
 use futures_timer::Delay;
 use std::time::Duration;
 use wasm_bindgen_futures::spawn_local;
@@ -22,7 +23,7 @@ fn not_run<S>(_: S) {
 }
 
 macro_rules! runtime {
-    ($runtime:ident, $name:literal, $place:ty) => {
+    ($runtime:ident, $name:literal, $place:ty, |$ctx:ident| $group:expr => $kind:ty) => {
         impl Runtime for $runtime {
             const NAME: &'static str = $name;
 
@@ -34,6 +35,10 @@ macro_rules! runtime {
                 S: Future<Output = ()> + 'static,
             {
                 not_run(scenario)
+            }
+
+            fn documented_group($ctx: Context) -> $kind {
+                $group
             }
 
             fn sleep(time: Duration) -> Self::Sleep {
@@ -48,8 +53,18 @@ macro_rules! runtime {
     };
 }
 
-runtime!(Page, "a browser, spawn_local", LocalExecutor<()>);
-runtime!(InPlace, "a browser, in place", LocalNowhere);
+runtime!(
+    Page,
+    "a browser, spawn_local",
+    LocalExecutor<()>,
+    |_ctx| LocalGroup::new(wasm_bindgen_futures::spawn_local) => LocalGroup<()>
+);
+runtime!(
+    InPlace,
+    "a browser, in place",
+    LocalNowhere,
+    |ctx| LocalInPlaceGroup::new(&ctx) => LocalInPlaceGroup<'static, ()>
+);
 
 /// A test of each case, but for those that panic on purpose.
 macro_rules! tests {

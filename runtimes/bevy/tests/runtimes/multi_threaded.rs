@@ -3,6 +3,7 @@
 use bevy_tasks::{Task, TaskPool, TaskPoolBuilder, block_on};
 use conformance::{Executor, Runtime};
 use failfast::clock::Clock;
+use failfast::{Context, Group};
 use futures_timer::Delay;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -23,6 +24,10 @@ impl Runtime for MultiThreaded {
         S: Future<Output = ()> + 'static,
     {
         block_on(scenario(Executor::new(|task| POOL.spawn(task))))
+    }
+
+    fn documented_group(_: Context) -> Group<()> {
+        Group::new(|task| POOL.spawn(task))
     }
 
     fn sleep(time: Duration) -> Self::Sleep {

@@ -4,10 +4,11 @@
 use bevy_tasks::{Task, TaskPool};
 use conformance::{Executor, Runtime};
 use failfast::clock::Clock;
+use failfast::{Context, Group};
 use futures_timer::Delay;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Wake, Waker};
+use std::task::{self, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -30,11 +31,16 @@ impl Runtime for SingleThreaded {
         let place = Executor::new(move |task| pool.spawn(task));
         let mut scenario = pin!(scenario(place));
         let waker = Waker::from(Arc::new(NextFrame(thread::current())));
-        let mut cx = Context::from_waker(&waker);
+        let mut cx = task::Context::from_waker(&waker);
         while scenario.as_mut().poll(&mut cx).is_pending() {
             TaskPool::new().with_local_executor(|tasks| while tasks.try_tick() {});
             thread::park_timeout(FRAME);
         }
+    }
+
+    fn documented_group(_: Context) -> Group<()> {
+        let pool = TaskPool::new();
+        Group::new(move |task| pool.spawn(task))
     }
 
     fn sleep(time: Duration) -> Self::Sleep {

@@ -22,9 +22,8 @@ mod server {
         let listener = TcpListener::bind("127.0.0.1:8080")?;
         println!("http://{}", listener.local_addr()?);
         for stream in listener.incoming() {
-            let stream = stream?;
             thread::spawn(move || {
-                if let Err(error) = answer(stream) {
+                if let Err(error) = stream.and_then(answer) {
                     eprintln!("{error}");
                 }
             });
@@ -58,8 +57,8 @@ mod server {
         let after = query
             .split('&')
             .find_map(|pair| pair.strip_prefix("after="));
-        let after = after.and_then(|after| after.parse().ok()).unwrap_or(1);
-        if is_aborted_within(stream, Duration::from_millis(after))? {
+        let after: u64 = after.and_then(|after| after.parse().ok()).unwrap_or(1);
+        if is_aborted_within(stream, Duration::from_millis(after.max(1)))? {
             println!("{path}: aborted by the page");
             return Ok(());
         }
@@ -86,8 +85,9 @@ mod server {
         let path = Path::new(if path.is_empty() { "index.html" } else { path });
         let plain = |part| matches!(part, Component::Normal(_));
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("www");
-        match fs::read(root.join(path)) {
-            Ok(content) if path.components().all(plain) => {
+        let inside = path.components().all(plain);
+        match inside.then(|| fs::read(root.join(path))) {
+            Some(Ok(content)) => {
                 let kind = match path.extension().and_then(|kind| kind.to_str()) {
                     Some("html") => "text/html",
                     Some("js") => "text/javascript",

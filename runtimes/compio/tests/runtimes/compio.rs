@@ -4,6 +4,7 @@ use ::compio::runtime::{JoinHandle, Runtime as Compios, spawn};
 use ::compio::time;
 use conformance::{LocalExecutor, Runtime};
 use failfast::clock::{Clock, LocalClock};
+use failfast::{Context, LocalGroup};
 use futures::future::LocalBoxFuture;
 use std::time::Duration;
 
@@ -21,6 +22,10 @@ impl Runtime for Compio {
     {
         let runtime = Compios::new().expect("a runtime");
         runtime.block_on(scenario(LocalExecutor::new(spawn)));
+    }
+
+    fn documented_group(_: Context) -> LocalGroup<()> {
+        LocalGroup::new(compio::runtime::spawn)
     }
 
     fn sleep(time: Duration) -> Self::Sleep {

@@ -15,6 +15,15 @@ async fn main_task(scenario: LocalBoxFuture<'static, ()>) {
     scenario.await;
 }
 
+thread_local! {
+    static SPAWNER: Cell<Option<Spawner>> = const { Cell::new(None) };
+}
+
+/// That of the scenario that this thread runs.
+pub(crate) fn spawner() -> Spawner {
+    SPAWNER.get().expect("a scenario")
+}
+
 /// embassy's executors live for ever, so each is leaked.
 pub(crate) fn run<S>(scenario: impl FnOnce(Spawner) -> S)
 where
@@ -25,6 +34,7 @@ where
     let (init, done) = (outcome.clone(), outcome.clone());
     executor.run_until(
         |spawner| {
+            SPAWNER.set(Some(spawner));
             let scenario = AssertUnwindSafe(scenario(spawner)).catch_unwind();
             let token = main_task(Box::pin(scenario.map(move |ended| init.set(Some(ended)))));
             spawner.spawn(token.expect("room for a scenario"));

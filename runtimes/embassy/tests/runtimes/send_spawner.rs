@@ -1,16 +1,16 @@
 //! embassy's executor, through a `SendSpawner`: from any thread.
 
-use super::run::{after, run};
+use super::run::{after, run, spawner};
 use conformance::{Executor, Runtime};
 use embassy_time::Timer;
-use failfast::Task;
 use failfast::clock::Clock;
+use failfast::{Context, Group, Task};
 use std::time::Duration;
 
 pub(crate) struct AnySpawner;
 
-/// A pool of tasks. embassy needs its size in advance: 2,000 tasks are the most that a case has at once.
-#[embassy_executor::task(pool_size = 4_096)]
+/// A pool of tasks. embassy needs its size in advance: all cases at once, one a core, have some 5,500.
+#[embassy_executor::task(pool_size = 8_192)]
 async fn run_task(task: Task) {
     task.await;
 }
@@ -33,6 +33,15 @@ impl Runtime for AnySpawner {
                 }
             }))
         });
+    }
+
+    fn documented_group(_: Context) -> Group<()> {
+        let spawner = spawner().make_send();
+        Group::new(move |task| {
+            if let Ok(token) = run_task(task) {
+                spawner.spawn(token);
+            }
+        })
     }
 
     fn sleep(time: Duration) -> Self::Sleep {

@@ -1,16 +1,16 @@
 //! embassy's executor, through a `Spawner`: tasks of the executor's own thread.
 
-use super::run::{after, run};
+use super::run::{after, run, spawner};
 use conformance::{LocalExecutor, Runtime};
 use embassy_time::Timer;
-use failfast::LocalTask;
 use failfast::clock::Clock;
+use failfast::{Context, LocalGroup, LocalTask};
 use std::time::Duration;
 
 pub(crate) struct LocalSpawner;
 
-/// A pool of tasks. embassy needs its size in advance: 2,000 tasks are the most that a case has at once.
-#[embassy_executor::task(pool_size = 4_096)]
+/// A pool of tasks. embassy needs its size in advance: all cases at once, one a core, have some 5,500.
+#[embassy_executor::task(pool_size = 8_192)]
 async fn run_task(task: LocalTask) {
     task.await;
 }
@@ -34,11 +34,20 @@ impl Runtime for LocalSpawner {
         });
     }
 
+    fn documented_group(_: Context) -> LocalGroup<()> {
+        let spawner = spawner();
+        LocalGroup::new(move |task| {
+            if let Ok(token) = run_task(task) {
+                spawner.spawn(token);
+            }
+        })
+    }
+
     fn sleep(time: Duration) -> Self::Sleep {
         after(time)
     }
 
     fn clock() -> impl Clock {
-        after
+        |left: Duration| Timer::after_micros(left.as_nanos().div_ceil(1000) as u64)
     }
 }

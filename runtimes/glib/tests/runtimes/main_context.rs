@@ -2,6 +2,7 @@
 
 use conformance::{Executor, Runtime};
 use failfast::clock::Clock;
+use failfast::{Context, Group};
 use glib::{JoinHandle, MainContext, timeout_future};
 use std::pin::Pin;
 use std::time::Duration;
@@ -29,12 +30,17 @@ impl Runtime for Spawn {
             .expect("a main context that no other thread has");
     }
 
+    fn documented_group(_: Context) -> Group<()> {
+        let main = MainContext::ref_thread_default();
+        Group::new(move |task| main.spawn(task))
+    }
+
     fn sleep(time: Duration) -> Self::Sleep {
         timeout_future(time)
     }
 
     /// glib's timers count whole milliseconds, rounded down.
     fn clock() -> impl Clock {
-        |left| timeout_future(left + Duration::from_millis(1))
+        |left| glib::timeout_future(left + Duration::from_millis(1))
     }
 }

@@ -2,6 +2,7 @@
 
 use conformance::{LocalExecutor, Runtime};
 use failfast::clock::Clock;
+use failfast::{Context, LocalGroup};
 use glib::{JoinHandle, MainContext, timeout_future};
 use std::pin::Pin;
 use std::time::Duration;
@@ -29,12 +30,17 @@ impl Runtime for SpawnLocal {
             .expect("a main context that no other thread has");
     }
 
+    fn documented_group(_: Context) -> LocalGroup<()> {
+        let main = MainContext::ref_thread_default();
+        LocalGroup::new(move |task| main.spawn_local(task))
+    }
+
     fn sleep(time: Duration) -> Self::Sleep {
         timeout_future(time)
     }
 
     /// glib's timers count whole milliseconds, rounded down.
     fn clock() -> impl Clock {
-        |left| timeout_future(left + Duration::from_millis(1))
+        |left| glib::timeout_future(left + Duration::from_millis(1))
     }
 }

@@ -4,6 +4,7 @@ use ::glommio::timer::sleep;
 use ::glommio::{LocalExecutorBuilder, Placement, Task, spawn_local};
 use conformance::{LocalExecutor, Runtime};
 use failfast::clock::{Clock, LocalClock};
+use failfast::{Context, LocalGroup};
 use futures::future::LocalBoxFuture;
 use io_uring::IoUring;
 use std::time::Duration;
@@ -33,6 +34,10 @@ impl Runtime for Glommio {
         let executor = LocalExecutorBuilder::new(Placement::Unbound).make();
         let executor = executor.expect("an executor");
         executor.run(scenario(LocalExecutor::new(spawn_local)));
+    }
+
+    fn documented_group(_: Context) -> LocalGroup<()> {
+        LocalGroup::new(glommio::spawn_local)
     }
 
     fn sleep(time: Duration) -> Self::Sleep {

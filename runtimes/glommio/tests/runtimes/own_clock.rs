@@ -2,8 +2,8 @@
 
 use super::glommio::Glommio;
 use conformance::Runtime;
-use failfast::Context;
-use failfast::clock::Clock;
+use failfast::clock::{Clock, LocalClock};
+use failfast::{Context, LocalGroup};
 use std::time::Duration;
 
 pub(crate) struct OwnClock;
@@ -19,6 +19,14 @@ impl Runtime for OwnClock {
         S: Future<Output = ()> + 'static,
     {
         Glommio::run(scenario);
+    }
+
+    fn documented_group(ctx: Context) -> LocalGroup<()> {
+        LocalGroup::with_context(
+            &ctx.with_clock(LocalClock::new(glommio::timer::sleep)),
+            glommio::spawn_local,
+        )
+        .0
     }
 
     fn sleep(time: Duration) -> Self::Sleep {

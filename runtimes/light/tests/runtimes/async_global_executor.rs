@@ -4,6 +4,7 @@ use ::async_global_executor::{Task, block_on, spawn};
 use async_io::Timer;
 use conformance::{Executor, Runtime};
 use failfast::clock::Clock;
+use failfast::{Context, Group};
 use std::time::Duration;
 
 pub(crate) struct AsyncGlobalExecutor;
@@ -21,11 +22,15 @@ impl Runtime for AsyncGlobalExecutor {
         block_on(scenario(Executor::new(spawn)))
     }
 
+    fn documented_group(_: Context) -> Group<()> {
+        Group::new(async_global_executor::spawn)
+    }
+
     fn sleep(time: Duration) -> Self::Sleep {
         Timer::after(time)
     }
 
     fn clock() -> impl Clock {
-        Timer::after
+        async_io::Timer::after
     }
 }

@@ -4,6 +4,7 @@ use ::async_global_executor::{Task, block_on, spawn_local};
 use async_io::Timer;
 use conformance::{LocalExecutor, Runtime};
 use failfast::clock::Clock;
+use failfast::{Context, LocalGroup};
 use std::time::Duration;
 
 pub(crate) struct AsyncGlobalExecutorLocal;
@@ -21,11 +22,15 @@ impl Runtime for AsyncGlobalExecutorLocal {
         block_on(scenario(LocalExecutor::new(spawn_local)))
     }
 
+    fn documented_group(_: Context) -> LocalGroup<()> {
+        LocalGroup::new(async_global_executor::spawn_local)
+    }
+
     fn sleep(time: Duration) -> Self::Sleep {
         Timer::after(time)
     }
 
     fn clock() -> impl Clock {
-        Timer::after
+        async_io::Timer::after
     }
 }

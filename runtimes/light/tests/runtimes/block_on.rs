@@ -2,10 +2,11 @@
 
 use conformance::{Nowhere, Runtime};
 use failfast::clock::Clock;
+use failfast::{Context, InPlaceGroup};
 use futures_timer::Delay;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{self, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -22,6 +23,10 @@ impl Runtime for BlockOn {
         S: Future<Output = ()> + 'static,
     {
         block_on(scenario(Nowhere))
+    }
+
+    fn documented_group(ctx: Context) -> InPlaceGroup<'static, ()> {
+        InPlaceGroup::new(&ctx)
     }
 
     fn sleep(time: Duration) -> Self::Sleep {
@@ -45,7 +50,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+        match future.as_mut().poll(&mut task::Context::from_waker(&waker)) {
             Poll::Ready(value) => return value,
             Poll::Pending => thread::park(),
         }

@@ -1,18 +1,19 @@
 //! A foreground executor in the manner of gpui: tasks of the thread that draws, woken from any other.
 //!
-//! `async_task::spawn_local` asserts the thread whenever a task is polled or dropped: elsewhere it ends the process. A handle cancels its task when it
-//! is dropped. The main loop takes one task after the other from a channel.
+//! `async_task::spawn_local` asserts the thread whenever a task is polled or dropped: elsewhere it ends the process. A
+//! handle cancels its task when it is dropped. The main loop takes one task after the other from a channel.
 
 use async_task::{Runnable, Task};
 use conformance::{LocalExecutor, Runtime};
 use failfast::clock::Clock;
+use failfast::{Context, LocalGroup};
 use futures_timer::Delay;
 use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::task::{Context, Wake, Waker};
+use std::task::{self, Wake, Waker};
 use std::time::Duration;
 
 pub(crate) struct Foreground;
@@ -31,6 +32,11 @@ impl Runtime for Foreground {
         main_loop.run(scenario(LocalExecutor::new(move |task| {
             spawner.spawn(task)
         })));
+    }
+
+    fn documented_group(_: Context) -> LocalGroup<()> {
+        let (spawner, _) = foreground();
+        LocalGroup::new(move |task| spawner.spawn(task))
     }
 
     fn sleep(time: Duration) -> Self::Sleep {
@@ -93,7 +99,7 @@ impl MainLoop {
                     runnable.run();
                 }
                 Turn::Poll => {
-                    let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+                    let polled = future.as_mut().poll(&mut task::Context::from_waker(&waker));
                     if polled.is_ready() {
                         return;
                     }

@@ -15,8 +15,8 @@ fn main() -> ExitCode {
         suite!(send, async_global_executor::AsyncGlobalExecutor),
         suite!(local, async_global_executor_local::AsyncGlobalExecutorLocal),
         suite!(local, actix::Actix).with(
-            "hour_of_paused_time_passes_at_once",
-            actix::hour_of_paused_time_passes_at_once,
+            "hours_of_paused_time_pass_at_once",
+            actix::hours_of_paused_time_pass_at_once,
         ),
         suite!(scoped, pollster::Pollster),
         suite!(scoped, block_on::BlockOn),

@@ -3,6 +3,7 @@
 use ::pollster::block_on;
 use conformance::{Nowhere, Runtime};
 use failfast::clock::Clock;
+use failfast::{Context, InPlaceGroup};
 use futures_timer::Delay;
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ impl Runtime for Pollster {
         S: Future<Output = ()> + 'static,
     {
         block_on(scenario(Nowhere))
+    }
+
+    fn documented_group(ctx: Context) -> InPlaceGroup<'static, ()> {
+        InPlaceGroup::new(&ctx)
     }
 
     fn sleep(time: Duration) -> Self::Sleep {

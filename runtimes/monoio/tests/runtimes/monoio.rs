@@ -4,8 +4,8 @@ use ::monoio::task::JoinHandle;
 use ::monoio::time::{self, Sleep};
 use ::monoio::{FusionDriver, RuntimeBuilder, spawn};
 use conformance::{LocalExecutor, Runtime};
-use failfast::Context;
 use failfast::clock::{Clock, LocalClock};
+use failfast::{Context, LocalGroup};
 use std::time::Duration;
 
 pub(crate) struct Monoio;
@@ -25,6 +25,14 @@ impl Runtime for Monoio {
         // As a task: under `block_on` a future that wakes itself is polled again before any task runs.
         let scenario = async { spawn(scenario(LocalExecutor::new(spawn))).await };
         runtime.block_on(scenario);
+    }
+
+    fn documented_group(ctx: Context) -> LocalGroup<()> {
+        LocalGroup::with_context(
+            &ctx.with_clock(LocalClock::new(monoio::time::sleep)),
+            monoio::spawn,
+        )
+        .0
     }
 
     fn sleep(time: Duration) -> Self::Sleep {

@@ -3,6 +3,7 @@
 use super::monoio::Monoio;
 use conformance::Runtime;
 use failfast::clock::Clock;
+use failfast::{Context, LocalGroup};
 use std::time::Duration;
 
 pub(crate) struct Sync;
@@ -18,6 +19,10 @@ impl Runtime for Sync {
         S: Future<Output = ()> + 'static,
     {
         Monoio::run(scenario);
+    }
+
+    fn documented_group(_: Context) -> LocalGroup<()> {
+        LocalGroup::new(monoio::spawn)
     }
 
     fn sleep(time: Duration) -> Self::Sleep {
