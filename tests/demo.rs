@@ -267,6 +267,8 @@ fn svg_and_trace_are_written_after_a_failure_too() {
     let ran = demo(&[
         "--fail",
         "profile",
+        "--profile-delay", // so that the orders have been asked
+        "200ms",
         "--orders-delay",
         "10s",
         "--svg",
