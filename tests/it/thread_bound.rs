@@ -377,7 +377,7 @@ fn sleep_that_is_shared_is_not_polled_without_end() {
             })
             .await
         });
-        group.spawn(async { Ok::<_, String>(pending().await) });
+        group.spawn(async { pending::<Result<_, String>>().await });
         for _ in 0..1_000 {
             yield_now().await;
         }
