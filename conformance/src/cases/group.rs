@@ -282,14 +282,21 @@ pub async fn spawning_after_the_end<R: Runtime>(place: R::Place) {
 /// §4: `with_limit`: n run at once, and no more; `spawn` queues beyond it.
 pub async fn limit<R: Runtime>(place: R::Place) {
     let group = place.group(&R::background()).with_limit(at_most(2));
-    let (census, second) = (Census::default(), Gate::default());
+    let (census, first, second) = (Census::default(), Gate::default(), Gate::default());
     for number in 0..20 {
-        let (census, second) = (census.clone(), second.clone());
+        let (census, first, second) = (census.clone(), first.clone(), second.clone());
         group.spawn(async move {
             let _running = census.citizen();
             match number {
-                0 => second.wait().await, // it is there beside the first
-                1 => second.open(),
+                // The two wait for each other, so that both are there at one time.
+                0 => {
+                    first.open();
+                    second.wait().await;
+                }
+                1 => {
+                    second.open();
+                    first.wait().await;
+                }
                 _ => yield_now().await,
             }
             Ok::<_, Infallible>(number)
