@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::ptr;
 use std::sync::mpsc::{self, Receiver};
 use std::task::Waker;
+use std::thread;
 use std::time::Duration;
 
 /// So many wake-ups without a panic make a kind sound.
@@ -126,7 +127,10 @@ pub(crate) fn try_out(kind: WakerKind, sleeper: Waker) -> Standing {
 
 fn try_within(patience: Duration, kind: WakerKind, sleeper: Waker) -> Standing {
     let trial = wake_elsewhere(sleeper);
-    match trial.recv_timeout(patience) {
+    let outcome = trial.recv_timeout(patience);
+    // The wait parks this thread, and may have taken a token that an executor's waker has left for the executor's own park.
+    thread::current().unpark();
+    match outcome {
         Ok((panicked, sleeper)) => note(kind, panicked, sleeper),
         Err(_) => with(kind, |known| known.unfinished = Some(trial)),
     }
