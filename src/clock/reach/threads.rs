@@ -37,7 +37,7 @@ struct Known {
     broken: bool,
     /// How often it was woken without a panic.
     clean: u8,
-    /// How often it was asked for.
+    /// How often it was asked for while nothing was known.
     looks: u8,
     /// A wake-up goes on.
     unfinished: Option<Trial>,
@@ -66,12 +66,15 @@ impl Known {
     }
 
     fn look(&mut self) -> Standing {
-        self.looks = self.looks.saturating_add(1);
-        match (self.broken, self.clean, self.looks) {
-            (true, ..) => Standing::Broken,
-            (_, ENOUGH.., _) | (.., MOST_LOOKS..) => Standing::Sound,
-            _ if self.unfinished.is_some() => Standing::Unfinished,
-            _ => Standing::Unknown,
+        match (self.broken, self.clean) {
+            (true, _) => return Standing::Broken,
+            (_, ENOUGH..) => return Standing::Sound,
+            _ if self.unfinished.is_some() => return Standing::Unfinished,
+            _ => self.looks = self.looks.saturating_add(1),
+        }
+        match self.looks > MOST_LOOKS {
+            true => Standing::Sound,
+            false => Standing::Unknown,
         }
     }
 
@@ -118,8 +121,10 @@ pub(crate) fn standing(kind: WakerKind) -> Standing {
         if all.len() >= MOST_KINDS {
             return Standing::Sound;
         }
-        all.push(Known::new(kind));
-        Standing::Unknown
+        let mut new = Known::new(kind);
+        let standing = new.look();
+        all.push(new);
+        standing
     });
     let standing = standing.unwrap_or(Standing::Sound);
     match standing {
