@@ -77,7 +77,7 @@ macro_rules! test {
     ($flavor:ident $runtime:ident ($place:expr) group panic_is_contained) => {
         not_applicable! { panic_is_contained }
     };
-    ($flavor:ident $runtime:ident ($place:expr) group body_panics) => {
+    ($flavor:ident $runtime:ident ($place:expr) fork body_panics) => {
         not_applicable! { body_panics }
     };
     ($flavor:ident $runtime:ident ($place:expr) $file:ident $case:ident) => {
