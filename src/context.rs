@@ -788,7 +788,7 @@ impl Context {
 
     /// A context that never ends, and goes by a clock.
     pub(crate) fn by_clock(clock: &ClockRef) -> Self {
-        let custom = clock.is_custom();
+        let custom = !clock.is_system();
         Self {
             node: None,
             values: custom

@@ -67,7 +67,7 @@ async fn orders(request: u32) -> io::Result<u32> {
 
 /// Built once, as an aggregator is; each call has a context of its own, as a request has.
 fn ours<H: Host>(host: H) -> Lane {
-    let dashboard = Aggregator::new(move |task| host.spawn(task))
+    let dashboard = Aggregator::new(host.spawner())
         .with_timeout(DEADLINE)
         .source("profile", |_: Context, request| profile(request))
         .source("orders", |_: Context, request| orders(request));

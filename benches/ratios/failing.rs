@@ -118,7 +118,7 @@ impl Failing {
 
 async fn ours<H: Host>(host: H, n: usize) -> Duration {
     let (tasks, failing) = tasks(n);
-    let group = Group::new(move |task| host.spawn(task));
+    let group = Group::new(host.spawner());
     tasks.for_each(|task| group.spawn(task));
     let start = failing.now().await;
     group.wait().await.expect_err("one of them fails");

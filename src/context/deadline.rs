@@ -68,14 +68,10 @@ impl ClockRef {
         Ok(Some(sleep.map_err(ClockPanicked)?))
     }
 
+    /// Whether it is the system's, whose code is not foreign.
     #[inline]
     pub(crate) fn is_system(&self) -> bool {
         self.0.is_none()
-    }
-
-    /// Whether it is another than the system's.
-    pub(super) fn is_custom(&self) -> bool {
-        self.0.is_some()
     }
 
     fn is(&self, other: &Self) -> bool {
@@ -175,7 +171,7 @@ impl NewDeadline {
                 if above.is_some_and(|above| above.clock.is(&clock) && above.at <= at) {
                     return (None, None);
                 }
-                let timer = Timer::new(clock.is_custom());
+                let timer = Timer::new(clock.is_system());
                 let own = Own {
                     at,
                     clock,
@@ -353,7 +349,7 @@ impl Base {
         self.has_deadline()
             && self
                 .owners()
-                .any(|owner| owner.own.as_ref().is_some_and(|own| own.clock.is_custom()))
+                .any(|owner| owner.own.as_ref().is_some_and(|own| !own.clock.is_system()))
     }
 
     fn is_top_owner(&self) -> bool {

@@ -65,10 +65,9 @@ struct Driven {
 }
 
 impl Timer {
-    /// `custom`: by another clock than the system's.
     #[inline]
-    pub(super) fn new(custom: bool) -> Self {
-        let counted = if custom { None } else { CountedSleep::new() };
+    pub(super) fn new(by_system: bool) -> Self {
+        let counted = by_system.then(CountedSleep::new).flatten();
         Self {
             due: Flag::default(),
             by: counted.map_or_else(|| By::Driven(Driven::new()), By::Counted),
@@ -78,19 +77,6 @@ impl Timer {
     #[inline]
     fn is_due(&self) -> bool {
         self.due.is_set()
-    }
-
-    /// It was woken where it must not be polled.
-    fn note_woken(&self) {
-        if let By::Driven(driven) = &self.by {
-            driven.woke_itself.store(true, Ordering::Relaxed);
-        }
-    }
-
-    fn note_system(&self) {
-        if let By::Driven(driven) = &self.by {
-            driven.by_system.store(true, Ordering::Relaxed);
-        }
     }
 
     fn driven(&self) -> Option<&Driven> {
@@ -313,7 +299,7 @@ impl Base {
         if self.is_marked() || driven.turn.wanted() == 0 {
             return unwind::discard(sleep.take());
         }
-        match self.look(own, due, sleep) {
+        match self.look(own, driven, due, sleep) {
             Ok(Poll::Pending) => {}
             Ok(Poll::Ready(())) => {
                 unwind::discard(sleep.take());
@@ -330,6 +316,7 @@ impl Base {
     fn look(
         &self,
         own: &Own,
+        driven: &Driven,
         due: bool,
         sleep: &mut Option<Sleep>,
     ) -> Result<Poll<()>, crate::error::BoxError> {
@@ -338,7 +325,7 @@ impl Base {
         }
         if due && is_in_wake() && sleep.as_ref().is_some_and(Sleep::is_foreign) {
             own.timer.due.set(); // invariant 4
-            own.timer.note_woken();
+            driven.woke_itself.store(true, Ordering::Relaxed);
             return Ok(Poll::Pending);
         }
         if sleep.as_ref().is_some_and(|sleep| !sleep.belongs_here()) {
@@ -349,7 +336,7 @@ impl Base {
         let polled = unwind::contain_text(|| {
             let sleep = sleep.get_or_insert_with(|| own.clock.sleep_until(own.at));
             if sleep.is_of_the_system() {
-                own.timer.note_system();
+                driven.by_system.store(true, Ordering::Relaxed);
             }
             let waker = self.borrowed_waker();
             Pin::new(sleep).poll_as_timer(&mut task::Context::from_waker(&waker))

@@ -119,7 +119,7 @@ pub(super) fn merged(mut sources: Vec<Values>, depth: u32) -> Values {
         return sources.pop().flatten();
     }
     let clocks = sources.iter().map(clock);
-    let clock = clocks.into_iter().find(ClockRef::is_custom);
+    let clock = clocks.into_iter().find(|clock| !clock.is_system());
     let observer = sources.iter().find_map(observer);
     Some(Arc::new(Value {
         before: Before::Several(sources.into()),

@@ -26,7 +26,6 @@ use crate::clock::Instant;
 use crate::clock::reach::WakerKind;
 use crate::context::{ClockRef, Kind, Marked, Node, NodeRef};
 use crate::error::{BoxError, End, Error, Name};
-
 use crate::sync::{Mutex, MutexGuard};
 use crate::unwind;
 use std::any::Any;

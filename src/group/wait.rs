@@ -263,10 +263,8 @@ impl<T, M> TaskGroup<T, M> {
         wanted: Wanted,
     ) -> Poll<Result<(), Error>> {
         let (engine, node) = (self.engine(), self.node());
-        node.poll_due(Some(cx));
-        engine.serve_reach();
+        self.poll_timers(cx);
         if engine.is_in_place() {
-            node.refuses(cx.waker());
             engine.watch_owner(cx, false); // before the drive, so that no wake during it is lost
             engine.drive(cx);
         }
@@ -359,13 +357,19 @@ impl<T, M> TaskGroup<T, M> {
 
     fn drive_outcomes(&self, cx: &mut task::Context<'_>) {
         let engine = self.engine();
-        self.scope.node_ref().poll_due(Some(cx));
-        engine.serve_reach();
-        if engine.is_in_place() {
-            self.node().refuses(cx.waker());
-        }
+        self.poll_timers(cx);
         engine.watch_owner(cx, true);
         engine.drive(cx);
+    }
+
+    /// Looks at the deadlines, and whether their clock can wake the tasks, and in place the owner.
+    fn poll_timers(&self, cx: &mut task::Context<'_>) {
+        let (engine, node) = (self.engine(), self.node());
+        node.poll_due(Some(cx));
+        engine.serve_reach();
+        if engine.is_in_place() {
+            node.refuses(cx.waker());
+        }
     }
 
     /// Takes the outcome that came first, and looks at what is left.

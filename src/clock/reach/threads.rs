@@ -114,19 +114,7 @@ pub(crate) fn standing(kind: WakerKind) -> Standing {
         return Standing::Sound;
     }
     finish(kind);
-    let standing = known(|all| {
-        if let Some(known) = all.iter_mut().find(|known| known.kind == kind) {
-            return known.look();
-        }
-        if all.len() >= MOST_KINDS {
-            return Standing::Sound;
-        }
-        let mut new = Known::new(kind);
-        let standing = new.look();
-        all.push(new);
-        standing
-    });
-    let standing = standing.unwrap_or(Standing::Sound);
+    let standing = with(kind, Known::look).unwrap_or(Standing::Sound);
     match standing {
         Standing::Unknown | Standing::Unfinished => {}
         Standing::Sound => SOUND.set(kind),
@@ -150,15 +138,16 @@ fn try_within(patience: Duration, kind: WakerKind, sleeper: Waker) -> Standing {
     thread::current().unpark();
     match outcome {
         Ok((panicked, sleeper)) => note(kind, panicked, sleeper),
-        Err(_) => with(kind, |known| known.unfinished = Some(trial)),
+        Err(_) => {
+            with(kind, |known| known.unfinished = Some(trial));
+        }
     }
     standing(kind)
 }
 
 /// What has come of a wake-up that went on for long.
 fn finish(kind: WakerKind) {
-    let finished = known(|all| {
-        let known = all.iter_mut().find(|known| known.kind == kind)?;
+    let finished = with(kind, |known| {
         let finished = known.unfinished.as_ref()?.try_recv().ok()?;
         known.unfinished = None;
         Some(finished)
@@ -180,20 +169,21 @@ fn note(kind: WakerKind, panicked: bool, sleeper: Waker) {
     }
 }
 
-fn with(kind: WakerKind, change: impl FnOnce(&mut Known)) {
-    known(|all| {
-        let place = all.iter().position(|known| known.kind == kind);
-        let place = place.unwrap_or_else(|| {
-            all.push(Known::new(kind));
-            all.len() - 1
-        });
-        change(&mut all[place]);
-    });
-}
-
-/// `None` late in a thread's life, when nothing is known any more.
-fn known<R>(look: impl FnOnce(&mut Vec<Known>) -> R) -> Option<R> {
-    KNOWN.try_with(|known| look(&mut known.borrow_mut())).ok()
+/// What is known of a kind. `None` where there are too many, and late in a thread's life, when nothing is known any more.
+fn with<R>(kind: WakerKind, change: impl FnOnce(&mut Known) -> R) -> Option<R> {
+    let with = |known: &RefCell<Vec<Known>>| {
+        let mut all = known.borrow_mut();
+        let place = match all.iter().position(|known| known.kind == kind) {
+            Some(place) => place,
+            None if all.len() < MOST_KINDS => {
+                all.push(Known::new(kind));
+                all.len() - 1
+            }
+            None => return None,
+        };
+        Some(change(&mut all[place]))
+    };
+    KNOWN.try_with(with).ok().flatten()
 }
 
 fn wake_elsewhere(sleeper: Waker) -> Trial {
