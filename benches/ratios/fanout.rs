@@ -20,6 +20,7 @@ pub(crate) fn races() -> Vec<Race> {
     let (tokio, tokio_2) = (Tokio::current_thread(), Tokio::two_threads());
     for n in SIZES {
         races.push(tokio_peers(race("tokio", tokio, n, on_tokio(n)), tokio, n));
+        races.push(tasks_alone(tokio, n));
         races.push(in_place_too(race("smol", smol, n, on_smol(n)), smol, n));
         races.push(local_race("smol LocalExecutor", n));
         races.push(race("smol, 2 threads", smol_2, n, two_threads(n)));
@@ -110,6 +111,19 @@ fn tokio_2_peers(race: Race, host: Tokio, n: usize) -> Race {
         .against(without_tokens(host, n))
 }
 
+/// As the others' tasks are: without a context in each, and without a handle that is kept for it.
+fn tasks_alone(host: Tokio, n: usize) -> Race {
+    let title = format!("fan-out of {n} on tokio, tasks detached and without contexts");
+    let judged = host.lane("failfast", move || ours_alone(n));
+    let scope = host.lane("zksync_concurrency scope", move || scope(n));
+    let bare = host.lane("bare spawn and join", move || bare(host, n));
+    Race::new(title, (n, "task"), judged)
+        .against(bare.must(on_tokio(n)))
+        .against(host.lane("the floor: a box a task", move || floor::fan_out(host, n)))
+        .against(without_tokens(host, n).must(against_join_set(n)))
+        .against(scope.must(against_scope(n)))
+}
+
 fn with_tokens(host: Tokio, n: usize) -> Lane {
     host.lane("JoinSet + CancellationToken + timeout", move || tokens(n))
 }
@@ -123,6 +137,13 @@ pub(crate) async fn ours<H: Host>(host: H, n: usize) -> Vec<usize> {
     let parent = Context::background().with_timeout(DEADLINE);
     let (group, ctx) = Group::with_context(&parent, host.spawner());
     (0..n).for_each(|answer| group.spawn(heedless(ctx.clone(), answer)));
+    group.wait().await.expect("work succeeds")
+}
+
+async fn ours_alone(n: usize) -> Vec<usize> {
+    let parent = Context::background().with_timeout(DEADLINE);
+    let (group, _) = Group::with_context(&parent, |task| drop(tokio::spawn(task)));
+    (0..n).for_each(|answer| group.spawn(work(answer)));
     group.wait().await.expect("work succeeds")
 }
 
