@@ -195,13 +195,12 @@ impl<K: Kind> Node<K> {
     #[inline]
     #[allow(unsafe_code, reason = "a node made without copying it")]
     pub(super) fn allocate(kind: impl FnOnce() -> K, placing: Placing) -> Arc<Self> {
-        let kind = kind(); // before anything is written that a panic would leave behind
         let node = K::memory();
         // SAFETY: it has just been made, so this is the only reference to it. Both fields are written before
         // the node is taken for initialized.
         unsafe {
             let place = Arc::as_ptr(&node).cast::<Self>().cast_mut();
-            (&raw mut (*place).kind).write(kind);
+            (&raw mut (*place).kind).write(kind()); // first, because what is written is lost if it panics
             Base::write(&raw mut (*place).base, placing, Address::new(place));
             node.assume_init()
         }
