@@ -135,6 +135,22 @@ mod deadline {
     }
 
     #[test]
+    fn a_parents_end_wins_though_an_own_deadline_that_is_no_earlier_has_passed_by_another_clock() {
+        for later in [Duration::ZERO, SECOND] {
+            let (clock, root) = manual();
+            let fast = ManualClock::new();
+            let at = clock.now() + SECOND;
+            let parent = root.with_deadline_cause(at, "parent's");
+            let child = parent
+                .with_clock(fast.clone())
+                .with_deadline_cause(at + later, "child's");
+            fast.advance(SECOND * 9);
+            clock.advance(SECOND);
+            assert_eq!([why(&parent), why(&child)], ["parent's", "parent's"]);
+        }
+    }
+
+    #[test]
     fn a_past_deadline_is_born_done_and_no_work_starts() {
         // "A deadline that is past: born done, and no user work starts."
         let (clock, root) = manual();

@@ -245,3 +245,75 @@ fn canceled_while_the_clock_panics_its_siblings_live() {
         assert!(!sibling.is_done() && !server.is_done());
     }
 }
+
+/// A clock that calls back once, when it is next read: what runs then finds a walk on its way, as another thread would.
+mod a_clock_that_calls_back {
+    use super::*;
+    use failfast::clock::{Clock, ManualClock, Sleep};
+    use std::time::Instant;
+
+    type Look = Box<dyn FnOnce() -> bool + Send>;
+
+    #[derive(Clone, Default)]
+    struct CallingBack {
+        clock: ManualClock,
+        look: Arc<Mutex<Option<Look>>>,
+        /// What the look saw: a panic of the clock's would be contained.
+        saw: Arc<Mutex<Option<bool>>>,
+    }
+
+    impl CallingBack {
+        fn when_read(&self, look: impl FnOnce() -> bool + Send + 'static) {
+            *self.look.lock().unwrap() = Some(Box::new(look));
+        }
+
+        fn saw(&self) -> Option<bool> {
+            *self.saw.lock().unwrap()
+        }
+    }
+
+    impl Clock for CallingBack {
+        fn now(&self) -> Instant {
+            let look = self.look.lock().unwrap().take();
+            if let Some(look) = look {
+                let saw = look();
+                *self.saw.lock().unwrap() = Some(saw);
+            }
+            self.clock.now()
+        }
+
+        fn sleep_until(&self, deadline: Instant) -> Sleep {
+            self.clock.sleep_until(deadline)
+        }
+    }
+
+    #[test]
+    fn finds_a_context_done_which_the_ancestors_end_has_yet_to_reach() {
+        let (clock, root) = manual();
+        let calls_back = CallingBack::default();
+        let parent = root.with_deadline_cause(clock.now() + SECOND * 9, "parent's");
+        let read = parent.with_clock(calls_back.clone());
+        let _read = read.with_deadline(clock.now() + SECOND);
+        let (later, _canceller) = parent.with_cancel();
+        clock.advance(SECOND * 9);
+        calls_back.when_read(move || later.is_done() && why(&later) == "parent's");
+        assert!(parent.is_done());
+        assert_eq!(calls_back.saw(), Some(true));
+    }
+
+    #[test]
+    fn cancels_above_what_is_being_canceled_and_all_that_is_linked_below_is_done() {
+        let calls_back = CallingBack::default();
+        let (top, tops) = cancelable();
+        let (parent, parents) = top.with_cancel();
+        let (source, _sources) = parent.with_cancel();
+        let linked = Context::linked([source, Context::background().with_timeout(GENEROUS)]);
+        let _read = parent.with_clock(calls_back.clone()).with_timeout(SECOND);
+        calls_back.when_read(move || {
+            tops.cancel();
+            linked.is_done()
+        });
+        parents.cancel();
+        assert_eq!(calls_back.saw(), Some(true));
+    }
+}

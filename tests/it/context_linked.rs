@@ -86,6 +86,17 @@ fn earliest_deadline_of_the_sources_ends_it_whichever_is_read_first() {
 }
 
 #[test]
+fn of_two_deadlines_at_one_moment_the_first_sources_ends_it() {
+    let (clock, root) = manual();
+    let at = clock.now() + SECOND;
+    let [one, two, three] =
+        ["one", "two", "three"].map(|cause| root.with_deadline_cause(at, cause));
+    let all = Context::linked([two, one, three]);
+    clock.advance(SECOND);
+    assert_eq!(why(&all), "two");
+}
+
+#[test]
 fn an_earlier_end_wins_though_it_comes_by_a_longer_way() {
     let (clock, root) = manual();
     let early = root.with_timeout_cause(SECOND, "early");

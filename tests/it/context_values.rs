@@ -4,6 +4,7 @@ use crate::context::{cancelable, deadline_exceeded};
 use crate::support::{Count, GENEROUS, OnDrop, SECOND, manual};
 use failfast::Context;
 use failfast::clock::ManualClock;
+use failfast::observe::Recorder;
 use futures::FutureExt;
 
 mod values {
@@ -165,6 +166,12 @@ mod describe {
         assert_eq!(
             format!("{:?}", ctx.with_clock(clock)),
             "Background.with_clock.with_value(u8).without_cancel.with_value(u16).with_clock"
+        );
+        let seen = Context::background().with_value(1_u8);
+        let seen = seen.with_observer(Recorder::new()).with_value(2_u16);
+        assert_eq!(
+            format!("{seen:?}"),
+            "Background.with_value(u8).with_observer.with_value(u16)"
         );
         let (source, _source) = cancelable();
         assert_eq!(

@@ -3,6 +3,7 @@
 use crate::support::{Act, Failure, Hand, Script, failure, manual, ms};
 use failfast::policy::{Fault, FaultKind};
 use failfast::{Context, Source, SourceExt};
+use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -41,6 +42,28 @@ fn a_source_that_ignores_its_context_is_dropped_at_the_deadline() {
     assert_eq!(fault.attempts(), 1);
     assert!(fault.stopped().is_none());
     assert_eq!((script.calls(), script.open(), clock.armed()), (1, 0, 0));
+}
+
+#[test]
+fn a_timer_that_wakes_itself_is_polled_again_by_the_next_poll_of_the_call() {
+    let clock = |_| {
+        let mut polled_before = false;
+        poll_fn(move |cx| {
+            if std::mem::replace(&mut polled_before, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+    };
+    let script = Script::new(&manual().0, [Act::Hang]);
+    let source = script.source().timeout(Duration::from_secs(60));
+    let mut call = Hand::new(source.fetch(Context::background().with_clock(clock), ()));
+    assert!(call.poll().is_pending() && call.wakes() == 1);
+    let Poll::Ready(Err(fault)) = call.poll() else {
+        panic!("its timer is ready")
+    };
+    assert_eq!(timed_out(&fault), Some(Duration::from_secs(60)));
 }
 
 #[test]
