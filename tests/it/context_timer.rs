@@ -3,9 +3,10 @@
 use crate::context::{canceled, deadline_exceeded, waiting, why};
 use crate::executor::{Polled, watched};
 use crate::support::{Count, GENEROUS, OnDrop, SECOND, counting, eventually, manual, poll};
-use failfast::Context;
 use failfast::clock::{Clock, LocalClock, ManualClock, Sleep};
+use failfast::{Context, InPlaceGroup};
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
@@ -512,4 +513,66 @@ fn either_of_two_clocks_ends_a_wait_that_was_polled_before() {
         assert!(waits.is_woken());
         assert!(waits.ready().unwrap_err().is_deadline_exceeded());
     }
+}
+
+/// A clock that counts how often it is read.
+#[derive(Clone, Default)]
+struct Counted(ManualClock, Count);
+
+impl Clock for Counted {
+    fn now(&self) -> Instant {
+        self.1.add();
+        self.0.now()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Sleep {
+        self.0.sleep_until(deadline)
+    }
+}
+
+#[test]
+fn polls_of_tasks_read_no_clock_while_no_timer_is_due() {
+    for clocks in [1, 2] {
+        let all: Vec<_> = (0..clocks).map(|_| Counted::default()).collect();
+        let ctx = all.iter().fold(Context::background(), |ctx, clock| {
+            ctx.with_clock(clock.clone()).with_timeout(SECOND)
+        });
+        let group = InPlaceGroup::new(&ctx);
+        group.spawn(poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::<Result<(), Infallible>>::Pending
+        }));
+        let mut waits = Polled::new(group.wait());
+        assert!(waits.is_pending());
+        let read = || all.iter().map(|clock| clock.1.get()).sum::<usize>();
+        let before = read();
+        for _ in 0..100 {
+            assert!(waits.is_pending());
+        }
+        assert_eq!(read(), before, "{clocks} clocks");
+    }
+}
+
+/// A timer that two other threads' wake-ups meet in its own first poll, and that is ready in the next.
+#[test]
+fn two_wake_ups_during_a_poll_of_the_timer_lead_to_another() {
+    let clock = |_| {
+        let mut polled_before = false;
+        poll_fn(move |cx| {
+            if std::mem::replace(&mut polled_before, true) {
+                return Poll::Ready(());
+            }
+            let waker = cx.waker();
+            thread::scope(|scope| {
+                scope.spawn(|| (0..2).for_each(|_| waker.wake_by_ref()));
+            });
+            Poll::Pending
+        })
+    };
+    let ctx = Context::background()
+        .with_clock(clock)
+        .with_timeout(GENEROUS);
+    let called = Count::default();
+    drop(ctx.on_done(called.adder()));
+    assert_eq!(called.get(), 1, "there is no task that would come again");
 }

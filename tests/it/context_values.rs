@@ -2,9 +2,9 @@
 
 use crate::context::{cancelable, deadline_exceeded};
 use crate::support::{Count, GENEROUS, OnDrop, SECOND, manual};
-use failfast::Context;
 use failfast::clock::ManualClock;
 use failfast::observe::Recorder;
+use failfast::{Context, InPlaceGroup};
 use futures::FutureExt;
 
 mod values {
@@ -177,6 +177,11 @@ mod describe {
         assert_eq!(
             format!("{:?}", Context::linked([source.with_value(1_u8)])),
             "Background.with_value(u8).linked"
+        );
+        let group = InPlaceGroup::<()>::new(&source);
+        assert_eq!(
+            format!("{:?}", group.context().with_value(1_u8)),
+            "Background.with_cancel.group.with_value(u8)"
         );
     }
 

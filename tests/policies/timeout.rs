@@ -1,6 +1,7 @@
 //! `timeout` and `leaving`.
 
 use crate::support::{Act, Failure, Hand, Script, failure, manual, ms};
+use failfast::clock::Clock;
 use failfast::policy::{Fault, FaultKind};
 use failfast::{Context, Source, SourceExt};
 use std::future::poll_fn;
@@ -64,6 +65,29 @@ fn a_timer_that_wakes_itself_is_polled_again_by_the_next_poll_of_the_call() {
         panic!("its timer is ready")
     };
     assert_eq!(timed_out(&fault), Some(Duration::from_secs(60)));
+}
+
+/// The deadlines are at one moment, by two clocks: what ended the call is what that moment came by.
+#[test]
+fn at_the_callers_moment_the_end_is_of_the_clock_that_showed_it() {
+    for (callers, own) in [(true, false), (false, true)] {
+        let (clocks, caller) = (manual().0, manual());
+        let at = caller.0.now() + ms(300);
+        let ctx = caller.1.with_deadline(at).with_clock(clocks.clone());
+        let script = Script::new(&clocks, [Act::Hang]);
+        let source = script.source().timeout(at - clocks.now());
+        let mut call = Hand::new(source.fetch(ctx, ()));
+        assert!(call.settle().is_pending());
+        if own {
+            clocks.advance(at - clocks.now());
+        }
+        caller.0.advance(ms(300)); // the other, too, has passed by now
+        let Poll::Ready(Err(fault)) = call.poll() else {
+            panic!("its deadline has passed")
+        };
+        assert_eq!(timed_out(&fault).is_some(), own, "{fault}");
+        assert_eq!(matches!(fault.kind(), FaultKind::Ended(_)), callers);
+    }
 }
 
 #[test]
