@@ -112,6 +112,25 @@ fn a_deep_chain_of_ended_links_with_deadlines_is_dropped() {
     assert_eq!(clock.armed(), 0);
 }
 
+/// Each link keeps the deadlines of all those before, by two clocks, also when it has let go of them.
+#[test]
+fn a_deep_chain_of_ended_links_with_deadlines_by_two_clocks_is_dropped() {
+    let small = std::thread::Builder::new().stack_size(128 << 10);
+    let dropped = small.spawn(|| {
+        let ((_, one), (_, two)) = (manual(), manual());
+        let [one, two] = [one, two].map(|root| root.with_timeout(SECOND));
+        let (source, canceller) = cancelable();
+        let mut ctx = Context::linked([source, one.clone(), two]);
+        for _ in 0..3_000 {
+            ctx = Context::linked([ctx, one.clone()]);
+        }
+        canceller.cancel();
+        assert_eq!(ctx.err(), Some(canceled()));
+        drop(ctx);
+    });
+    dropped.unwrap().join().unwrap();
+}
+
 #[test]
 fn a_deep_chain_of_links_is_dropped_alive() {
     let (root, canceller) = cancelable();

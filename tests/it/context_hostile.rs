@@ -2,8 +2,8 @@
 
 use crate::context::{cancelable, waiting, why};
 use crate::support::{Count, GENEROUS, SECOND, counting, manual, on_wake, poll};
-use failfast::Context;
 use failfast::context::Done;
+use failfast::{Context, ErrorKind, Group, Task};
 use futures::FutureExt;
 use std::mem::ManuallyDrop;
 use std::sync::{Arc, Mutex, mpsc};
@@ -196,6 +196,16 @@ fn a_callback_whose_drop_panics_harms_nothing_else() {
     let callback = ctx.on_done(move || drop(bomb));
     assert!(callback.stop());
     let bomb = Bomb;
+    drop(Context::background().on_done(move || drop(bomb)));
+    let timed = || Context::background().with_timeout(GENEROUS);
+    let (one, other) = (timed(), timed());
+    let linked = Context::linked([one.clone(), other.clone()]);
+    for bomb in [Bomb, Bomb] {
+        drop(linked.on_done(move || drop(bomb)));
+    }
+    drop(linked); // its sources can still call them
+    drop((one, other));
+    let bomb = Bomb;
     drop(ctx.on_done(move || drop(bomb)));
     let called = Count::default();
     drop(ctx.on_done(called.adder()));
@@ -315,5 +325,42 @@ mod a_clock_that_calls_back {
         });
         parents.cancel();
         assert_eq!(calls_back.saw(), Some(true));
+    }
+
+    #[test]
+    fn cancels_another_source_of_what_is_being_ended_and_all_below_it_is_done() {
+        let calls_back = CallingBack::default();
+        let ((one, ones), (two, twos)) = (cancelable(), cancelable());
+        let linked = Context::linked([one, two]);
+        let _read = linked.with_clock(calls_back.clone()).with_timeout(SECOND);
+        let (later, _canceller) = linked.with_cancel();
+        calls_back.when_read(move || {
+            twos.cancel();
+            later.is_done()
+        });
+        ones.cancel();
+        assert_eq!(calls_back.saw(), Some(true));
+    }
+
+    #[test]
+    fn polls_a_task_whose_error_is_an_end_that_has_yet_to_reach_its_group() {
+        let (clock, root) = manual();
+        let calls_back = CallingBack::default();
+        let parent = root.with_timeout(SECOND * 9);
+        let read = parent.with_clock(calls_back.clone());
+        let _read = read.with_deadline(clock.now() + SECOND);
+        let (executor, spawned) = mpsc::channel::<Task>();
+        let (group, ctx) = Group::<()>::with_context(&parent, move |task| {
+            executor.send(task).unwrap();
+        });
+        let child = ctx.with_value(1);
+        group.spawn(async move { child.check() });
+        let mut task = spawned.recv().unwrap();
+        calls_back.when_read(move || poll(&mut task, Waker::noop()).is_ready());
+        clock.advance(SECOND * 9);
+        assert!(parent.is_done());
+        assert_eq!(calls_back.saw(), Some(true));
+        let error = group.wait().now_or_never().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
     }
 }

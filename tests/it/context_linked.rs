@@ -59,6 +59,26 @@ fn the_end_goes_on_in_the_order_of_the_sources_ends() {
 }
 
 #[test]
+fn the_end_reaches_what_is_linked_to_a_source_in_the_order_of_their_making() {
+    let (source, canceller) = cancelable();
+    let (other, _other) = cancelable();
+    let woken = Arc::new(Mutex::new(Vec::new()));
+    let waiters: Vec<_> = (0..100)
+        .map(|number| {
+            let linked = Context::linked([source.clone(), other.clone()]);
+            let order = woken.clone();
+            waiting(
+                &linked,
+                &on_wake(move || order.lock().unwrap().push(number)),
+            )
+        })
+        .collect();
+    canceller.cancel();
+    assert!(woken.lock().unwrap().iter().copied().eq(0..100));
+    drop(waiters);
+}
+
+#[test]
 fn cannot_end_its_sources() {
     let (source, _source) = cancelable();
     let (both, canceller) = Context::linked([source.clone()]).with_cancel();

@@ -576,3 +576,42 @@ fn two_wake_ups_during_a_poll_of_the_timer_lead_to_another() {
     drop(ctx.on_done(called.adder()));
     assert_eq!(called.get(), 1, "there is no task that would come again");
 }
+
+#[test]
+fn polls_of_tasks_read_no_clock_again_after_an_early_wake_up() {
+    #[derive(Clone, Default)]
+    struct Early(Counted, Arc<Mutex<Option<Waker>>>);
+
+    impl Clock for Early {
+        fn now(&self) -> Instant {
+            self.0.now()
+        }
+
+        fn sleep_until(&self, _: Instant) -> Sleep {
+            let slot = self.1.clone();
+            Sleep::new(poll_fn(move |cx| {
+                *slot.lock().unwrap() = Some(cx.waker().clone());
+                Poll::<()>::Pending
+            }))
+        }
+    }
+
+    let clock = Early::default();
+    let ctx = Context::background()
+        .with_clock(clock.clone())
+        .with_timeout(SECOND);
+    let group = InPlaceGroup::new(&ctx);
+    group.spawn(pending::<Result<(), Infallible>>());
+    let mut waits = Polled::new(group.wait());
+    assert!(waits.is_pending());
+    let early = clock.1.lock().unwrap().take().unwrap();
+    early.wake();
+    assert!(waits.is_pending(), "the timer is polled again");
+    eventually("the timer's poll", || clock.1.lock().unwrap().is_some());
+    let read = || clock.0.1.get();
+    let before = read();
+    for _ in 0..100 {
+        assert!(waits.is_pending());
+    }
+    assert_eq!(read(), before);
+}

@@ -482,6 +482,30 @@ fn debug_shows_the_failure_the_panic_and_the_cause() {
 }
 
 #[test]
+fn a_cause_that_is_a_text_shows_where_its_context_was_made() {
+    let (ctx, canceller) = Context::background().with_cancel();
+    drop(canceller);
+    let cause = format!("{:#}", ctx.cause().unwrap());
+    let expected = "its canceller was dropped (context made at tests/it/error.rs:";
+    assert!(cause.starts_with(expected), "{cause}");
+}
+
+#[test]
+fn downcast_by_value_of_a_cause_gives_what_it_was_made_of_before_its_own_end() {
+    let (ctx, canceller) = Context::background().with_cancel();
+    canceller.cancel_with(
+        Context::background()
+            .with_timeout(Duration::ZERO)
+            .err()
+            .unwrap(),
+    );
+    let cause = ctx.cause().unwrap();
+    drop((ctx, canceller));
+    let found = failed("profile", cause).downcast::<ContextError>().unwrap();
+    assert!(found.is_deadline_exceeded());
+}
+
+#[test]
 fn names_are_text_whatever_they_were_made_of() {
     let name = Name::from("profile");
     let others: [Name; 4] = [
@@ -513,6 +537,7 @@ fn names_are_keys_that_texts_find() {
         (hashed.get("orders"), sorted.get("orders")),
         (Some(&1), Some(&1))
     );
+    assert!(names[2] < names[1] && names[1] < names[0]);
     let order: Vec<_> = sorted.keys().map(Name::as_str).collect();
     assert_eq!(order, ["ads", "orders", "profile"]);
     assert!(size_of::<Name>() <= 16);

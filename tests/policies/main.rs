@@ -6,6 +6,7 @@ mod backoff;
 mod breaker;
 mod coalesce;
 mod fallback;
+mod fault;
 mod hedge;
 mod limit;
 mod rate;
