@@ -97,28 +97,20 @@ impl Parcel {
 }
 
 /// The values that other threads have sent home. `None` once the thread has ended.
-#[derive(Default)]
-struct Mailbox(Mutex<Mail>);
-
-enum Mail {
-    Open(Vec<Parcel>),
-    Closed,
-}
-
-impl Default for Mail {
-    fn default() -> Self {
-        Mail::Open(Vec::new())
-    }
-}
+struct Mailbox(Mutex<Option<Vec<Parcel>>>);
 
 impl Mailbox {
-    fn lock(&self) -> MutexGuard<'_, Mail> {
+    fn new() -> Self {
+        Mailbox(Mutex::new(Some(Vec::new())))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<Parcel>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Leaves the parcel to the mailbox's thread, or leaks it if that has ended.
     fn send(&self, parcel: Parcel) {
-        if let Mail::Open(parcels) = &mut *self.lock() {
+        if let Some(parcels) = &mut *self.lock() {
             parcels.push(parcel);
         }
     }
@@ -129,19 +121,14 @@ impl Mailbox {
             return; // invariant 5
         }
         drop_all(ASIDE.try_with(RefCell::take).unwrap_or_default());
-        let parcels = match &mut *self.lock() {
-            Mail::Open(parcels) => std::mem::take(parcels),
-            Mail::Closed => return,
-        };
-        drop_all(parcels);
+        let parcels = self.lock().as_mut().map(std::mem::take);
+        drop_all(parcels.unwrap_or_default());
     }
 
     /// Drops what has arrived, and takes nothing in any more. Called on the mailbox's own thread.
     fn close(&self) {
-        let mail = std::mem::replace(&mut *self.lock(), Mail::Closed);
-        if let Mail::Open(parcels) = mail {
-            drop_all(parcels);
-        }
+        let parcels = self.lock().take();
+        drop_all(parcels.unwrap_or_default());
     }
 }
 
@@ -166,7 +153,7 @@ thread_local! {
     static WAKING: Cell<bool> = const { Cell::new(false) };
     /// What invariant 5 keeps from being dropped. Its own destructor leaks it (invariant 3).
     static ASIDE: RefCell<Vec<Parcel>> = const { RefCell::new(Vec::new()) };
-    static HOME: Home = Home(Arc::default());
+    static HOME: Home = Home(Arc::new(Mailbox::new()));
 }
 
 /// Runs what the wake-up of a timer leads to (invariant 5).
