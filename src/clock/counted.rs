@@ -398,4 +398,23 @@ mod tests {
             .for_each(|thread| thread.join().unwrap());
         assert_eq!((owner.is_armed(), Arc::strong_count(&owner)), (false, 1));
     }
+
+    /// A wake-up may come late, when the last that wanted it has gone.
+    #[test]
+    fn looked_at_when_nothing_wants_it_it_arms_nothing() {
+        let (owner, _is_woken) = Owner::new(MINUTE);
+        assert_eq!(owner.want(), Poll::Pending);
+        owner.sleep.unwant(1);
+        assert_eq!(owner.look(), Poll::Pending);
+        assert_eq!((owner.is_armed(), Arc::strong_count(&owner)), (false, 1));
+    }
+
+    #[test]
+    fn stopped_before_it_was_ever_armed_it_can_be_armed() {
+        let (owner, _is_woken) = Owner::new(MINUTE);
+        owner.sleep.stop();
+        assert_eq!(owner.want(), Poll::Pending);
+        assert!(owner.is_armed());
+        owner.sleep.unwant(1);
+    }
 }

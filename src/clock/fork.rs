@@ -240,4 +240,33 @@ mod tests {
         assert_eq!(get().load(Ordering::Relaxed), 400);
         assert!(get().check() && get().is_ours());
     }
+
+    /// Two that are first at once: while one makes its value, the other publishes its own.
+    #[test]
+    fn value_that_comes_second_is_dropped_for_the_first() {
+        static VALUE: PerProcess<Made> = PerProcess::new();
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        static DROPPED: AtomicUsize = AtomicUsize::new(0);
+        struct Made(usize);
+        impl Drop for Made {
+            fn drop(&mut self) {
+                DROPPED.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        fn make() -> Made {
+            let number = MADE.fetch_add(1, Ordering::Relaxed);
+            if number == 0 {
+                assert_eq!(get(), 1, "published first");
+            }
+            Made(number)
+        }
+        fn get() -> usize {
+            let value = VALUE.get(|_| make(), |_, _| panic!("nothing to inherit"));
+            value.0
+        }
+        assert_eq!(get(), 1);
+        assert_eq!(get(), 1);
+        assert_eq!(MADE.load(Ordering::Relaxed), 2);
+        assert_eq!(DROPPED.load(Ordering::Relaxed), 1);
+    }
 }

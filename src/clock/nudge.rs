@@ -74,4 +74,17 @@ mod tests {
             assert!(told.recv_timeout(GENEROUS).is_err(), "the job is gone");
         }
     }
+
+    #[test]
+    fn woken_twice_it_runs_once() {
+        let (done, told) = mpsc::channel();
+        let work: Work = Box::new(move || done.send(()).unwrap());
+        let waker = Waker::from(Arc::new(Nudge {
+            work: Mutex::new(Some(work)),
+            sleep: Mutex::new(None),
+        }));
+        waker.wake_by_ref();
+        waker.wake_by_ref();
+        assert_eq!(told.iter().count(), 1);
+    }
 }

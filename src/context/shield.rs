@@ -405,6 +405,44 @@ mod tests {
         assert_eq!(woken.load(std::sync::atomic::Ordering::SeqCst), 1);
     }
 
+    /// Here it ends while the poller's waker is cloned. That one is woken once, or not at all, and not kept.
+    #[test]
+    fn ended_while_the_waker_is_registered_it_holds_no_more() {
+        use std::sync::Mutex;
+        use std::sync::atomic::{AtomicIsize, Ordering::SeqCst};
+        use std::task::{RawWaker, RawWakerVTable};
+
+        static SHIELD: Mutex<Option<Pin<Box<Shield<std::future::Pending<()>>>>>> = Mutex::new(None);
+        static WAKERS: AtomicIsize = AtomicIsize::new(1);
+        static WAKES: AtomicIsize = AtomicIsize::new(0);
+        fn clone(data: *const ()) -> RawWaker {
+            WAKERS.fetch_add(1, SeqCst);
+            drop(SHIELD.lock().unwrap().take());
+            RawWaker::new(data, &TABLE)
+        }
+        fn wake(data: *const ()) {
+            wake_by_ref(data);
+            forget(data);
+        }
+        fn wake_by_ref(_: *const ()) {
+            WAKES.fetch_add(1, SeqCst);
+        }
+        fn forget(_: *const ()) {
+            WAKERS.fetch_sub(1, SeqCst);
+        }
+        static TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, forget);
+
+        let frame = Frame::new();
+        let mut shield = forever();
+        assert!(poll_in(&frame, &mut shield).is_pending() && is_held(&frame));
+        *SHIELD.lock().unwrap() = Some(shield);
+        // SAFETY: the functions use no data.
+        let waker = unsafe { Waker::new(std::ptr::null(), &TABLE) };
+        assert!(!frame.is_held(&waker));
+        assert_eq!(WAKERS.load(SeqCst), 1, "none is kept");
+        assert!(WAKES.load(SeqCst) <= 1);
+    }
+
     #[test]
     fn in_place_it_holds_every_task_up_to_the_executors() {
         let (executors, hidden, inner, innermost) =

@@ -97,6 +97,28 @@ mod kept {
             spare.set(all);
         });
     }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        /// Invariant 3: the last are used again first, and what is too much is freed.
+        #[test]
+        fn thread_keeps_the_most_and_no_more() {
+            for count in [0, 1, 2, KEPT - 1, KEPT, KEPT + 1, 10 * KEPT] {
+                let (kept, left) = std::thread::spawn(move || {
+                    let made: Vec<_> = (0..count).map(|_| take()).collect();
+                    let left: Vec<_> = made.iter().map(Arc::downgrade).collect();
+                    made.into_iter().for_each(give);
+                    let left = left.into_iter().filter(|memory| memory.strong_count() > 0);
+                    (SPARE.take().len(), left.count())
+                })
+                .join()
+                .unwrap();
+                assert_eq!((kept, left), (count.min(KEPT), count.min(KEPT)));
+            }
+        }
+    }
 }
 
 /// The model checker's threads are made anew for each interleaving, and the sanitizers are to see each node freed.

@@ -146,3 +146,31 @@ impl<T> Drop for Held<'_, T> {
         while self.0.next() {}
     }
 }
+
+#[cfg(all(test, not(failfast_loom)))]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    /// With a note or without: those that come later have turns, one step each.
+    #[test]
+    fn turn_is_free_after_a_panic_in_a_step() {
+        for notes in 0..3 {
+            let turn = Turn::new(0);
+            let step = |_: &mut i32| {
+                for _ in 0..notes {
+                    assert!(turn.claim().is_none(), "a note for this very turn");
+                }
+                panic!("in a step");
+            };
+            let held = turn.claim().expect("it is free");
+            assert!(catch_unwind(AssertUnwindSafe(|| held.work(step))).is_err());
+            assert!(!turn.is_mine());
+            turn.claim().expect("free again").work(|steps| *steps += 1);
+            turn.claim().expect("and again").work(|steps| {
+                *steps += 1;
+                assert_eq!(*steps, 2, "with {notes} notes");
+            });
+        }
+    }
+}

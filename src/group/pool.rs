@@ -310,4 +310,24 @@ mod tests {
             assert_eq!((there.join().unwrap(), kept()), (112, 0));
         });
     }
+
+    #[test]
+    fn class_is_that_of_the_next_step_and_none_outside_of_the_limits() {
+        fn planned<T>() -> (usize, usize, Option<usize>) {
+            let (layout, class) = plan::<T>();
+            (layout.size(), layout.align(), class)
+        }
+        #[repr(align(32))]
+        struct Aligned(#[allow(dead_code, reason = "for its size")] [u8; 32]);
+
+        assert_eq!(planned::<Bytes<0>>(), (0, 1, None));
+        assert_eq!(planned::<Bytes<15>>(), (15, 1, None));
+        assert_eq!(planned::<Bytes<16>>(), (16, 16, Some(1)));
+        assert_eq!(planned::<u128>(), (16, 16, Some(1)));
+        assert_eq!(planned::<Bytes<17>>(), (32, 16, Some(2)));
+        assert_eq!(planned::<Bytes<511>>(), (512, 16, Some(CLASSES - 1)));
+        assert_eq!(planned::<Bytes<512>>(), (512, 16, Some(CLASSES - 1)));
+        assert_eq!(planned::<Bytes<513>>(), (513, 1, None));
+        assert_eq!(planned::<Aligned>(), (32, 32, None));
+    }
 }

@@ -320,4 +320,42 @@ mod tests {
             );
         });
     }
+
+    #[test]
+    fn wake_that_takes_long_and_does_not_panic_is_enough() {
+        on_a_thread(|| {
+            let gate = Arc::new(Mutex::new(()));
+            let (closed, passage) = (gate.lock().unwrap(), gate.clone());
+            let slow = waker(move || drop(passage.lock()));
+            let kind = kind_of(&slow);
+            let standing_then = try_within(MOMENT, kind, slow.clone());
+            assert_eq!(standing_then, Standing::Unfinished);
+            drop(closed);
+            while standing(kind) == Standing::Unfinished {
+                thread::yield_now();
+            }
+            assert!(is_sound(&slow), "after one wake-up");
+        });
+    }
+
+    /// Of a kind that is one too many nothing is noted, so that its waker is dropped where it was woken.
+    #[test]
+    fn waker_that_is_not_waited_for_is_dropped_after_its_wake_up() {
+        on_a_thread(|| {
+            let gate = Arc::new(Mutex::new(()));
+            let (closed, passage) = (gate.lock().unwrap(), gate.clone());
+            let act = Arc::new(Act(move || drop(passage.lock())));
+            let left = Arc::downgrade(&act);
+            let slow = Waker::from(act);
+            for other in 1..=MOST_KINDS {
+                standing(ptr::without_provenance(other));
+            }
+            assert_eq!(try_within(MOMENT, kind_of(&slow), slow), Standing::Sound);
+            assert!(left.strong_count() > 0, "it is being woken");
+            drop(closed);
+            while left.strong_count() > 0 {
+                thread::yield_now();
+            }
+        });
+    }
 }
