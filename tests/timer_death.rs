@@ -227,8 +227,22 @@ fn child_runs(case: impl FnOnce()) -> ! {
     // SAFETY: requests a signal.
     unsafe { libc::alarm(30) };
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(case));
+    write_counters();
     // SAFETY: ends the process at once.
     unsafe { libc::_exit(i32::from(outcome.is_err())) }
+}
+
+/// `_exit` skips what writes them in a build that measures coverage: then much runs in children alone.
+#[cfg(unix)]
+fn write_counters() {
+    #[cfg(coverage)]
+    {
+        unsafe extern "C" {
+            fn __llvm_profile_write_file() -> std::ffi::c_int;
+        }
+        // SAFETY: the child's other threads, if it has any, may count on meanwhile.
+        assert_eq!(unsafe { __llvm_profile_write_file() }, 0);
+    }
 }
 
 #[cfg(unix)]
