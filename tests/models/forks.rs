@@ -63,3 +63,29 @@ fn fork_awaited_by_a_task_at_a_limit_of_one() {
         assert_eq!(block_on(group.wait()).unwrap(), [5]);
     });
 }
+
+/// Weakened: with a `lend` that does not look at `DONE`, the task does not count though its fork is ready.
+#[test]
+fn fork_polled_once_against_completion() {
+    // Section 4: the task that waits for a fork counts again at once when that is ready, polled or not.
+    check(2, || {
+        let shelf = Shelf::default();
+        let group = Group::<u32>::new(shelf.clone()).with_limit(TWO);
+        let (handle, its) = (group.handle(), shelf.clone());
+        group.spawn(async move {
+            let mut fork = handle.fork("child", async { Outcome::Ok(5) });
+            let child = its.take();
+            let child = thread::spawn(move || block_on(child));
+            let _ = poll_once(&mut fork);
+            child.join().unwrap();
+            pending::<()>().await;
+            drop(fork);
+            Outcome::Ok(1)
+        });
+        let mut task = shelf.take();
+        assert!(poll_once(&mut task).is_pending());
+        let is_full = || group.try_spawn(after(0, Ok(2))).is_err();
+        assert!(!is_full(), "the task alone");
+        assert!(is_full(), "the task and one more");
+    });
+}
