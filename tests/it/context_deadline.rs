@@ -119,6 +119,39 @@ mod deadline {
     }
 
     #[test]
+    fn of_two_clocks_deadlines_that_have_passed_the_earlier_ends_it_whichever_is_nearer() {
+        for (above, below) in [(1, 2), (2, 1), (1, 1)] {
+            let (one, two) = (ManualClock::new(), ManualClock::new());
+            let at = |seconds| two.now() + SECOND * seconds;
+            let parent = Context::background()
+                .with_clock(one.clone())
+                .with_deadline_cause(at(above), "above");
+            let child = parent
+                .with_clock(two.clone())
+                .with_deadline_cause(at(below), "below");
+            one.advance(SECOND * 3);
+            two.advance(SECOND * 3);
+            // Of two at one moment it is the nearer's.
+            let first = if above < below { "above" } else { "below" };
+            assert_eq!(why(&child), first, "{above} s above, {below} s below");
+            assert_eq!(why(&parent), "above");
+        }
+    }
+
+    #[test]
+    fn passed_unseen_by_the_systems_clock_it_comes_before_the_cancellers_drop() {
+        let at = Instant::now() + Duration::from_millis(2);
+        let (ctx, canceller) = Context::background()
+            .with_deadline_cause(at, "the deadline")
+            .with_cancel();
+        while Instant::now() < at {
+            std::thread::yield_now();
+        }
+        drop(canceller);
+        assert_eq!(why(&ctx), "the deadline");
+    }
+
+    #[test]
     fn a_later_deadline_by_a_faster_clock_keeps_its_own_cause() {
         let (_, root) = manual();
         let parent = root.with_timeout_cause(SECOND, "parent's");

@@ -3,8 +3,10 @@
 use crate::context::{cancelable, canceled, deadline_exceeded, waiting, why};
 use crate::support::{Count, GENEROUS, OnDrop, SECOND, counting, manual, on_wake};
 use failfast::Context;
+use failfast::clock::{Clock, ManualClock, Sleep};
 use futures::FutureExt;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 #[test]
 fn ends_with_the_first_of_several_and_its_cause() {
@@ -213,4 +215,54 @@ fn ended_it_lets_go_of_its_other_sources() {
         "nothing can end the source, nor wait for it"
     );
     assert!(both.is_done());
+}
+
+/// A clock that counts its readings.
+struct Read(ManualClock, Count);
+
+impl Clock for Read {
+    fn now(&self) -> Instant {
+        self.1.add();
+        self.0.now()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Sleep {
+        self.0.sleep_until(deadline)
+    }
+}
+
+/// Contexts below `above`, each with a deadline by a clock of its own that never comes, and all linked.
+fn linked_below(above: &Context) -> Context {
+    let sources = [0, 1].map(|_| {
+        above
+            .with_clock(ManualClock::new())
+            .with_timeout_cause(GENEROUS, "never")
+    });
+    Context::linked(sources)
+}
+
+#[test]
+fn ways_that_meet_again_above_it_are_looked_through_once() {
+    for is_linked in [false, true] {
+        let (clocks, reads) = ([0, 1].map(|_| ManualClock::new()), Count::default());
+        let [one, two] = clocks.clone().map(|clock| {
+            let root = Context::background().with_clock(Read(clock, reads.clone()));
+            root.with_timeout_cause(SECOND, "above")
+        });
+        let below = match is_linked {
+            false => linked_below(&one),
+            true => linked_below(&Context::linked([one, two])),
+        };
+        let before = reads.get();
+        assert!(!below.is_done());
+        assert_eq!(reads.get() - before, 1 + usize::from(is_linked));
+        let (woken, waker) = counting();
+        let waiter = waiting(&below, &waker);
+        let armed = || clocks.each_ref().map(ManualClock::armed);
+        assert_eq!(armed(), [1, usize::from(is_linked)]);
+        clocks[usize::from(is_linked)].advance(SECOND);
+        assert_eq!((woken.get(), why(&below)), (1, "above".to_owned()));
+        assert_eq!(armed(), [0, 0]);
+        drop(waiter);
+    }
 }

@@ -615,3 +615,83 @@ fn polls_of_tasks_read_no_clock_again_after_an_early_wake_up() {
     }
     assert_eq!(read(), before);
 }
+
+/// A clock whose timers do in their polls what the test likes; time stands still.
+#[derive(Clone)]
+struct Acts<F>(Instant, F);
+
+impl<F: Fn(&mut task::Context<'_>) -> Poll<()> + Clone + Send + Sync + 'static> Clock for Acts<F> {
+    fn now(&self) -> Instant {
+        self.0
+    }
+
+    fn sleep_until(&self, _: Instant) -> Sleep {
+        let act = self.1.clone();
+        Sleep::new(poll_fn(move |cx| act(cx)))
+    }
+}
+
+fn acting(
+    act: impl Fn(&mut task::Context<'_>) -> Poll<()> + Clone + Send + Sync + 'static,
+) -> Context {
+    let clock = Acts(Instant::now(), act);
+    Context::background().with_clock(clock).with_timeout(SECOND)
+}
+
+#[test]
+fn a_timer_that_wakes_itself_and_is_ready_is_not_polled_again() {
+    let polls = Count::default();
+    let count = polls.clone();
+    let ctx = acting(move |cx| {
+        count.add();
+        cx.waker().wake_by_ref();
+        Poll::Ready(())
+    });
+    let (woken, waker) = counting();
+    assert_eq!(poll(&mut ctx.done(), &waker), Poll::Ready(()));
+    assert_eq!((polls.get(), woken.get()), (1, 0));
+    assert_eq!(ctx.err(), Some(deadline_exceeded()));
+}
+
+/// The wake-up comes while another thread polls the timer: that one polls it once more.
+#[test]
+fn a_timer_that_is_woken_elsewhere_while_it_is_polled_is_polled_once_more() {
+    let polls = Count::default();
+    let count = polls.clone();
+    let ctx = acting(move |cx| {
+        count.add();
+        if count.get() == 1 {
+            let waker = cx.waker().clone();
+            thread::spawn(move || waker.wake()).join().unwrap();
+        }
+        Poll::Pending
+    });
+    let done = waiting(&ctx, Waker::noop());
+    assert_eq!((polls.get(), ctx.err()), (2, None));
+    drop(done);
+}
+
+/// Hostile: the timer is due, and its poll polls what waits for it.
+#[test]
+fn a_timer_whose_poll_polls_its_own_waiter_is_polled_once_more() {
+    static CTX: Mutex<Option<Context>> = Mutex::new(None);
+    watched(|| {
+        let polls = Count::default();
+        let count = polls.clone();
+        let ctx = acting(move |cx| {
+            count.add();
+            if count.get() == 1 {
+                cx.waker().wake_by_ref();
+                let ctx = CTX.lock().unwrap().take().unwrap();
+                let mut done = ctx.done();
+                assert!(poll(&mut done, Waker::noop()).is_pending());
+                assert!(poll(&mut done, Waker::noop()).is_pending());
+            }
+            Poll::Pending
+        });
+        *CTX.lock().unwrap() = Some(ctx.clone());
+        let done = waiting(&ctx, Waker::noop());
+        assert_eq!((polls.get(), ctx.err()), (2, None));
+        drop(done);
+    });
+}

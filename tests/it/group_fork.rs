@@ -537,6 +537,65 @@ mod limits {
         assert_eq!(living.count(), 0);
     }
 
+    /// The same while both tasks run: of the two, one counts, and it is the one that does not wait.
+    #[test]
+    fn pending_fork_is_handed_from_task_to_task() {
+        let executor = Executor::new();
+        let group = group::<u32>(&executor).with_limit(at_most(2));
+        let living = Living::default();
+        let (child, its) = remote::<u32, Infallible>(&living);
+        let (one, rest) = remote::<u32, Infallible>(&living);
+        let place = Arc::new(Mutex::new(None));
+        let (handle, slot) = (group.handle(), place.clone());
+        group.spawn(async move {
+            let mut fork = handle.fork("child", its);
+            assert!(futures::poll!(&mut fork).is_pending());
+            assert!(futures::poll!(&mut fork).is_pending(), "by the same task");
+            *slot.lock().unwrap() = Some(fork);
+            rest.await
+        });
+        executor.run();
+        group.spawn(async move {
+            let fork = place.lock().unwrap().take();
+            Ok::<_, BoxError>(fork.unwrap().await? + 1)
+        });
+        executor.run();
+        let is_full = || group.try_spawn(ready(Ok::<_, Infallible>(7))).is_err();
+        assert!(is_full(), "the child and the first task");
+        child.succeed(5);
+        executor.run();
+        assert!(!is_full(), "the first task alone");
+        one.succeed(1);
+        let mut all = executor.drive(group.wait()).unwrap();
+        all.sort_unstable();
+        assert_eq!(all, [1, 6, 7]);
+    }
+
+    /// The fork outlives the task that waited for it: there is nothing to count again.
+    #[test]
+    fn fork_is_dropped_after_the_task_that_waited_for_it() {
+        let executor = Executor::new();
+        let group = group::<u32>(&executor).with_limit(at_most(2));
+        let (child, its) = remote::<u32, Infallible>(&Living::default());
+        let place = Arc::new(Mutex::new(None));
+        let (handle, slot) = (group.handle(), place.clone());
+        group.spawn(async move {
+            let mut fork = handle.fork("child", its);
+            assert!(futures::poll!(&mut fork).is_pending());
+            *slot.lock().unwrap() = Some(fork);
+            Ok::<_, Infallible>(1)
+        });
+        executor.run();
+        drop(place.lock().unwrap().take().expect("pending"));
+        let (other, task) = remote::<u32, Infallible>(&Living::default());
+        assert!(group.try_spawn(task).is_ok(), "beside the child");
+        let is_full = group.try_spawn(ready(Ok::<_, Infallible>(3))).is_err();
+        assert!(is_full, "the child and the other");
+        other.succeed(2);
+        child.succeed(5);
+        assert_eq!(executor.drive(group.wait()).unwrap(), [1, 2]);
+    }
+
     /// "it counts again at once when the fork is … dropped"
     #[test]
     fn parent_counts_again_when_its_fork_is_dropped_while_pending() {

@@ -191,6 +191,34 @@ fn group_ends_before_every_item_was_taken() {
     }
 }
 
+/// The same when every item was taken: results that are still due are missing.
+#[test]
+fn group_ends_before_every_result_was_yielded() {
+    for stopped in [false, true] {
+        let executor = Executor::new();
+        let (parent, canceller) = Context::background().with_cancel();
+        let (group, _) = Group::<usize>::with_context(&parent, executor.spawner());
+        let handle = group.handle();
+        let mut items = Items::new();
+        let mut stream = stream!(items, group, 3);
+        let mut next = Polled::new(stream.next());
+        assert!(next.is_pending());
+        executor.run();
+        items.succeed(1);
+        executor.run();
+        assert!(next.is_pending(), "the first is due");
+        drop(next);
+        match stopped {
+            true => handle.stop(),
+            false => canceller.cancel_with("closed"),
+        }
+        let error = executor.drive(stream.next()).unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Canceled);
+        assert!(executor.drive(stream.next()).is_none());
+        assert_eq!(items.living.count(), 0);
+    }
+}
+
 /// `stop` once every item was taken, and is through: no error.
 #[test]
 fn group_is_stopped_when_every_item_is_through() {

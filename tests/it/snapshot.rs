@@ -203,3 +203,47 @@ fn snapshot_tells_where_its_group_was_made() {
     assert!(location.file().ends_with("snapshot.rs"));
     assert_eq!(location.line(), line);
 }
+
+/// Each level's line ends with its last group, whatever follows further out; also in a part.
+#[test]
+fn groups_beside_and_below_others_are_drawn_at_their_levels() {
+    let executor = Executor::new();
+    let below = |ctx: &Context, name: &'static str| {
+        let (group, ctx) = Group::with_context(ctx, executor.spawner());
+        group.spawn_named(name, never());
+        (group, ctx)
+    };
+    let (top, ctx) = below(&Context::background(), "top");
+    let middle = [(); 2].map(|()| below(&ctx, "middle"));
+    let bottom = middle.each_ref().map(|(_, ctx)| below(ctx, "bottom"));
+    let shape = |drawn: String| {
+        let place = |line: &str| match line.find("group at ") {
+            Some(place) => format!("{}group", &line[..place]),
+            None => line.split(':').next().unwrap().to_owned(),
+        };
+        drawn.lines().map(place).collect::<Vec<_>>()
+    };
+    let snapshot = top.snapshot();
+    assert_eq!(
+        shape(snapshot.to_string()),
+        [
+            "group",
+            "├─ top",
+            "├─ group",
+            "│  ├─ middle",
+            "│  └─ group",
+            "│     └─ bottom",
+            "└─ group",
+            "   ├─ middle",
+            "   └─ group",
+            "      └─ bottom",
+        ]
+    );
+    for part in snapshot.groups() {
+        assert_eq!(
+            shape(part.to_string()),
+            ["group", "├─ middle", "└─ group", "   └─ bottom"]
+        );
+    }
+    drop(bottom);
+}

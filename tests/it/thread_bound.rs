@@ -74,6 +74,28 @@ fn deadline_of_a_group_is_refused_before_it_comes() {
 }
 
 #[test]
+fn one_of_two_deadlines_is_refused_if_it_is_by_the_systems_clock() {
+    each(|executor| async move {
+        let by_hand = |ctx: Context| ctx.with_clock(ManualClock::new()).with_timeout(HOUR);
+        let (group, _) =
+            LocalGroup::<()>::with_context(&by_hand(within_an_hour()), executor.spawner());
+        group.spawn(hang());
+        assert_refused(group.wait().await.unwrap_err());
+
+        // What is known by now harms none whose deadlines are all by other clocks.
+        let ctx = by_hand(by_hand(Context::background()));
+        let (group, _) = LocalGroup::<()>::with_context(&ctx, executor.spawner());
+        for _ in 0..2 {
+            group.spawn(async {
+                yield_now().await;
+                Ok::<_, Infallible>(())
+            });
+        }
+        assert_eq!(group.wait().await.unwrap().len(), 2);
+    });
+}
+
+#[test]
 fn deadline_is_refused_to_tasks_that_were_woken_meanwhile() {
     each(|executor| async move {
         let (group, _) = LocalGroup::<()>::with_context(&within_an_hour(), executor.spawner());
@@ -420,6 +442,84 @@ fn executor_that_can_be_woken_is_not_refused_for_one_beside_it() {
         group.spawn(hang());
         let error = smol::block_on(healthy.run(group.wait())).unwrap_err();
         assert!(error.is_deadline_exceeded(), "{error}");
+    });
+    here.join().unwrap();
+}
+
+/// The group's own time is kept, or has no limit: what is refused to one of its tasks does not cut it short.
+#[test]
+fn wait_that_is_refused_after_the_groups_end_leaves_its_time_alone() {
+    let manual = || Context::background().with_clock(ManualClock::new());
+    let graceful = |group: LocalGroup<()>| group.with_grace(HOUR);
+    let limited = |group: LocalGroup<()>| group.with_straggler_limit(HOUR);
+    refused_after_the_end(manual, graceful);
+    refused_after_the_end(manual, limited);
+    refused_after_the_end(Context::background, |group| group);
+}
+
+fn refused_after_the_end(
+    parent: impl Fn() -> Context + Copy + Send + 'static,
+    configure: impl Fn(LocalGroup<()>) -> LocalGroup<()> + Copy + Send + 'static,
+) {
+    each(move |executor| async move {
+        let (group, ctx) = LocalGroup::<()>::with_context(&parent(), executor.spawner());
+        let group = configure(group);
+        let (sender, receiver) = futures::channel::oneshot::channel();
+        let its = ctx.clone();
+        group.spawn(async move {
+            let sleep = async {
+                its.done().await;
+                yield_now().await;
+                let ended = Context::background().sleep(HOUR).await;
+                sender.send(ended.unwrap_err().to_string()).unwrap();
+            };
+            its.shield(sleep).await;
+            Ok::<_, Infallible>(())
+        });
+        let refusal = std::rc::Rc::new(std::cell::OnceCell::new());
+        let told = refusal.clone();
+        group.spawn(async move {
+            let wait = async { told.set(receiver.await.unwrap()).unwrap() };
+            ctx.shield(wait).await;
+            Ok::<_, Infallible>(())
+        });
+        group.spawn(async {
+            yield_now().await;
+            Err("fails")
+        });
+        let error = group.wait().await.unwrap_err();
+        assert_eq!(error.to_string(), "task 2: fails");
+        assert_refused(refusal.get().expect("both tasks ran to their ends"));
+    });
+}
+
+/// What the group waits for was noted on this thread when it was spawned into. Another group's task has taken that note.
+#[test]
+fn deadline_is_refused_though_another_executor_polled_in_between() {
+    let here = std::thread::spawn(|| {
+        let healthy = std::rc::Rc::new(smol::LocalExecutor::new());
+        let both = healthy.clone();
+        let ran = executor::run_here(Elsewhere::Panics, First::Task, move |executor| async move {
+            let second = both.clone();
+            let spawn = move |task: failfast::LocalTask| second.spawn(task).detach();
+            let (busy, _) = LocalGroup::<()>::with_context(&Context::background(), spawn);
+            busy.spawn(async {
+                loop {
+                    yield_now().await;
+                }
+                #[allow(unreachable_code, reason = "for its type")]
+                Ok::<_, Infallible>(())
+            });
+            // So many looks make its wakers sound.
+            for _ in 0..100 {
+                both.try_tick();
+            }
+            let (group, _) = LocalGroup::<()>::with_context(&within_an_hour(), executor.spawner());
+            group.spawn(hang());
+            both.try_tick();
+            assert_refused(group.wait().await.unwrap_err());
+        });
+        assert_eq!(ran, Ok(()));
     });
     here.join().unwrap();
 }

@@ -419,3 +419,38 @@ fn rule_01_nothing_starts_where_a_deadline_has_passed_that_nothing_has_noticed()
     assert_eq!(timed_out(&fault), Some(ms(0)));
     assert_eq!(script.calls(), 0);
 }
+
+/// A callback that was left with a link to the call's context: the call's memory is not used again while that refers
+/// to it, and the callback goes on to the caller's context.
+#[test]
+fn callback_below_a_call_that_is_over_waits_for_the_callers_end() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    let called = Arc::new(AtomicUsize::new(0));
+    let count = called.clone();
+    let source = move |ctx: Context, (): ()| {
+        let (other, canceller) = Context::background().with_cancel();
+        canceller.disarm();
+        let count = count.clone();
+        let link = Context::linked([ctx, other]);
+        drop(link.on_done(move || {
+            count.fetch_add(1, SeqCst);
+        }));
+        std::future::ready(Ok::<_, Failure>(5))
+    };
+    let source = source.timeout(ms(300));
+    let (clock, ctx) = manual();
+    let ctx = ctx.with_timeout(ms(100));
+    for _ in 0..3 {
+        assert_eq!(
+            Hand::new(source.fetch(ctx.clone(), ()))
+                .finish(&clock)
+                .unwrap(),
+            5
+        );
+        assert_eq!(called.load(SeqCst), 0, "the call was in time");
+    }
+    clock.advance(ms(100));
+    assert_eq!(called.load(SeqCst), 3);
+}

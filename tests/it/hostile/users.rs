@@ -1,6 +1,8 @@
 //! Hostile users: what is leaked, dropped or called at the wrong time.
 
 use super::*;
+use failfast::GroupHandle;
+use failfast::clock::{Clock, Sleep};
 
 /// `mem::forget` of a group: its tasks go on, and nothing else is affected.
 #[test]
@@ -167,4 +169,42 @@ fn groups_are_nested_deep() {
         .boxed_local()
     }
     watched(|| assert_eq!(block_on(nest(Context::background(), 100)).unwrap(), 100));
+}
+
+/// A clock that spawns into the group for which its timer is made: of the two tasks, one has the timer armed.
+#[test]
+fn clock_spawns_while_the_group_arms_its_timer() {
+    struct Spawns(ManualClock, Mutex<Option<GroupHandle<u32>>>);
+    impl Clock for Spawns {
+        fn now(&self) -> Instant {
+            self.0.now()
+        }
+        fn sleep_until(&self, deadline: Instant) -> Sleep {
+            if let Some(handle) = self.1.lock().unwrap().take() {
+                assert!(handle.spawn(stuck(Living::default().one())).is_ok());
+            }
+            self.0.sleep_until(deadline)
+        }
+    }
+    watched(|| {
+        for by_deadline in [false, true] {
+            let (executor, manual) = (Executor::new(), ManualClock::new());
+            let clock = Arc::new(Spawns(manual.clone(), Mutex::default()));
+            let ctx = Context::background()
+                .with_clock(clock.clone())
+                .with_timeout(SECOND);
+            let (group, _) = Group::with_context(&ctx, executor.spawner());
+            *clock.1.lock().unwrap() = Some(group.handle());
+            group.spawn(stuck(Living::default().one()));
+            executor.run();
+            assert_eq!((executor.spawned(), manual.armed()), (2, 1));
+            match by_deadline {
+                true => manual.advance(SECOND),
+                false => group.handle().stop(),
+            }
+            let ended = executor.drive(group.wait());
+            let late = ended.is_err_and(|error| error.is_deadline_exceeded());
+            assert_eq!((late, manual.armed()), (by_deadline, 0));
+        }
+    });
 }
