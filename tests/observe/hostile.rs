@@ -1,13 +1,15 @@
 //! Observers that panic, that block, and that are in the way.
 
-use crate::support::{at_most, forever, manual, ms, watched};
+use crate::support::{Log, at_most, forever, manual, ms, watched};
+use failfast::group::Scoped;
 use failfast::observe::{GroupEvent, Observer, Outcome, Recorder, TaskEvent};
-use failfast::{Cause, Context, Error, Group, InPlaceGroup};
+use failfast::{Canceller, Cause, Context, Error, Group, GroupHandle, InPlaceGroup};
 use futures::executor::block_on;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{pending, ready};
 use std::io;
+use std::sync::{Arc, Mutex};
 
 /// Panics at every call.
 struct Bad;
@@ -138,4 +140,85 @@ fn clock_that_panics_or_runs_backwards_breaks_no_drawing() {
     let mut trace = Vec::new();
     recorder.write_chrome_trace(&mut trace).unwrap();
     crate::chrome::check(&trace);
+}
+
+/// It causes the next event in the midst of one: that comes after it, once.
+#[test]
+fn observer_that_cancels_the_group_that_it_sees_opened() {
+    #[derive(Clone)]
+    struct Cancels(Log, Arc<Mutex<Option<Canceller>>>);
+    impl Observer for Cancels {
+        fn group_opened(&self, group: &GroupEvent) {
+            self.1.lock().unwrap().take().unwrap().cancel_with("seen");
+            self.0.group_opened(group);
+        }
+        fn canceled(&self, group: &GroupEvent, cause: &Cause) {
+            self.0.canceled(group, cause);
+        }
+        fn group_closed(&self, group: &GroupEvent) {
+            self.0.group_closed(group);
+        }
+    }
+    watched(|| {
+        let (ctx, canceller) = Context::background().with_cancel();
+        let log = Log::default();
+        let observer = Cancels(log.clone(), Arc::new(Mutex::new(Some(canceller))));
+        let group = InPlaceGroup::<()>::new(&ctx.with_observer(observer));
+        assert_eq!(log.all(), ["group_opened", "canceled: seen"]);
+        assert_eq!(block_on(group.wait()).unwrap(), []); // it had no tasks
+        assert_eq!(
+            log.all(),
+            ["group_opened", "canceled: seen", "group_closed"]
+        );
+    });
+}
+
+/// A task that is announced, and finds its place taken by what its observer spawned.
+#[test]
+fn observer_that_spawns_takes_the_place_of_the_task_that_it_sees_spawned() {
+    type Handle = GroupHandle<u8, Scoped<'static>>;
+    #[derive(Clone)]
+    struct Takes(Log, Arc<Mutex<Option<Handle>>>);
+    impl Observer for Takes {
+        fn task_spawned(&self, task: &TaskEvent) {
+            self.0.task_spawned(task);
+            let handle = self.1.lock().unwrap().take();
+            if let Some(handle) = handle {
+                assert!(handle.spawn(ready(Ok::<_, Infallible>(1))).is_ok());
+            }
+        }
+        fn task_queued(&self, task: &TaskEvent) {
+            self.0.task_queued(task);
+        }
+        fn task_ended(&self, task: &TaskEvent, outcome: &Outcome<'_>) {
+            self.0.task_ended(task, outcome);
+        }
+    }
+    watched(|| {
+        for waits in [false, true] {
+            let observer = Takes(Log::default(), Arc::default());
+            let ctx = Context::background().with_observer(observer.clone());
+            let group = InPlaceGroup::new(&ctx).with_limit(at_most(1));
+            *observer.1.lock().unwrap() = Some(group.handle());
+            let task = ready(Ok::<_, Infallible>(2));
+            match waits {
+                true => group.spawn(task),
+                false => assert!(group.try_spawn(task).is_err()),
+            }
+            let results: &[u8] = if waits { &[2, 1] } else { &[1] };
+            assert_eq!(block_on(group.wait()).unwrap(), results);
+            let log = observer.0;
+            assert_eq!(log.count("task_spawned"), 2);
+            assert_eq!(log.count("task_queued"), usize::from(waits));
+            let cancelled = usize::from(!waits);
+            assert_eq!(
+                log.all()
+                    .iter()
+                    .filter(|line| line.ends_with("cancelled"))
+                    .count(),
+                cancelled
+            );
+            assert_eq!(log.count("task_ended"), 2);
+        }
+    });
 }
