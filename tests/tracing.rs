@@ -476,6 +476,17 @@ fn panicking_subscriber_changes_no_outcome() {
 
 #[test]
 fn nothing_is_read_or_kept_without_a_subscriber() {
+    reads_no_clock();
+}
+
+#[test]
+fn nothing_is_read_or_kept_for_a_subscriber_that_refuses_the_spans() {
+    use tracing_subscriber::{filter::filter_fn, layer::SubscriberExt as _};
+    let events = tracing_subscriber::registry().with(filter_fn(|metadata| metadata.is_event()));
+    tracing::subscriber::with_default(events, reads_no_clock);
+}
+
+fn reads_no_clock() {
     let readings = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let count = readings.clone();
     let now = move || {
