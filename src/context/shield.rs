@@ -348,7 +348,9 @@ mod tests {
         frame.enter(TAG, Lie::Hide, || Pin::new(future).poll(&mut cx))
     }
 
-    fn forever() -> Pin<Box<Shield<std::future::Pending<()>>>> {
+    type Forever = Pin<Box<Shield<std::future::Pending<()>>>>;
+
+    fn forever() -> Forever {
         Box::pin(Shield::new(pending()))
     }
 
@@ -412,7 +414,7 @@ mod tests {
         use std::sync::atomic::{AtomicIsize, Ordering::SeqCst};
         use std::task::{RawWaker, RawWakerVTable};
 
-        static SHIELD: Mutex<Option<Pin<Box<Shield<std::future::Pending<()>>>>>> = Mutex::new(None);
+        static SHIELD: Mutex<Option<Forever>> = Mutex::new(None);
         static WAKERS: AtomicIsize = AtomicIsize::new(1);
         static WAKES: AtomicIsize = AtomicIsize::new(0);
         fn clone(data: *const ()) -> RawWaker {

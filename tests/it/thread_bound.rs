@@ -493,7 +493,7 @@ fn refused_after_the_end(
     });
 }
 
-/// What the group waits for was noted on this thread when it was spawned into. Another group's task has taken that note.
+/// Another group, whose wakers are sound, is polled on the same thread after this one's owner, and before its task.
 #[test]
 fn deadline_is_refused_though_another_executor_polled_in_between() {
     let here = std::thread::spawn(|| {
@@ -502,7 +502,7 @@ fn deadline_is_refused_though_another_executor_polled_in_between() {
         let ran = executor::run_here(Elsewhere::Panics, First::Task, move |executor| async move {
             let second = both.clone();
             let spawn = move |task: failfast::LocalTask| second.spawn(task).detach();
-            let (busy, _) = LocalGroup::<()>::with_context(&Context::background(), spawn);
+            let (busy, _) = LocalGroup::<()>::with_context(&within_an_hour(), spawn);
             busy.spawn(async {
                 loop {
                     yield_now().await;
@@ -516,8 +516,10 @@ fn deadline_is_refused_though_another_executor_polled_in_between() {
             }
             let (group, _) = LocalGroup::<()>::with_context(&within_an_hour(), executor.spawner());
             group.spawn(hang());
-            both.try_tick();
-            assert_refused(group.wait().await.unwrap_err());
+            let ticks = async { both.try_tick() };
+            let (ended, ticked) = futures::join!(group.wait(), ticks);
+            assert!(ticked);
+            assert_refused(ended.unwrap_err());
         });
         assert_eq!(ran, Ok(()));
     });

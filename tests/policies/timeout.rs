@@ -420,6 +420,25 @@ fn rule_01_nothing_starts_where_a_deadline_has_passed_that_nothing_has_noticed()
     assert_eq!(script.calls(), 0);
 }
 
+/// The caller's deadline goes by another clock than the call's, and comes first: it is the caller's end.
+#[test]
+fn callers_deadline_by_another_clock_is_no_timeout() {
+    let ((callers, ctx), (calls, _)) = (manual(), manual());
+    let ctx = ctx.with_timeout(ms(100)).with_clock(calls.clone());
+    let script = Script::new(&calls, [Act::Hang]);
+    let mut call = Hand::new(script.source().timeout(ms(300)).fetch(ctx, ()));
+    assert!(call.settle().is_pending());
+    callers.advance(ms(100));
+    let Poll::Ready(Err(fault)) = call.poll() else {
+        panic!("the caller's deadline has passed")
+    };
+    let FaultKind::Ended(end) = fault.kind() else {
+        panic!("{fault}")
+    };
+    assert!(end.is_deadline_exceeded());
+    assert_eq!((script.open(), callers.armed(), calls.armed()), (0, 0, 0));
+}
+
 /// A callback that was left with a link to the call's context: the call's memory is not used again while that refers
 /// to it, and the callback goes on to the caller's context.
 #[test]
