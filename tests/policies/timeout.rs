@@ -1,7 +1,6 @@
 //! `timeout` and `leaving`.
 
 use crate::support::{Act, Failure, Hand, Script, failure, manual, ms};
-use failfast::clock::Clock;
 use failfast::policy::{Fault, FaultKind};
 use failfast::{Context, Source, SourceExt};
 use std::future::poll_fn;
