@@ -156,12 +156,15 @@ impl Hedge {
 
 impl fmt::Debug for Hedge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hedge")
+        let mut fields = f.debug_struct("Hedge");
+        fields
             .field("after", &self.after)
             .field("times", &self.times)
-            .field("budget", &self.budget)
-            .field("when", &self.when)
-            .finish()
+            .field("budget", &self.budget);
+        if !self.when.is_empty() {
+            fields.field("when", &self.when);
+        }
+        fields.finish()
     }
 }
 

@@ -274,10 +274,11 @@ impl fmt::Debug for Retry {
         if let Waits::Backoff(backoff) = &self.delays {
             fields.field("backoff", backoff);
         }
-        fields
-            .field("budget", &self.budget)
-            .field("when", &self.when)
-            .finish_non_exhaustive()
+        fields.field("budget", &self.budget);
+        if !self.when.is_empty() {
+            fields.field("when", &self.when);
+        }
+        fields.finish_non_exhaustive()
     }
 }
 

@@ -35,6 +35,10 @@ impl When {
         });
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The first rule whose type is found decides. `Err` names the types that were not found.
     pub(super) fn advise(&self, fault: &Fault) -> Result<Advice, String> {
         let told = self.0.iter().find_map(|rule| (rule.advise)(fault));
@@ -42,7 +46,7 @@ impl When {
             (Some(advice), _) => Ok(advice),
             (None, FaultKind::TimedOut { .. }) => Ok(Advice::Yes),
             (None, FaultKind::Rejected(_) | FaultKind::Ended(_)) => Ok(Advice::No),
-            (None, _) if self.0.is_empty() => Ok((!fault.is_panic()).into()),
+            (None, _) if self.is_empty() => Ok((!fault.is_panic()).into()),
             (None, _) => Err(self.sought()),
         }
     }

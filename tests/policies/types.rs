@@ -238,7 +238,7 @@ fn debug_shows_what_a_policy_was_set_to() {
     assert_eq!(
         format!("{retry:?}"),
         "Retry { times: 2, backoff: Backoff { first: 5ms, factor: 1, max: 18446744073709551615.999999999s, \
-         jitter: None }, budget: None, when: , .. }"
+         jitter: None }, budget: None, .. }"
     );
     let given = Retry::times(2).with_delays(|| [ms(5)].into_iter());
     assert_eq!(
@@ -246,6 +246,10 @@ fn debug_shows_what_a_policy_was_set_to() {
         "Retry { times: 2, budget: None, when: std::io::error::Error, .. }"
     );
     let hedge = Hedge::after(ms(5)).times(3);
+    assert_eq!(
+        format!("{hedge:?}"),
+        "Hedge { after: 5ms, times: 3, budget: None }"
+    );
     assert_eq!(
         format!("{:?}", hedge.when(|_: &std::io::Error| true)),
         "Hedge { after: 5ms, times: 3, budget: None, when: std::io::error::Error }"
