@@ -232,6 +232,27 @@ fn grace_is_set_after_the_end() {
     assert!(executor.drive(group.wait()).unwrap_err().is_canceled());
 }
 
+/// Each is armed once, though each is set after the end.
+#[test]
+fn grace_and_limit_are_set_one_after_the_other_after_the_end() {
+    let grace_first: fn(Group<u32>) -> Group<u32> =
+        |group| group.with_grace(SECOND).with_straggler_limit(SECOND);
+    let limit_first: fn(Group<u32>) -> Group<u32> =
+        |group| group.with_straggler_limit(SECOND).with_grace(SECOND);
+    for set in [grace_first, limit_first] {
+        let (clock, root) = support::manual();
+        let executor = Executor::new();
+        let (group, _) = Group::<u32>::with_context(&root, executor.spawner());
+        group.spawn(stuck(Living::default().one()));
+        executor.run();
+        group.cancel_with("enough");
+        let group = set(group);
+        assert_eq!(clock.armed(), 2);
+        drop(group);
+        assert_eq!(clock.armed(), 0);
+    }
+}
+
 /// "`next` yields kind `Stragglers` where `wait` would return it."
 #[test]
 fn next_yields_stragglers() {

@@ -146,6 +146,31 @@ fn quorum_is_out_of_reach() {
     assert_eq!(living.count(), 0);
 }
 
+/// … and the wait is woken for that, though a task still runs.
+#[test]
+fn wait_is_woken_when_a_quorum_is_out_of_reach() {
+    let enough = Ending::Quorum(at_most(2));
+    let Pair {
+        executor,
+        group,
+        living,
+        one,
+        two,
+    } = pair(|group| group.with_ending(enough));
+    group.spawn(stuck(living.one()));
+    executor.run();
+    let mut wait = Polled::new(group.wait());
+    assert!(wait.is_pending());
+    one.fail("refused");
+    executor.run();
+    assert!(wait.is_pending());
+    two.fail("refused");
+    executor.run();
+    assert!(wait.is_woken());
+    assert_eq!(executor.finish(&mut wait).unwrap_err().others().len(), 1);
+    assert_eq!(living.count(), 0);
+}
+
 #[test]
 fn quorum_of_too_few_tasks() {
     let executor = Executor::new();

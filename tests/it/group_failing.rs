@@ -3,7 +3,7 @@
 use crate::executor::{Executor, Life, Living, Polled, Remote, on_wake, remote};
 use crate::group::*;
 use crate::support::{SECOND, at_most};
-use failfast::clock::ManualClock;
+use failfast::clock::{Clock, ManualClock, Sleep};
 use failfast::context::ContextErrorKind;
 use failfast::{Context, Ending, Error, ErrorKind, Group};
 use futures::FutureExt;
@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// "The first failure (by completion) is recorded, *then* the context is cancelled with it as the cause,
 /// then the slot is released, then waiters wake."
@@ -526,6 +526,41 @@ mod first_is_the_error {
             ctx.err().map(|error| error.kind()),
             Some(ContextErrorKind::Canceled)
         );
+    }
+
+    /// A clock whose timers never fire, but whose hands move.
+    #[derive(Clone)]
+    struct Deaf(ManualClock);
+
+    impl Clock for Deaf {
+        fn now(&self) -> Instant {
+            self.0.now()
+        }
+
+        fn sleep_until(&self, _: Instant) -> Sleep {
+            Sleep::new(pending::<()>())
+        }
+    }
+
+    /// The failure finds the deadline passed, which no timer has shown, and is no more than a later failure.
+    #[test]
+    fn task_fails_after_a_deadline_whose_timer_is_late() {
+        let clock = ManualClock::new();
+        let parent = Context::background()
+            .with_clock(Deaf(clock.clone()))
+            .with_timeout(SECOND);
+        let executor = Executor::new();
+        let (group, _) = Group::<u32>::with_context(&parent, executor.spawner());
+        let (task, future) = remote(&Living::default());
+        group.spawn(future);
+        executor.run();
+        clock.advance(SECOND);
+        task.fail("refused");
+        executor.run();
+        let error = executor.drive(group.wait()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        let others: Vec<_> = error.others().iter().map(Error::to_string).collect();
+        assert_eq!(others, ["task 0: refused"]);
     }
 
     /// `cancel_with(cause)` "ends a group without a failure".

@@ -2,9 +2,10 @@
 
 use crate::executor::{Executor, Living, LocalExecutor, Polled, remote, watched};
 use crate::group::*;
-use crate::support::at_most;
+use crate::support::{SECOND, at_most, manual};
 use failfast::{
-    BoxError, Context, ErrorKind, Fork, GroupHandle, InPlaceGroup, LocalGroup, LocalInPlaceGroup,
+    BoxError, Context, ErrorKind, Fork, Group, GroupHandle, InPlaceGroup, LocalGroup,
+    LocalInPlaceGroup,
 };
 use futures::future::{Either, join_all, select};
 use smol::future::yield_now;
@@ -276,6 +277,21 @@ mod cancelled_or_dropped {
         fork.cancel();
         assert_eq!(Polled::new(fork).ready().unwrap(), 5);
         executor.drive(group.wait()).unwrap();
+    }
+
+    /// It gives what ended its task, which is not what ended the group.
+    #[test]
+    fn cancel_comes_in_the_groups_grace() {
+        let (_, root) = manual();
+        let executor = Executor::new();
+        let (group, _) = Group::<()>::with_context(&root, executor.spawner());
+        let group = group.with_grace(SECOND);
+        let fork = group.fork("slow", pending::<Result<(), Infallible>>());
+        executor.run();
+        group.cancel_with("enough");
+        fork.cancel();
+        let error = executor.drive(fork).unwrap_err();
+        assert_eq!(error.to_string(), "context canceled: its fork was canceled");
     }
 
     #[test]
@@ -596,6 +612,31 @@ mod limits {
         assert_eq!(executor.drive(group.wait()).unwrap(), [1, 2]);
     }
 
+    /// … also after the task has ended that polled it first.
+    #[test]
+    fn pending_fork_is_moved_on_by_a_task_that_ends() {
+        let executor = Executor::new();
+        let group = group::<()>(&executor).with_limit(at_most(2));
+        let (child, its) = remote::<(), Infallible>(&Living::default());
+        let handle = group.handle();
+        group.spawn(async move {
+            let mut fork = handle.fork("child", its);
+            assert!(futures::poll!(&mut fork).is_pending());
+            let spawned = handle.spawn(fork);
+            spawned.map_err(|_| "ended")
+        });
+        assert!(executor.poll(0));
+        let more = || group.try_spawn(ready(Ok::<_, Infallible>(())));
+        assert!(more().is_err(), "the child counts, and the other task");
+        executor.run();
+        assert!(
+            more().is_ok(),
+            "the child counts, and the task that awaits it does not"
+        );
+        child.succeed(());
+        executor.drive(group.wait()).unwrap();
+    }
+
     /// "it counts again at once when the fork is … dropped"
     #[test]
     fn parent_counts_again_when_its_fork_is_dropped_while_pending() {
@@ -624,6 +665,30 @@ mod limits {
         parent.succeed(());
         executor.drive(group.wait()).unwrap();
         assert_eq!(started.most(), 1);
+    }
+
+    /// … beside the fork, which goes on: the two have both places.
+    #[test]
+    fn parent_counts_beside_the_pending_fork_that_it_dropped() {
+        let executor = Executor::new();
+        let group = group::<()>(&executor).with_limit(at_most(2));
+        let living = Living::default();
+        let (child, its) = remote::<u32, Infallible>(&living);
+        let (parent, rest) = remote::<(), Infallible>(&living);
+        let handle = group.handle();
+        group.spawn(async move {
+            let mut fork = handle.fork("child", its);
+            assert!(futures::poll!(&mut fork).is_pending());
+            drop(fork);
+            rest.await
+        });
+        executor.run();
+        assert!(group.try_spawn(ready(Ok::<_, Infallible>(()))).is_err());
+        child.succeed(5);
+        executor.run();
+        assert!(group.try_spawn(ready(Ok::<_, Infallible>(()))).is_ok());
+        parent.succeed(());
+        executor.drive(group.wait()).unwrap();
     }
 
     /// A task that ended, or was cancelled, with a fork pending gives nothing back twice.

@@ -233,6 +233,62 @@ fn task_that_wakes_itself_for_ever() {
     });
 }
 
+/// A turn has 32 polls, or those of eight tasks that woke themselves, which may wait for the executor's turn.
+#[test]
+fn turn_is_over_after_so_many_polls() {
+    for (wakes_itself, tasks, turn) in [
+        (true, 7, 8),
+        (true, 8, 8),
+        (true, 9, 8),
+        (true, 100, 8),
+        (false, 31, 31),
+        (false, 32, 32),
+        (false, 33, 32),
+        (false, 100, 32),
+    ] {
+        let polls = Rc::new(Cell::new(0_usize));
+        let group = LocalInPlaceGroup::<()>::new(&Context::background());
+        for _ in 0..tasks {
+            let polls = polls.clone();
+            group.spawn(poll_fn(move |cx| {
+                polls.set(polls.get() + 1);
+                if wakes_itself {
+                    cx.waker().wake_by_ref();
+                }
+                Poll::<Result<(), Infallible>>::Pending
+            }));
+        }
+        let mut wait = Polled::new(group.wait());
+        assert!(wait.is_pending());
+        assert_eq!(polls.get(), turn, "{tasks} tasks, {wakes_itself}");
+        assert_eq!(wait.is_woken(), wakes_itself || tasks > turn);
+    }
+}
+
+/// One drives at a time: a task that waits in its group's `ready` polls none of the others.
+#[test]
+fn task_polls_ready_of_its_own_group() {
+    let group = Rc::new(LocalInPlaceGroup::<()>::new(&Context::background()));
+    let (polls, within) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(usize::MAX)));
+    group.spawn({
+        let (group, polls, within) = (group.clone(), polls.clone(), within.clone());
+        async move {
+            Polled::new(group.ready()).ready().unwrap();
+            within.set(polls.get());
+            Ok::<_, Infallible>(())
+        }
+    });
+    group.spawn({
+        let polls = polls.clone();
+        async move {
+            polls.set(polls.get() + 1);
+            Ok::<_, Infallible>(())
+        }
+    });
+    Polled::new(group.ready()).ready().unwrap();
+    assert_eq!((within.get(), polls.get()), (0, 1));
+}
+
 /// Neither has the group itself: a crowd of ready tasks is taken in turns of bounded length.
 #[test]
 fn ten_thousand_tasks_are_polled_in_bounded_turns() {

@@ -317,3 +317,16 @@ fn deadline_passes_while_the_group_is_not_polled() {
     assert!(ctx.is_done());
     drop(group);
 }
+
+/// The error names each task that was refused, by a number of its own.
+#[test]
+fn tasks_that_are_refused_after_the_end_are_numbered_on() {
+    let executor = Executor::new();
+    let group = group::<u32>(&executor);
+    group.cancel_with("enough");
+    for _ in 0..3 {
+        group.spawn(ready(Ok::<_, Infallible>(1)));
+    }
+    let error = executor.drive(group.wait()).unwrap_err();
+    assert_eq!(pending_in(&error), ["task 0", "task 1", "task 2"]);
+}

@@ -184,3 +184,34 @@ fn group_is_stopped_after_every_item_was_taken() {
     handle.stop();
     assert_eq!(mapped.ready().unwrap(), [0, 1, 2]);
 }
+
+/// … also where the last item's task has the only place, and the place for one more is awaited.
+#[test]
+fn group_is_stopped_after_every_item_was_taken_at_its_limit() {
+    let executor = Executor::new();
+    let group = Group::<u32>::new(executor.spawner()).with_limit(at_most(1));
+    let handle = group.handle();
+    let mut mapped = Polled::new(group.try_map([7], |n| async move {
+        smol::future::yield_now().await;
+        Ok::<_, Infallible>(n)
+    }));
+    assert!(mapped.is_pending());
+    assert!(!executor.poll(0));
+    handle.stop();
+    assert_eq!(executor.finish(&mut mapped).unwrap(), [7]);
+}
+
+/// In place the items are taken in turns of 32, because each may poll tasks.
+#[test]
+fn executor_gets_its_turn_after_every_32_items_in_place() {
+    for items in [0, 1, 31, 32, 33, 63, 64, 65, 1_000] {
+        let group = InPlaceGroup::<()>::new(&Context::background());
+        let mut each =
+            Polled::new(group.try_for_each(0..items, |_| ready(Ok::<_, Infallible>(()))));
+        for turn in 0..items / 32 {
+            assert!(each.is_pending(), "turn {turn} of {items} items");
+            assert!(each.is_woken(), "turn {turn} of {items} items");
+        }
+        each.ready().unwrap();
+    }
+}

@@ -144,6 +144,20 @@ fn wait_after_some_were_taken_with_next() {
 }
 
 /// "No result is lost if it is dropped."
+/// … and is woken by each, not by the last alone.
+#[test]
+fn next_is_woken_by_every_outcome() {
+    let mut pair = pair(|group| group);
+    for (remote, value) in [(pair.two, 2), (pair.one, 1)] {
+        let mut next = Polled::new(pair.group.next());
+        assert!(next.is_pending());
+        remote.succeed(value);
+        pair.executor.run();
+        assert_eq!(next.wakes(), 1);
+        assert_eq!(next.ready().unwrap().unwrap(), value);
+    }
+}
+
 #[test]
 fn next_dropped_before_the_result_came() {
     let pair = pair(|group| group);

@@ -1,8 +1,8 @@
 //! Section 4 of the contract: `run`, a body that takes part.
 
-use crate::executor::{Executor, Living, Polled, remote};
+use crate::executor::{Executor, Life, Living, Polled, remote};
 use crate::group::*;
-use crate::support::{Count, SECOND, manual};
+use crate::support::{Count, SECOND, manual, on_wake, poll};
 use failfast::{BoxError, Context, ErrorKind, Group, InPlaceGroup, LocalInPlaceGroup};
 use smol::future::yield_now;
 use std::convert::Infallible;
@@ -40,6 +40,48 @@ fn body_is_through_before_the_tasks() {
     assert_eq!(living.count(), 0);
     assert_eq!(run.ready().unwrap(), 5);
     assert!(ctx.is_done());
+}
+
+/// The value is the body's: no result is kept, not even of a task that has ended before.
+#[test]
+fn results_are_dropped_while_the_body_runs() {
+    let executor = Executor::new();
+    let group = group::<Life>(&executor);
+    let results = Living::default();
+    let (one, task) = remote::<_, &str>(&Living::default());
+    group.spawn(task);
+    let (two, task) = remote::<_, &str>(&Living::default());
+    group.spawn(task);
+    executor.run();
+    one.succeed(results.one());
+    executor.run();
+    assert_eq!(results.count(), 1, "`wait` would return it");
+    let mut run = Polled::new(group.run(pending::<Result<(), BoxError>>()));
+    assert!(run.is_pending());
+    assert_eq!(results.count(), 0);
+    two.succeed(results.one());
+    executor.run();
+    assert_eq!(results.count(), 0);
+}
+
+/// "Nothing outlives `run`": the last result has been dropped when it is woken.
+#[test]
+fn result_is_dropped_before_the_run_is_woken() {
+    let executor = Executor::new();
+    let group = group::<Life>(&executor);
+    let results = Living::default();
+    let (one, task) = remote::<_, &str>(&Living::default());
+    group.spawn(task);
+    executor.run();
+    let (seen, its_results) = (Arc::new(Mutex::new(Vec::new())), results.clone());
+    let sees = seen.clone();
+    let waker = on_wake(move || sees.lock().unwrap().push(its_results.count()));
+    let mut run = Box::pin(group.run(ready(Ok(5))));
+    assert!(poll(&mut run, &waker).is_pending());
+    one.succeed(results.one());
+    executor.run();
+    assert_eq!(*seen.lock().unwrap(), [0]);
+    assert!(matches!(poll(&mut run, &waker), Poll::Ready(Ok(5))));
 }
 
 #[test]
@@ -298,6 +340,42 @@ fn group_is_stopped_after_the_body_was_through() {
 }
 
 /// "Dropped early, nothing leaks": `run` as `wait`.
+/// "While a body runs, its deadlines' timers are armed", those of the parent too, and no longer.
+#[test]
+fn timer_of_the_parent_is_armed_while_the_body_runs() {
+    let (clock, root) = manual();
+    let parent = root.with_timeout(SECOND);
+    for dropped in [false, true] {
+        let executor = Executor::new();
+        let (group, _) = Group::<()>::with_context(&parent, executor.spawner());
+        let (body, its) = remote::<_, BoxError>(&Living::default());
+        let mut run = Polled::new(group.run(its));
+        assert!(run.is_pending());
+        assert_eq!(clock.armed(), 1);
+        if !dropped {
+            body.succeed(5);
+            assert_eq!(run.ready().unwrap(), 5);
+        }
+        drop(run);
+        assert_eq!(clock.armed(), 0);
+    }
+}
+
+/// The error names the body with the tasks.
+#[test]
+fn body_and_task_are_pending_at_the_end() {
+    let executor = Executor::new();
+    let group = group::<u32>(&executor);
+    let handle = group.handle();
+    group.spawn_named("slow", stuck(Living::default().one()));
+    let mut run = Polled::new(group.run(pending::<Result<(), BoxError>>()));
+    assert!(run.is_pending());
+    executor.run();
+    handle.cancel_with("enough");
+    let error = executor.finish(&mut run).unwrap_err();
+    assert_eq!(pending_in(&error), ["slow", "body"]);
+}
+
 #[test]
 fn run_is_dropped() {
     let pair = pair(|group| group);

@@ -246,6 +246,33 @@ fn shield_in_the_body_of_run() {
     assert!(committed.load(SeqCst));
 }
 
+/// … from its first poll to its last: a shield that begins in between holds it, and one that begins later does not.
+#[test]
+fn shields_of_the_body_begin_in_its_second_poll_and_after_the_end() {
+    let executor = Executor::new();
+    let group = group::<()>(&executor);
+    let handle = group.handle();
+    let (first, its) = Transaction::new();
+    let (second, others) = Transaction::new();
+    let ctx = group.context().clone();
+    let mut run = Polled::new(group.run(async move {
+        yield_now().await;
+        ctx.shield(its).await;
+        ctx.shield(others).await;
+        Ok(())
+    }));
+    assert!(run.is_pending());
+    assert!(run.is_pending());
+    handle.cancel_with("enough");
+    assert!(run.is_pending());
+    assert!(first.is_open() && second.is_open());
+    let committed = first.commit();
+    assert!(executor.finish(&mut run).unwrap_err().is_canceled());
+    assert!(committed.load(SeqCst));
+    assert!(!second.committed.load(SeqCst));
+    assert_eq!(second.living.count(), 0);
+}
+
 /// "It counts from its first pending poll until it is ready or dropped"
 #[test]
 fn shield_that_was_not_polled_or_was_dropped_holds_no_task() {

@@ -247,3 +247,33 @@ fn groups_beside_and_below_others_are_drawn_at_their_levels() {
     }
     drop(bottom);
 }
+
+/// A group of a snapshot is drawn as its own snapshot would be.
+#[test]
+fn groups_of_a_snapshot_are_drawn_and_written_by_themselves() {
+    let clock = ManualClock::new();
+    let root = Context::background().with_clock(clock);
+    let made = |parent: &Context| {
+        let (group, _) = Group::<u32>::with_context(parent, Executor::new().spawner());
+        group.spawn_named("one", never());
+        group.spawn_named("two", never());
+        group
+    };
+    let outer = made(&root);
+    let upper = made(outer.context());
+    let lower = made(upper.context());
+    let beside = made(upper.context());
+    let after = made(outer.context());
+    let groups: Vec<_> = outer.snapshot().groups().collect();
+    assert_eq!(groups.len(), 2);
+    for (of_outer, its_own) in groups.iter().zip([&after, &upper]) {
+        let its_own = its_own.snapshot();
+        assert_eq!(of_outer.to_string(), its_own.to_string());
+        assert_eq!(of_outer.to_json(), its_own.to_json());
+        for (below, by_itself) in of_outer.groups().zip([&beside, &lower]) {
+            assert_eq!(below.to_string(), by_itself.snapshot().to_string());
+            assert_eq!(below.to_json(), by_itself.snapshot().to_json());
+        }
+    }
+    assert_eq!(groups[1].groups().count(), 2);
+}

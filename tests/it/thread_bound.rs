@@ -290,6 +290,91 @@ fn groups_that_need_no_timer_of_the_systems_are_left_alone() {
     });
 }
 
+/// Its tasks are shielded when it ends: a limit for stragglers needs a timer then, if it goes by the system's clock.
+#[test]
+fn ended_groups_that_need_no_timer_of_the_systems_are_left_alone() {
+    each(|executor| async move {
+        let manual = Context::background().with_clock(ManualClock::new());
+        for (parent, limited) in [(Context::background(), false), (manual, true)] {
+            let (group, ctx) = LocalGroup::<()>::with_context(&parent, executor.spawner());
+            let group = match limited {
+                true => group.with_straggler_limit(HOUR),
+                false => group,
+            };
+            for _ in 0..3 {
+                let ctx = ctx.clone();
+                group.spawn(async move {
+                    let commit = async {
+                        for _ in 0..5 {
+                            yield_now().await;
+                        }
+                    };
+                    ctx.shield(commit).await;
+                    Ok::<_, Infallible>(())
+                });
+            }
+            yield_now().await;
+            group.stop();
+            assert_eq!(group.wait().await.unwrap().len(), 3);
+        }
+        assert_eq!(executor.foreign(), 0);
+    });
+}
+
+/// What a shielded task waits for is refused to it. No limit was set, so it is no straggler.
+#[test]
+fn sleep_of_a_shielded_task_is_refused_after_the_end() {
+    each(|executor| async move {
+        let context = Context::background();
+        let (group, ctx) = LocalGroup::<String>::with_context(&context, executor.spawner());
+        for _ in 0..3 {
+            let ctx = ctx.clone();
+            group.spawn(async move {
+                let sleep = async {
+                    for _ in 0..5 {
+                        yield_now().await;
+                    }
+                    Context::background().sleep(HOUR).await
+                };
+                let slept = ctx.shield(sleep).await;
+                Ok::<_, Infallible>(slept.unwrap_err().to_string())
+            });
+        }
+        yield_now().await;
+        group.stop();
+        let refusals = group.wait().await.unwrap();
+        assert_eq!(refusals.len(), 3);
+        refusals.iter().for_each(assert_refused);
+    });
+}
+
+/// The grace goes by another clock, and so is not over with what a task waits for in it.
+#[test]
+fn sleep_of_a_task_in_its_grace_is_refused() {
+    each(|executor| async move {
+        let manual = Context::background().with_clock(ManualClock::new());
+        let (group, _) = LocalGroup::<String>::with_context(&manual, executor.spawner());
+        let group = group.with_grace(HOUR);
+        for _ in 0..3 {
+            group.spawn(async {
+                for _ in 0..5 {
+                    yield_now().await;
+                }
+                let slept = Context::background().sleep(HOUR).await;
+                for _ in 0..5 {
+                    yield_now().await;
+                }
+                Ok::<_, Infallible>(slept.unwrap_err().to_string())
+            });
+        }
+        yield_now().await;
+        group.stop();
+        let refusals = group.wait().await.unwrap();
+        assert_eq!(refusals.len(), 3);
+        refusals.iter().for_each(assert_refused);
+    });
+}
+
 /// How often a task is polled that is woken once by another, in a group with a deadline.
 async fn polls_of_a_task(executor: &Bound) -> usize {
     let (group, _) = LocalGroup::with_context(&within_an_hour(), executor.spawner());

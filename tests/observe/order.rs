@@ -85,7 +85,7 @@ on_every_kind! {
 
     refused_spawns_have_no_events: |log, ctx, new| {
         let group = new!(&ctx).with_limit(at_most(1));
-        group.spawn(after_a_turn(Ok::<_, Infallible>(())));
+        assert!(group.try_spawn(after_a_turn(Ok::<_, Infallible>(()))).is_ok());
         assert!(group.try_spawn(ready(Ok::<_, Infallible>(()))).is_err());
         group.stop();
         let handle = group.handle();
@@ -549,6 +549,28 @@ fn clock_is_read_with_an_observer_only() {
     assert_eq!(run(&plain), 0);
     let (log, _) = observed();
     assert!(run(&plain.with_observer(log.clone())) >= log.all().len());
+}
+
+/// The clock is foreign code, and is read while the group is made.
+#[test]
+fn group_that_is_canceled_while_it_is_made_is_opened_first() {
+    let (parent, canceller) = Context::background().with_cancel();
+    let canceller = Mutex::new(Some(canceller));
+    let now = move || {
+        let canceller = canceller.lock().unwrap().take();
+        if let Some(canceller) = canceller {
+            canceller.cancel_with("closed");
+        }
+        std::time::Instant::now()
+    };
+    let sleep = |_: std::time::Duration| pending::<()>();
+    let (log, _) = observed();
+    let ctx = parent.with_clock((now, sleep)).with_observer(log.clone());
+    drop(InPlaceGroup::<()>::new(&ctx));
+    assert_eq!(
+        log.all(),
+        ["group_opened", "canceled: closed", "group_closed"]
+    );
 }
 
 /// Group numbers from many threads at once.

@@ -50,6 +50,41 @@ fn omitted_failure_looks_at_its_group() {
     });
 }
 
+/// Results that `run` does not return panicked in their destructors.
+#[test]
+fn results_beside_a_body_panic_in_their_destructors() {
+    apart(|| {
+        let drops = Count::default();
+        let group = InPlaceGroup::<Bomb>::new(&Context::background());
+        for _ in 0..3 {
+            let bomb = Bomb(drops.clone());
+            group.spawn(async move { Ok::<_, BoxError>(bomb) });
+        }
+        assert_eq!(block_on(group.run(async { Ok(5) })).unwrap(), 5);
+        assert_eq!(drops.get(), 3);
+    });
+}
+
+/// Values without a size are sorted out from the failures when the wait begins.
+#[test]
+fn omitted_failure_beside_values_without_a_size_looks_at_its_group() {
+    watched(|| {
+        let executor = Executor::new();
+        let group = Group::<()>::new(executor.spawner());
+        for _ in 0..30 {
+            let handle: GroupHandle<()> = group.handle();
+            let error = Acts(move || drop(handle.snapshot()));
+            group.spawn(async move {
+                smol::future::yield_now().await; // the last poll of all but the first
+                Err(error)
+            });
+        }
+        executor.run();
+        let error = executor.drive(group.wait()).unwrap_err();
+        assert_eq!((error.others().len(), error.omitted()), (16, 13));
+    });
+}
+
 /// An omitted failure panicked in its destructor, and the panic came out of `wait`.
 #[test]
 fn omitted_failure_panics_in_its_destructor() {

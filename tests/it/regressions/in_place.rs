@@ -3,16 +3,17 @@
 use super::finish;
 use crate::executor::{Polled, watched};
 use crate::faults::tools::panics;
-use crate::support::{Count, GENEROUS, at_most};
+use crate::support::{Count, GENEROUS, at_most, poll};
 use failfast::clock::{Clock, Sleep, SystemClock};
 use failfast::{BoxError, Context, Error, InPlaceGroup};
 use futures::FutureExt;
 use futures::channel::{mpsc, oneshot};
 use futures::executor::block_on;
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::task::{Poll, Waker};
+use std::task::{Poll, RawWaker, RawWakerVTable, Waker};
 use std::thread;
 use std::time::Instant;
 
@@ -50,6 +51,37 @@ fn owner_behind_a_handle_in_ready_is_woken() {
         }
         assert_eq!(polls.get(), 3);
     });
+}
+
+thread_local! {
+    /// The waker of a task, which the next clone of [`WAKES_IN_CLONE`]'s waker wakes.
+    static TASK: Cell<Option<Waker>> = const { Cell::new(None) };
+    static WAKES: Cell<usize> = const { Cell::new(0) };
+}
+
+static WAKES_IN_CLONE: RawWakerVTable = RawWakerVTable::new(
+    |data| {
+        TASK.take().into_iter().for_each(Waker::wake);
+        RawWaker::new(data, &WAKES_IN_CLONE)
+    },
+    |_| WAKES.set(WAKES.get() + 1),
+    |_| WAKES.set(WAKES.get() + 1),
+    |_| (),
+);
+
+/// A task is woken after the drive, and before its driver stands in line, where it would be found.
+#[test]
+fn task_is_woken_while_ready_clones_its_waker() {
+    let group = InPlaceGroup::<()>::new(&Context::background()).with_limit(at_most(1));
+    group.spawn(poll_fn(|cx| {
+        TASK.set(Some(cx.waker().clone()));
+        Poll::<Result<(), BoxError>>::Pending
+    }));
+    // SAFETY: the functions use thread-locals alone, so that any data and any number of them will do.
+    let waker = unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &WAKES_IN_CLONE)) };
+    let mut ready = Box::pin(group.ready());
+    assert!(poll(&mut ready, &waker).is_pending());
+    assert_eq!(WAKES.get(), 1, "hangs: nothing polls the task");
 }
 
 /// The queue was not served while the owner awaited an item of a stream, at a limit of one.
