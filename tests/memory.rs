@@ -115,6 +115,7 @@ fn short_lives(parent: &Context, clock: &ManualClock, round: u32) {
 fn memory_follows_the_living() {
     contexts();
     results_taken_with_next();
+    results_that_waited_are_taken_with_next();
     group_that_is_waited_for_is_fed_by_a_handle();
     group_in_place_is_fed_by_a_task_of_its_own();
     background_tasks_come_and_go();
@@ -122,6 +123,7 @@ fn memory_follows_the_living() {
     items_come_and_go_at_a_limit();
     finished_tasks_with_large_futures();
     finished_tasks_with_large_futures_in_place();
+    tasks_of_one_size_after_those_of_another();
 }
 
 fn contexts() {
@@ -180,6 +182,39 @@ fn results_taken_with_next() {
     come_and_go(1_000);
     let left = grown(|| come_and_go(100_000));
     assert_eq!(left, 0, "bytes that a hundred thousand tasks left");
+}
+
+/// What was kept for a crowd is given back while `next` takes it, in few steps.
+fn results_that_waited_are_taken_with_next() {
+    const CROWD: u32 = 10_000;
+    let mut group = InPlaceGroup::new(&Context::background());
+    let fed = grown(|| {
+        for round in 0..CROWD {
+            group.spawn_named("one of many", ready(Ok::<_, Infallible>(round)));
+        }
+        while !group.snapshot().tasks().is_empty() {
+            assert!(noop(pin!(group.ready())).is_ready()); // polls them
+        }
+    });
+    assert!(
+        fed >= CROWD as isize * 32,
+        "{fed} bytes for {CROWD} results"
+    );
+    let mut taken = 0;
+    let mut calls = 0;
+    let given_back = -grown(|| {
+        calls = allocations(|| {
+            while taken < CROWD - 100 {
+                assert!(noop(pin!(group.next())).is_ready());
+                taken += 1;
+            }
+        });
+    });
+    assert!(
+        given_back >= fed - fed / 8,
+        "{given_back} of {fed} bytes given back"
+    );
+    assert!(calls <= 32, "{calls} allocations to take {taken} results");
 }
 
 /// An executor that is driven by hand, and has room for so many tasks.
@@ -426,4 +461,30 @@ fn finished_tasks_with_large_futures_in_place() {
         }
     });
     assert_few(kept);
+}
+
+/// A thousand tasks of that size at once.
+fn crowd<const SIZE: usize>() {
+    let group = InPlaceGroup::<()>::new(&Context::background());
+    for _ in 0..1_000 {
+        let room = [0_u8; SIZE];
+        group.spawn(async move {
+            ready(()).await;
+            std::hint::black_box(&room);
+            Ok::<_, Infallible>(())
+        });
+    }
+    let mut wait = Box::pin(group.wait());
+    while noop(wait.as_mut()).is_pending() {}
+}
+
+/// What a thread keeps for tasks of one size makes room for those of another, and is given back to the byte.
+fn tasks_of_one_size_after_those_of_another() {
+    let both = || {
+        crowd::<120>();
+        crowd::<20>();
+    };
+    both(); // what the thread kept before makes room as well
+    let left = grown(|| (0..10).for_each(|_| both()));
+    assert_eq!(left, 0, "bytes that other tasks left");
 }

@@ -255,6 +255,55 @@ mod handles {
         assert!(handle.spawn(ready(Ok::<_, Infallible>(1))).is_err());
     }
 
+    /// Its error names the tasks that are still there, but for those in the background.
+    #[test]
+    fn ready_after_the_end_of_a_group_with_tasks() {
+        let executor = Executor::new();
+        let group = group::<u32>(&executor).with_limit(at_most(1));
+        group.spawn_named("slow", stuck(Living::default().one()));
+        group.spawn_background(pending::<Result<(), Infallible>>());
+        group.spawn_named("queued", stuck(Living::default().one()));
+        executor.run();
+        group.cancel_with("enough");
+        let error = Polled::new(group.ready()).ready().unwrap_err();
+        assert_eq!(pending_in(&error), ["slow", "queued"]);
+    }
+
+    /// Its error names what had not finished at the end, though the group is gone.
+    #[test]
+    fn ready_after_a_canceled_group_was_dropped() {
+        let executor = Executor::new();
+        let group = group::<u32>(&executor);
+        let handle = group.handle();
+        group.spawn_named("slow", stuck(Living::default().one()));
+        executor.run();
+        group.cancel_with("enough");
+        executor.run();
+        drop(group);
+        let error = Polled::new(handle.ready()).ready().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "context canceled: enough (waiting for slow)"
+        );
+    }
+
+    /// All that stand in line are woken, not the first alone, for whose place there is room.
+    #[test]
+    fn wait_returns_while_two_wait_for_a_place() {
+        let executor = Executor::new();
+        let group = group::<u32>(&executor).with_limit(at_most(1));
+        let handle = group.handle();
+        group.spawn(ready(Ok::<_, Infallible>(1)));
+        let [mut first, mut second] = [(); 2].map(|()| Polled::new(handle.ready()));
+        assert!(first.is_pending() && second.is_pending());
+        let mut wait = Polled::new(group.wait());
+        assert!(wait.is_pending());
+        executor.run();
+        assert_eq!(wait.ready().unwrap(), [1]);
+        assert!(first.is_woken() && second.is_woken());
+        assert!(first.ready().is_err() && second.ready().is_err());
+    }
+
     #[test]
     fn task_in_place_spawns_during_wait() {
         let executor = Executor::<failfast::Task>::new();
@@ -275,6 +324,49 @@ mod handles {
     }
 }
 
+/// Tasks that take the place of others wake nothing.
+#[test]
+fn wait_at_a_limit_is_woken_once() {
+    let executor = Executor::new();
+    let group = group::<u32>(&executor).with_limit(at_most(2));
+    for number in 0..10 {
+        group.spawn(ready(Ok::<_, Infallible>(number)));
+    }
+    let mut wait = Polled::new(group.wait());
+    assert!(wait.is_pending());
+    for _ in 0..8 {
+        executor.step();
+    }
+    assert_eq!(wait.wakes(), 0);
+    executor.run();
+    assert_eq!(wait.wakes(), 1);
+    assert_eq!(wait.ready().unwrap(), Vec::from_iter(0..10));
+}
+
+/// Between two tasks in one place the executor gets its turn; those that are dropped take none.
+#[test]
+fn executor_gets_its_turn_between_two_tasks_in_one_place() {
+    let executor = Executor::new();
+    let group = group::<u32>(&executor).with_limit(at_most(1));
+    let begun = Arc::new(AtomicUsize::new(0));
+    for number in 0..5 {
+        let begun = begun.clone();
+        group.spawn(async move {
+            begun.fetch_add(1, SeqCst);
+            Ok::<_, Infallible>(number)
+        });
+    }
+    for turn in 1..3 {
+        assert!(!executor.poll(0));
+        assert_eq!(begun.load(SeqCst), turn);
+        assert_eq!(executor.woken(), [0]);
+    }
+    group.cancel_with("enough");
+    assert!(executor.poll(0));
+    assert_eq!(begun.load(SeqCst), 2);
+    assert!(executor.drive(group.wait()).unwrap_err().is_canceled());
+}
+
 #[test]
 fn debug_shows_how_many_live() {
     let pair = pair(|group| group);
@@ -288,4 +380,17 @@ fn debug_shows_how_many_live() {
         assert!(shown.contains("live: 0"), "{shown}");
     }
     drop(pair.two);
+}
+
+#[test]
+fn debug_counts_those_in_the_queue() {
+    let executor = Executor::new();
+    let group = group::<u32>(&executor).with_limit(at_most(2));
+    for _ in 0..5 {
+        group.spawn(pending::<Result<u32, Infallible>>());
+    }
+    assert_eq!(
+        format!("{group:?}"),
+        "Group { live: 5, queued: 3, phase: Run }"
+    );
 }

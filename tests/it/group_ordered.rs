@@ -1,8 +1,8 @@
 //! Section 4 of the contract: `ordered`, results in order as they come.
 
-use crate::executor::{Executor, Living, Polled, Remote, remote};
+use crate::executor::{Executor, Life, Living, Polled, Remote, remote};
 use crate::group::*;
-use crate::support::at_most;
+use crate::support::{SECOND, at_most, manual};
 use failfast::{Context, ErrorKind, Group, InPlaceGroup, LocalInPlaceGroup};
 use futures::StreamExt;
 use smol::future::yield_now;
@@ -219,6 +219,24 @@ fn group_ends_before_every_result_was_yielded() {
     }
 }
 
+/// … whether it is items that are left, or results.
+#[test]
+fn group_is_stopped_before_the_first_item_or_after_the_last_was_taken() {
+    for polls in [0, 1] {
+        let executor = Executor::new();
+        let group = group(&executor);
+        let handle = group.handle();
+        let mut stream = group.ordered(0..3, |_| pending::<Result<u32, Infallible>>());
+        for _ in 0..polls {
+            assert!(Polled::new(stream.next()).is_pending());
+        }
+        handle.stop();
+        let error = executor.drive(stream.next()).unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Canceled);
+        assert!(executor.drive(stream.next()).is_none());
+    }
+}
+
 /// `stop` once every item was taken, and is through: no error.
 #[test]
 fn group_is_stopped_when_every_item_is_through() {
@@ -239,6 +257,45 @@ fn group_is_stopped_when_every_item_is_through() {
             .await
     });
     assert_eq!(all, [0, 1, 2]);
+}
+
+/// What is not of an item is not kept.
+#[test]
+fn result_of_a_task_that_was_there_before_is_dropped() {
+    let executor = Executor::new();
+    let group = group::<Life>(&executor);
+    let results = Living::default();
+    let life = results.one();
+    group.spawn(async move { Ok::<_, Infallible>(life) });
+    let mut stream = group.ordered(0..1, |_| pending::<Result<Life, Infallible>>());
+    let mut next = Polled::new(stream.next());
+    assert!(next.is_pending());
+    executor.run();
+    assert!(next.is_woken());
+    assert!(next.is_pending());
+    assert_eq!(results.count(), 0);
+}
+
+/// "Nothing outlives it": it ends when every task is gone.
+#[test]
+fn stream_ends_after_the_last_task() {
+    let (clock, root) = manual();
+    let executor = Executor::new();
+    let (group, _) = Group::<()>::with_context(&root, executor.spawner());
+    let mut stream = group.with_grace(SECOND).ordered(0..2, |item| async move {
+        match item {
+            0 => pending().await,
+            _ => Err("refused"),
+        }
+    });
+    let error = executor.drive(stream.next()).unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "task 1: refused");
+    let mut next = Polled::new(stream.next());
+    assert!(next.is_pending());
+    assert_eq!(executor.alive(), [0]);
+    clock.advance(SECOND);
+    assert!(executor.finish(&mut next).is_none());
+    assert!(executor.alive().is_empty());
 }
 
 #[test]

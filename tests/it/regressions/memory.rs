@@ -1,9 +1,9 @@
 //! Memory that was never freed, or that grew for as long as a group lived.
 
-use crate::executor::{Life, Living, watched};
-use crate::faults::tools::{apart, held};
+use crate::executor::{Life, Living, settle_losses, watched};
+use crate::faults::tools::{apart, held, panics};
 use crate::support::{SECOND, at_most, manual};
-use failfast::{BoxError, Context, Ending, Group, InPlaceGroup, Task};
+use failfast::{BoxError, Context, Ending, ErrorKind, Group, InPlaceGroup, Task};
 use futures::executor::block_on;
 use std::fmt;
 use std::future::poll_fn;
@@ -20,6 +20,44 @@ fn growth(mut round: impl FnMut()) -> isize {
         round();
     }
     (held() - before) / ROUNDS
+}
+
+/// What a thread keeps for its next tasks goes with the thread.
+#[test]
+fn thread_that_ran_tasks_ends() {
+    apart(|| {
+        let each = growth(|| {
+            let run = || {
+                let group = InPlaceGroup::<()>::new(&Context::background());
+                for _ in 0..100 {
+                    group.spawn(async { Ok::<_, BoxError>(()) });
+                }
+                block_on(group.wait())
+            };
+            std::thread::spawn(run).join().unwrap().unwrap();
+        });
+        assert!(each < 100, "{each} bytes a thread");
+    });
+}
+
+/// The executor returns handles, and has none for a task when its spawn function panics.
+#[test]
+fn tasks_whose_spawn_panics_are_freed() {
+    apart(|| {
+        let each = growth(|| {
+            for _ in 0..100 {
+                let group = Group::<()>::new(|_: Task| -> Box<u8> { panic!("no more tasks") });
+                let task = async { Ok::<_, BoxError>(()) };
+                assert!(panics(
+                    || group.spawn_named("a long name ".repeat(100), task)
+                ));
+                let error = block_on(group.wait()).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Lost);
+            }
+            settle_losses(); // what a loss wakes is woken, and dropped, on another thread
+        });
+        assert!(each < 10_000, "{each} bytes for 100 tasks");
+    });
 }
 
 /// Tasks in the queue of a group that was canceled were never freed.
