@@ -249,13 +249,9 @@ impl<U> Fork<U> {
     fn lend(&mut self, group: *const ()) {
         let waiting =
             shield::find(|_, tag| (tag.group == group).then(|| Waiting::of(tag)).flatten());
-        let same = |one: &Waiting, other: &Waiting| {
-            Arc::ptr_eq(&one.group, &other.group) && one.number == other.number
-        };
-        match (&self.waiting, &waiting) {
-            (None, None) => return,
-            (Some(before), Some(now)) if same(before, now) => return,
-            _ => {}
+        let number = |waiting: &Option<Waiting>| waiting.as_ref().map(|waiting| waiting.number);
+        if number(&waiting) == number(&self.waiting) {
+            return;
         }
         self.take_back();
         if let Some(waiting) = waiting.filter(|waiting| waiting.lend(&self.slot.waiting)) {

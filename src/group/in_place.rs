@@ -111,8 +111,8 @@ impl Ready {
 
     fn has_woken(&self) -> bool {
         // Acquire, as in `take_stack`. No cell is read here: the drive does that.
-        let head = self.head.load(Ordering::Acquire);
-        !(head.is_null() || head == driving() || head == closed())
+        // Null and the two marks are less than the address of any cell.
+        self.head.load(Ordering::Acquire) > closed()
     }
 
     /// Releases the references that completed tasks left here, and makes a later push release its own. All tasks have

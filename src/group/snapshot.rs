@@ -558,10 +558,9 @@ impl fmt::Display for Snapshot {
             let depth = group.depth - top;
             levels.truncate(depth.saturating_sub(1));
             if depth > 0 {
-                let index = self.index + position;
-                let more = self.all.get(group.end).is_some_and(|next| {
-                    group.end < self.group().end && next.depth == group.depth && group.end > index
-                });
+                // Outside of the tree that is drawn, no group is as deep as one below its top.
+                let next = self.all.get(group.end);
+                let more = next.is_some_and(|next| next.depth == group.depth);
                 write_indent(f, &levels)?;
                 f.write_str(branch(!more))?;
                 levels.push(more);

@@ -176,7 +176,7 @@ impl State {
     /// Whether enough successes can't be had any more, if no other task joins.
     pub(super) fn is_out_of_reach(&self) -> bool {
         let possible = self.succeeded + self.members.foreground() + self.limit.queue.len();
-        self.needed > 0 && possible < self.needed
+        possible < self.needed
     }
 
     /// Has enough successes, so the rest is not kept.

@@ -237,7 +237,7 @@ impl<T, M> TaskGroup<T, M> {
                 unwind::discard(waker);
                 return progress;
             }
-            state.owner.each = state.needed > 0;
+            state.owner.each = false; // where a quorum is needed, each end of a task wakes it all the same
             if state.owner.is(cx) {
                 drop(state);
                 unwind::discard(waker);
@@ -492,9 +492,6 @@ impl<T, M> TaskGroup<T, M> {
     ) -> Poll<Option<R>> {
         let (engine, node) = (self.engine(), self.node());
         let phase = engine.phase(node);
-        if phase == Phase::Drop {
-            frame.last_poll();
-        }
         let tag = Tag {
             group: self.scope.shared().address(),
             task: std::ptr::null(),
@@ -512,13 +509,7 @@ impl<T, M> TaskGroup<T, M> {
             Ok(Poll::Pending) if phase == Phase::Drop && !frame.is_held(cx.waker()) => {
                 Outcome::Canceled
             }
-            Ok(Poll::Pending) => {
-                // The end may have come during the poll, before this task was registered with it.
-                if engine.phase(node) != phase {
-                    cx.waker().wake_by_ref();
-                }
-                return Poll::Pending;
-            }
+            Ok(Poll::Pending) => return Poll::Pending, // registered before the poll, with the end too
             Ok(Poll::Ready(Ok(value))) => Outcome::Succeeded(value),
             Ok(Poll::Ready(Err(error))) => Outcome::Failed(error),
             Err(payload) => Outcome::Panicked(payload),
