@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! each poll                frame.enter(tag, Hide, || poll)      in place: Below
-//! the group has ended      frame.last_poll(), then that poll, then frame.close()
+//! the group has ended      one poll more, then frame.close()
 //! after the poll           frame.is_held(waker)? keep the task, which is polled again when the waker wakes : drop it
 //! ```
 //!
@@ -23,7 +23,7 @@
     reason = "finding the task that is being polled costs a load"
 )]
 
-use crate::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::unwind;
 use futures::task::AtomicWaker;
 use pin_project_lite::pin_project;
@@ -34,16 +34,10 @@ use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
 use std::task::{self, Poll, Waker};
 
-/// Shields may hold the task.
-const OPEN: u8 = 0;
-/// The group has ended, and the task is polled for the last time: a shield that is first polled now still holds it.
-const LAST: u8 = 1;
-/// That poll is over: shields that hold the task go on, and no other begins.
-const CLOSED: u8 = 2;
-
 /// What a task is shielded by. In the task's header; a task without shields pays for two words.
 pub(crate) struct Frame {
-    state: AtomicU8,
+    /// Shields that hold the task go on, and no other begins: its last poll is over.
+    closed: AtomicBool,
     /// Made by the first shield.
     holds: OnceLock<Arc<Holds>>,
 }
@@ -106,7 +100,7 @@ fn replace_current(
 impl Frame {
     pub(crate) fn new() -> Self {
         Self {
-            state: AtomicU8::new(OPEN),
+            closed: AtomicBool::new(false),
             holds: OnceLock::new(),
         }
     }
@@ -124,17 +118,10 @@ impl Frame {
         poll()
     }
 
-    /// The group has ended, and the task is about to be polled for the last time. `state` is Relaxed everywhere, because
-    /// it is used by the task's poller alone, in the poll and around it.
-    pub(crate) fn last_poll(&self) {
-        if self.state.load(Ordering::Relaxed) == OPEN {
-            self.state.store(LAST, Ordering::Relaxed);
-        }
-    }
-
     /// The last poll is over: no other shield holds the task from now on.
     pub(crate) fn close(&self) {
-        self.state.store(CLOSED, Ordering::Relaxed);
+        // Relaxed, here and below, because the task's poller alone uses it, in the poll and around it.
+        self.closed.store(true, Ordering::Relaxed);
     }
 
     /// Whether a shield holds the task. If so, `waker` is woken when the last shield ends outside of the task: one that is
@@ -165,7 +152,7 @@ impl Frame {
     }
 
     fn is_closed(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == CLOSED
+        self.closed.load(Ordering::Relaxed)
     }
 }
 
@@ -479,7 +466,6 @@ mod tests {
     #[test]
     fn first_polled_in_the_last_poll_it_holds_and_later_it_does_not() {
         let frame = Frame::new();
-        frame.last_poll();
         let mut last = forever();
         assert!(poll_in(&frame, &mut last).is_pending());
         frame.close();
@@ -489,8 +475,6 @@ mod tests {
         assert!(poll_in(&frame, &mut last).is_pending() && is_held(&frame));
         drop(last);
         assert!(!is_held(&frame));
-        frame.last_poll();
-        assert!(frame.is_closed(), "it stays closed");
     }
 
     #[test]

@@ -410,12 +410,10 @@ impl Engine {
         }
         loop {
             let phase = engine.phase(node);
-            if phase == Phase::Drop {
-                if header.is_warned() && !header.frame.is_held(cx.waker()) {
-                    // SAFETY: the caller's promise.
-                    return Poll::Ready(unsafe { cell::cancel_body(cell, by, false) });
-                }
-                header.frame.last_poll();
+            let was_warned = phase == Phase::Drop && header.is_warned();
+            if was_warned && !header.frame.is_held(cx.waker()) {
+                // SAFETY: the caller's promise.
+                return Poll::Ready(unsafe { cell::cancel_body(cell, by, false) });
             }
             header.count_poll();
             engine.note_poll(header);
