@@ -115,7 +115,7 @@ fn a_deep_chain_of_ended_links_with_deadlines_is_dropped() {
 /// Each link keeps the deadlines of all those before, by two clocks, also when it has let go of them.
 #[test]
 fn a_deep_chain_of_ended_links_with_deadlines_by_two_clocks_is_dropped() {
-    let small = std::thread::Builder::new().stack_size(128 << 10);
+    let small = std::thread::Builder::new().stack_size(256 << 10);
     let dropped = small.spawn(|| {
         let ((_, one), (_, two)) = (manual(), manual());
         let [one, two] = [one, two].map(|root| root.with_timeout(SECOND));

@@ -197,8 +197,11 @@ fn a_callback_whose_drop_panics_harms_nothing_else() {
     assert!(callback.stop());
     let bomb = Bomb;
     drop(Context::background().on_done(move || drop(bomb)));
-    let timed = || Context::background().with_timeout(GENEROUS);
-    let (one, other) = (timed(), timed());
+    let [one, other] = [(), ()].map(|()| {
+        let (source, canceller) = cancelable();
+        canceller.disarm();
+        source
+    });
     let linked = Context::linked([one.clone(), other.clone()]);
     for bomb in [Bomb, Bomb] {
         drop(linked.on_done(move || drop(bomb)));
@@ -292,8 +295,9 @@ mod a_clock_that_calls_back {
             self.clock.now()
         }
 
-        fn sleep_until(&self, deadline: Instant) -> Sleep {
-            self.clock.sleep_until(deadline)
+        /// No timer of it comes: a look at the clock alone shows that a deadline has passed.
+        fn sleep_until(&self, _: Instant) -> Sleep {
+            Sleep::new(std::future::pending::<()>())
         }
     }
 
@@ -344,17 +348,21 @@ mod a_clock_that_calls_back {
 
     #[test]
     fn polls_a_task_whose_error_is_an_end_that_has_yet_to_reach_its_group() {
-        let (clock, root) = manual();
-        let calls_back = CallingBack::default();
-        let parent = root.with_timeout(SECOND * 9);
+        let (deaf, calls_back) = (CallingBack::default(), CallingBack::default());
+        let clock = deaf.clock.clone();
+        let parent = Context::background().with_clock(deaf);
+        let parent = parent.with_timeout(SECOND * 9);
         let read = parent.with_clock(calls_back.clone());
         let _read = read.with_deadline(clock.now() + SECOND);
         let (executor, spawned) = mpsc::channel::<Task>();
         let (group, ctx) = Group::<()>::with_context(&parent, move |task| {
             executor.send(task).unwrap();
         });
-        let child = ctx.with_value(1);
-        group.spawn(async move { child.check() });
+        let (child, canceller) = ctx.with_cancel();
+        group.spawn(async move {
+            let _alive = canceller;
+            child.check()
+        });
         let mut task = spawned.recv().unwrap();
         calls_back.when_read(move || poll(&mut task, Waker::noop()).is_ready());
         clock.advance(SECOND * 9);

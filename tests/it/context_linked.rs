@@ -119,6 +119,18 @@ fn of_two_deadlines_at_one_moment_the_first_sources_ends_it() {
 }
 
 #[test]
+fn a_waiter_is_woken_by_a_deadline_above_a_source_whose_own_is_later_than_anothers() {
+    let (above, root) = manual();
+    let by_another = root.with_timeout(SECOND).with_clock(ManualClock::new());
+    let early = by_another.without_cancel().with_timeout(SECOND * 5);
+    let all = Context::linked([by_another.with_timeout(SECOND * 9), early]);
+    let (woken, waker) = counting();
+    let _done = waiting(&all, &waker);
+    above.advance(SECOND);
+    assert_eq!(woken.get(), 1);
+}
+
+#[test]
 fn an_earlier_end_wins_though_it_comes_by_a_longer_way() {
     let (clock, root) = manual();
     let early = root.with_timeout_cause(SECOND, "early");

@@ -84,11 +84,13 @@ impl Future for SelfWakingTimer {
 #[test]
 fn a_timer_that_wakes_itself_is_polled_once_for_each_poll_of_the_waiter() {
     // "A timer is never polled again from inside its own poll"; a poll of the waiter returns, and its task is woken.
-    for times in [1, 2, 3, 64, 128, 1_000] {
+    let by_another = manual().1.with_timeout(GENEROUS);
+    for (times, parent) in [1, 2, 3, 64, 128, 1_000]
+        .into_iter()
+        .flat_map(|times| [(times, Context::background()), (times, by_another.clone())])
+    {
         let clock = SelfWaking::times(times);
-        let ctx = Context::background()
-            .with_clock(clock.clone())
-            .with_timeout(GENEROUS);
+        let ctx = parent.with_clock(clock.clone()).with_timeout(GENEROUS);
         let (woken, waker) = counting();
         let mut done = ctx.done();
         let mut polls = 0;

@@ -5,7 +5,7 @@ mod executor;
 
 use crate::support::{Count, at_most};
 use executor::{Bound, Elsewhere, First, Stuck, run};
-use failfast::clock::{LocalClock, ManualClock};
+use failfast::clock::{Clock, LocalClock, ManualClock, Sleep, SystemClock};
 use failfast::policy::SourceExt;
 use failfast::{
     BoxError, Context, ErrorKind, LocalAggregator, LocalGroup, LocalInPlaceGroup, Source,
@@ -14,7 +14,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, pending, poll_fn};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -270,12 +270,35 @@ fn own_timers_are_the_cure_and_nothing_is_woken_elsewhere() {
 }
 
 #[test]
+fn deadline_by_a_clock_of_the_users_whose_timers_are_the_systems_is_refused() {
+    #[derive(Clone)]
+    struct Systems;
+
+    impl Clock for Systems {
+        fn now(&self) -> Instant {
+            SystemClock.now()
+        }
+
+        fn sleep_until(&self, deadline: Instant) -> Sleep {
+            SystemClock.sleep_until(deadline)
+        }
+    }
+
+    each(|executor| async move {
+        let parent = Context::background().with_clock(Systems).with_timeout(HOUR);
+        let (group, _) = LocalGroup::<()>::with_context(&parent, executor.spawner());
+        group.spawn(hang());
+        assert_refused(group.wait().await.unwrap_err());
+    });
+}
+
+#[test]
 fn groups_that_need_no_timer_of_the_systems_are_left_alone() {
     each(|executor| async move {
-        let manual = Context::background()
-            .with_clock(ManualClock::new())
-            .with_timeout(HOUR);
-        for ctx in [Context::background(), manual] {
+        let by_manual = |ctx: &Context| ctx.with_clock(ManualClock::new()).with_timeout(HOUR);
+        let manual = by_manual(&Context::background());
+        let manuals = by_manual(&manual);
+        for ctx in [Context::background(), manual, manuals] {
             let group = LocalGroup::<()>::with_context(&ctx, executor.spawner()).0;
             let group = group.with_limit(at_most(2));
             for _ in 0..5 {

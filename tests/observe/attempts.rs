@@ -93,6 +93,22 @@ fn last_failure_has_no_wait_behind_it() {
 }
 
 #[test]
+fn hedge_reports_each_attempt_that_failed_and_none_where_it_makes_no_further_ones() {
+    let fails = unsteady(9, 1);
+    assert_eq!(
+        attempts(fails.clone().hedge(Hedge::after(ms(9)))),
+        [
+            "attempt 0 1 started",
+            "attempt 0 1 failed: refused",
+            "attempt 0 2 hedge started",
+            "attempt 0 2 hedge failed: refused",
+        ]
+    );
+    let none: [&str; 0] = [];
+    assert_eq!(attempts(fails.hedge(Hedge::after(ms(9)).times(0))), none);
+}
+
+#[test]
 fn hedge_reports_the_winner_and_the_attempt_that_was_cut() {
     let hangs = |ctx: Context, (): ()| async move {
         let delay = if ctx.attempt().is_hedge() { 3 } else { 1000 };

@@ -1,11 +1,16 @@
 //! Log records: where they go, and what their texts are.
 
 use crate::support::{Act, Failure, Hand, Lines, Script, manual, ms};
+use failfast::clock::{Clock, SystemClock};
 use failfast::observe::LogFields;
 use failfast::policy::{Backoff, Hedge, Retry};
 use failfast::{Aggregator, Source, SourceExt};
+use futures::FutureExt;
+use futures::task::{ArcWake, waker};
 use log::Level;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+use std::task;
+use std::time::{Duration, Instant};
 
 fn ten(times: u32) -> Retry {
     Retry::times(times).with_backoff(Backoff::constant(ms(10)))
@@ -42,6 +47,47 @@ fn each_attempt_leaves_one_debug_record_under_its_sources_name() {
             "orders: attempt 3 succeeded after 2ms",
         ]
     );
+}
+
+#[test]
+fn each_attempt_leaves_one_record_where_another_policy_is_around_a_shared_source() {
+    let (clock, ctx) = manual();
+    let lines = Lines::default();
+    let script = Script::new(&clock, [Act::Fail(1, ms(3)), Act::Answer(5, ms(2))]);
+    let shared = Arc::new(script.source().retry(ten(1)));
+    let page = Aggregator::in_place()
+        .with_logger(lines.clone())
+        .source("orders", shared.hedge(Hedge::after(ms(500))));
+    Hand::new(page.aggregate(&ctx, ())).finish(&clock).unwrap();
+    assert_eq!(
+        lines.of(Level::Debug),
+        [
+            "orders: attempt 1 failed after 3ms: failure 1; the next in 10ms",
+            "orders: attempt 2 succeeded after 2ms",
+        ]
+    );
+}
+
+#[test]
+fn a_waker_that_panics_on_a_thread_of_ours_is_logged_with_what_may_help() {
+    struct Panics;
+    impl ArcWake for Panics {
+        fn wake_by_ref(_: &Arc<Self>) {
+            panic!("not on this thread");
+        }
+    }
+    let lines = global();
+    let mut sleep = SystemClock.sleep_until(SystemClock.now() + ms(20));
+    let waker = waker(Arc::new(Panics));
+    let _ = sleep.poll_unpin(&mut task::Context::from_waker(&waker));
+    let begun = Instant::now();
+    let helps = |line: &String| {
+        line.contains("not on this thread") && line.contains("woken on a thread of failfast's")
+    };
+    while !lines.of(Level::Error).iter().any(helps) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it was logged");
+        std::thread::yield_now();
+    }
 }
 
 #[test]
