@@ -208,7 +208,7 @@ impl Links {
     }
 
     /// Shows everything that the node's end concerns. `take`: waiters are taken out of the lists; else the nodes alone
-    /// are shown.
+    /// are shown. Nodes stay in the lists.
     pub(super) fn visit(&self, take: bool, found: &mut Vec<Taken>) {
         // `first` before the others (invariant 2), one lock at a time (invariant 7).
         self.first.lock().visit(take, found);
@@ -296,10 +296,20 @@ impl Lane {
         }
     }
 
+    /// Links stay, because another walk that comes here before they are marked has to see them.
     fn take(&mut self, found: &mut Vec<Taken>) {
-        while let Some(entry) = self.watchers.pop_front() {
-            // SAFETY: it was in the list, so it is alive (invariant 3), and the lane is locked (invariant 5).
-            found.extend(unsafe { take_content(entry) }.and_then(Taken::of));
+        let mut next = self.watchers.first();
+        while let Some(entry) = next {
+            // SAFETY: it is in the list, so it is alive (invariant 3), and the lane is locked (invariant 5).
+            unsafe {
+                next = self.watchers.after(entry);
+                if let Some(link) = linked_by(entry) {
+                    found.extend(link.as_ref().upgrade().map(Taken::Linked));
+                    continue;
+                }
+                self.watchers.remove(entry);
+                found.extend(take_content(entry).and_then(Taken::told));
+            }
         }
         if !self.orphans.is_empty() {
             found.push(Taken::Told(Told::Orphans(mem::take(&mut self.orphans))));
@@ -308,13 +318,8 @@ impl Lane {
 
     fn show_linked(&self, found: &mut Vec<Taken>) {
         for entry in self.watchers.iter() {
-            // SAFETY: it is in the list, so it is alive, and the lane is locked (invariants 3 and 5).
-            let linked = unsafe {
-                entry.as_ref().content.with(|content| match &*content {
-                    Content::Link(linked) => linked.as_ref().upgrade(),
-                    _ => None,
-                })
-            };
+            // SAFETY: as in `take`.
+            let linked = unsafe { linked_by(entry).and_then(|link| link.as_ref().upgrade()) };
             found.extend(linked.map(Taken::Linked));
         }
     }
@@ -375,17 +380,30 @@ unsafe fn take_content(entry: NonNull<Entry>) -> Option<Content> {
     }
 }
 
+/// The node that an entry links, which removes the entry before it goes, under the lock that the caller holds. One that is
+/// being dropped can't be upgraded.
+///
+/// # Safety
+///
+/// The entry is in a list, whose lock the caller holds.
+unsafe fn linked_by(entry: NonNull<Entry>) -> Option<NonNull<Base>> {
+    // SAFETY: the caller's promise (invariants 3 and 5).
+    unsafe {
+        entry.as_ref().content.with(|content| match &*content {
+            Content::Link(linked) => Some(*linked),
+            _ => None,
+        })
+    }
+}
+
 impl Taken {
-    fn of(content: Content) -> Option<Self> {
-        match content {
-            Content::Gone => None,
-            Content::Waker(waker) => Some(Self::Told(Told::Waker(waker))),
-            Content::Callback(callback) => Some(Self::Told(Told::Callback(callback))),
-            Content::Orphanage(orphanage) => Some(Self::Told(Told::Orphanage(orphanage))),
-            // SAFETY: the linked node removes the entry before it goes, under the lock that the caller holds. One that
-            // is being dropped can't be upgraded.
-            Content::Link(linked) => unsafe { linked.as_ref().upgrade() }.map(Self::Linked),
-        }
+    fn told(content: Content) -> Option<Self> {
+        Some(Self::Told(match content {
+            Content::Waker(waker) => Told::Waker(waker),
+            Content::Callback(callback) => Told::Callback(callback),
+            Content::Orphanage(orphanage) => Told::Orphanage(orphanage),
+            Content::Gone | Content::Link(_) => return None,
+        }))
     }
 }
 

@@ -11,7 +11,8 @@
 //!
 //! 1. Everything that the end reaches is marked before anything is called or woken.
 //! 2. A walk descends also through nodes that another walk has marked, until their whole subtree is marked. So when it
-//!    is through, everything below is marked, whichever walk did it. Children stay in the lists until they are dropped.
+//!    is through, everything below is marked, whichever walk did it. Children stay in the lists until they are dropped, and links
+//!    until the node that they link is marked.
 //! 3. The walk that marked a node takes its watchers, and wakes them.
 //! 4. A deadline that had passed by the walk's one reading of its clock, and that is earlier than the end that arrives,
 //!    wins on its node. On a way down a tree the earliest wins so; linked nodes, which can be reached by several ways,

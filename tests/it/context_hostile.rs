@@ -371,4 +371,19 @@ mod a_clock_that_calls_back {
         let error = group.wait().now_or_never().unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
     }
+
+    #[test]
+    fn cancels_above_a_source_whose_links_are_being_ended_and_they_are_done() {
+        let calls_back = CallingBack::default();
+        let (top, tops) = cancelable();
+        let (source, sources) = top.with_cancel();
+        let read = Context::background().with_clock(calls_back.clone());
+        let linked = Context::linked([source, read.with_timeout(SECOND)]);
+        calls_back.when_read(move || {
+            tops.cancel();
+            linked.is_done()
+        });
+        sources.cancel();
+        assert_eq!(calls_back.saw(), Some(true));
+    }
 }
