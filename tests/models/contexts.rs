@@ -176,6 +176,22 @@ fn linked_against_cancel() {
     });
 }
 
+/// Weakened: a walk that takes links out of the list of a source before their nodes are marked hides them from the other.
+#[test]
+fn cancel_above_a_source_that_is_being_cancelled() {
+    // Section 2: when the cancel that ended a context returns, every descendant is done, whichever cancel reached it.
+    check(2, || {
+        let (top, tops) = Context::background().with_cancel();
+        let (source, its) = top.with_cancel();
+        let (other, _others) = Context::background().with_cancel();
+        let linked = Context::linked([source, other]);
+        let canceling = thread::spawn(move || its.cancel());
+        tops.cancel();
+        assert!(linked.is_done());
+        canceling.join().unwrap();
+    });
+}
+
 /// Weakened: `stop` that answers by the mark, not by what it took, is true although the callback is called.
 #[test]
 fn on_done_against_cancel_and_stop() {
