@@ -38,24 +38,29 @@ fn joined(mute: bool) -> usize {
             ready(Ok::<_, BoxError>(Answer { drops, mute }))
         }
     };
-    let all = Aggregator::in_place()
+    let each = Aggregator::in_place()
         .source("one", source())
         .source("two", source())
         .join(" ");
-    let _ = panics(|| block_on(all.aggregate(&Context::background(), ())));
+    let list = Aggregator::in_place()
+        .sources([("one", source()), ("two", source())])
+        .join(" ");
+    for all in [each, list] {
+        let _ = panics(|| block_on(all.aggregate(&Context::background(), ())));
+    }
     drops.get()
 }
 
 /// Answers that were joined panicked in their destructors, and the second one aborted the process.
 #[test]
 fn joined_answers_panic_in_their_destructors() {
-    apart(|| assert_eq!(joined(false), 2));
+    apart(|| assert_eq!(joined(false), 4));
 }
 
 /// An answer panicked in its `Display` and then in its destructor, which aborted the process.
 #[test]
 fn joined_answer_panics_in_its_display_and_in_its_destructor() {
-    apart(|| assert_eq!(joined(true), 2));
+    apart(|| assert_eq!(joined(true), 4));
 }
 
 #[derive(Clone, Default)]
