@@ -296,7 +296,7 @@ impl Lane {
         }
     }
 
-    /// Links stay, because another walk that comes here before they are marked has to see them.
+    /// Links stay, because another walk that comes here before all below them is marked has to see them.
     fn take(&mut self, found: &mut Vec<Taken>) {
         let mut next = self.watchers.first();
         while let Some(entry) = next {

@@ -11,8 +11,8 @@
 //!
 //! 1. Everything that the end reaches is marked before anything is called or woken.
 //! 2. A walk descends also through nodes that another walk has marked, until their whole subtree is marked. So when it
-//!    is through, everything below is marked, whichever walk did it. Children stay in the lists until they are dropped, and links
-//!    until the node that they link is marked.
+//!    is through, everything below is marked, whichever walk did it. Children stay in the lists until they are dropped,
+//!    and links until everything below the node that they link is marked.
 //! 3. The walk that marked a node takes its watchers, and wakes them.
 //! 4. A deadline that had passed by the walk's one reading of its clock, and that is earlier than the end that arrives,
 //!    wins on its node. On a way down a tree the earliest wins so; linked nodes, which can be reached by several ways,
@@ -42,7 +42,8 @@ pub(super) struct Walk {
     /// Linked nodes that are still to be marked.
     linked: BinaryHeap<Link>,
     turns: usize,
-    /// The addresses of linked nodes that have been descended into, which several of their sources may reach.
+    /// The addresses of linked nodes among those reached, which several of their sources may reach. Nodes that are reached
+    /// stay alive until the walk ends, so that no other has the address of one.
     through: BTreeSet<usize>,
     told: Vec<Told>,
     /// For the lists' contents, one node at a time.
@@ -91,9 +92,17 @@ impl List {
         }
     }
 
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.more.len()
+    }
+
     fn iter(&self) -> impl Iterator<Item = &Reached> {
         self.first.iter().chain(&self.more)
     }
+}
+
+fn address(node: &NodeRef) -> usize {
+    Arc::as_ptr(node).cast::<()>() as usize
 }
 
 /// Marking.
@@ -208,6 +217,7 @@ impl Walk {
             Taken::Child(child) => {
                 self.reach(child, end, false);
             }
+            Taken::Linked(node) if self.through.contains(&address(&node)) => {}
             Taken::Linked(node) => {
                 let (end, turn) = (end.clone(), self.turns);
                 self.turns += 1;
@@ -217,15 +227,19 @@ impl Walk {
     }
 
     fn reach_linked(&mut self, link: Link) {
-        let address = Arc::as_ptr(&link.node).cast::<()>() as usize;
+        let address = address(&link.node);
         let was_here = self.through.contains(&address);
         if was_here || (link.node.is_marked() && link.node.base().is_subtree_marked()) {
             return;
         }
         let overdue = self.overdue(&link.node, &link.end);
         let Some(owner) = overdue.first() else {
-            self.through.insert(address); // what is reached stays alive until the walk ends
+            let before = self.reached.len();
             self.reach(link.node, &link.end, true);
+            // If it is not among them, another walk has marked all of it meanwhile.
+            if self.reached.len() > before {
+                self.through.insert(address);
+            }
             return;
         };
         if let Some(own) = &owner.base().own {

@@ -509,7 +509,8 @@ impl<T, M> TaskGroup<T, M> {
             Ok(Poll::Pending) if phase == Phase::Drop && !frame.is_held(cx.waker()) => {
                 Outcome::Canceled
             }
-            Ok(Poll::Pending) => return Poll::Pending, // registered before the poll, with the end too
+            // The owner's waker was stored before the phase was read, so a later end has woken it.
+            Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(Ok(value))) => Outcome::Succeeded(value),
             Ok(Poll::Ready(Err(error))) => Outcome::Failed(error),
             Err(payload) => Outcome::Panicked(payload),

@@ -372,6 +372,36 @@ mod a_clock_that_calls_back {
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
     }
 
+    /// A linked context took the memory of one that the walk had met and that had gone meanwhile, and was left out.
+    #[test]
+    fn link_contexts_while_others_that_the_cancel_met_go_and_they_are_done() {
+        let (drops, links) = (CallingBack::default(), CallingBack::default());
+        let timed = |clock: &CallingBack| {
+            let ctx = Context::background().with_clock(clock.clone());
+            ctx.with_timeout(SECOND)
+        };
+        let ((source, sources), (other, others)) = (cancelable(), cancelable());
+        let first = Context::linked([source.clone(), other.clone(), timed(&drops)]);
+        let second = Context::linked([source, timed(&links)]);
+        let ((below, _below), (beside, _beside)) = (second.with_cancel(), cancelable());
+        drops.when_read(move || {
+            others.cancel();
+            drop((first, other));
+            true
+        });
+        let made = Arc::new(Mutex::new(Vec::new()));
+        let makes = made.clone();
+        links.when_read(move || {
+            let one = |_| Context::linked([below.clone(), beside.clone()]);
+            makes.lock().unwrap().extend((0..32).map(one));
+            true
+        });
+        sources.cancel();
+        assert_eq!((drops.saw(), links.saw()), (Some(true), Some(true)));
+        let made = made.lock().unwrap();
+        assert_eq!(made.iter().filter(|ctx| ctx.is_done()).count(), 32);
+    }
+
     #[test]
     fn cancels_above_a_source_whose_links_are_being_ended_and_they_are_done() {
         let calls_back = CallingBack::default();
