@@ -123,6 +123,7 @@ fn memory_follows_the_living() {
     items_come_and_go_at_a_limit();
     finished_tasks_with_large_futures();
     finished_tasks_with_large_futures_in_place();
+    groups_that_next_has_drained();
     tasks_of_one_size_after_those_of_another();
 }
 
@@ -461,6 +462,28 @@ fn finished_tasks_with_large_futures_in_place() {
         }
     });
     assert_few(kept);
+}
+
+/// What held the results that `next` took was never freed.
+fn groups_that_next_has_drained() {
+    for tasks in [1, 3, 4, 5, 100, 1_000] {
+        let drained = || {
+            let mut group = InPlaceGroup::<u64>::new(&Context::background());
+            for number in 0..tasks {
+                group.spawn(ready(Ok::<_, Infallible>(number)));
+            }
+            for _ in 0..tasks {
+                let next = noop(pin!(group.next()));
+                assert!(matches!(next, task::Poll::Ready(Some(Ok(_)))));
+            }
+        };
+        drained(); // the thread keeps some memory for tasks
+        assert_eq!(
+            grown(|| (0..100).for_each(|_| drained())),
+            0,
+            "{tasks} tasks"
+        );
+    }
 }
 
 /// A thousand tasks of that size at once.

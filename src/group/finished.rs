@@ -7,8 +7,8 @@
 //!
 //! 1. The words are a `Store<T>` for the one `T` of the group, made by [`Finished::new`]. Every [`Kept<T>`](super::keep::Kept)
 //!    that a group's tasks complete with names that type, because only `TaskGroup<T, M>` and its handles make tasks.
-//! 2. The store is dropped by [`Finished::close`], which the group's `Drop` calls, on a thread that `T` may be on.
-//!    From then on nothing is stored. A group that is passed to `mem::forget` leaks it.
+//! 2. The store is emptied, and its memory freed, by [`Finished::close`], which the group's `Drop` calls, on a thread that `T`
+//!    may be on. From then on nothing is stored. A group that is passed to `mem::forget` leaks it.
 #![allow(
     unsafe_code,
     reason = "one engine for results of any type, and of any lifetime"
@@ -253,26 +253,16 @@ impl Finished {
         self.wanted = Wanted::Nothing;
         // SAFETY: the caller's promise.
         unsafe {
-            match self.is_empty::<T>() {
+            let is_empty = if const { is_large::<T>() } {
+                self.store::<Box<T>>().free_if_empty()
+            } else {
+                self.store::<T>().free_if_empty()
+            };
+            match is_empty && self.names.is_empty() {
                 true => None,
                 false => Some(self.take_all()),
             }
         }
-    }
-
-    /// # Safety
-    ///
-    /// Invariant 1.
-    unsafe fn is_empty<T>(&mut self) -> bool {
-        // SAFETY: the caller's promise.
-        let empty = unsafe {
-            if const { is_large::<T>() } {
-                self.store::<Box<T>>().is_empty()
-            } else {
-                self.store::<T>().is_empty()
-            }
-        };
-        empty && self.names.is_empty()
     }
 }
 
@@ -323,8 +313,13 @@ impl<V> Store<V> {
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.units.is_empty()
+    /// Whether there is nothing in it. Then its memory is freed as well: what has been taken out one by one leaves that.
+    fn free_if_empty(&mut self) -> bool {
+        let is_empty = self.entries.is_empty() && self.units.is_empty();
+        if is_empty {
+            *self = Self::new();
+        }
+        is_empty
     }
 
     fn take_values(&mut self) -> Vec<V> {
