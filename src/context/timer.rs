@@ -3,7 +3,8 @@
 //! # Invariants
 //!
 //! 1. The timer is armed while `wanted` is above zero, and dropped when that becomes zero or the node has ended. A thread
-//!    that changes that has the turn, or leaves a note for the one that has it.
+//!    that changes that has the turn, or leaves a note for the one that has it. Meanwhile the timer shows nothing, so one
+//!    that begins to want it reads the clock.
 //! 2. The clock's code runs in the turn, outside of every lock, and contained: a panic ends the node, and nothing else.
 //! 3. A wake-up that comes from inside of the timer's own poll only sets `due`. The timer is not polled again in that
 //!    call stack, because some timers (tokio's, when a task has spent its budget) would do the same for ever. It is
@@ -130,11 +131,15 @@ impl Base {
                 let polled = sleep.want(&Waiting { node: self, own });
                 self.look_at(polled);
             }
-            By::Driven(driven) => {
-                if let Some(turn) = driven.turn.want() {
-                    self.drive(turn, cx);
+            By::Driven(driven) => match driven.turn.want() {
+                Some(turn) => self.drive(turn, cx),
+                // It is being armed or dropped, so that it does not show yet whether the deadline has passed; and the
+                // caller may start a task next.
+                None if driven.turn.is_elsewhere() => {
+                    self.expire_if_past();
                 }
-            }
+                None => {}
+            },
         }
         if own.goes_by_system() {
             reach::rely();

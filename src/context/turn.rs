@@ -74,6 +74,11 @@ impl<T> Turn<T> {
         self.change(|count| count, |_| true)
     }
 
+    /// Whether another thread has the turn.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.word.load(Ordering::Acquire) & BUSY != 0 && !self.is_mine() // Acquire: invariant 3
+    }
+
     /// Whether this thread has the turn: the caller runs inside of it.
     pub(super) fn is_mine(&self) -> bool {
         // Relaxed, because a thread sees its own stores in their order, and other threads never store its address.

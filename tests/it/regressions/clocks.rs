@@ -1,17 +1,18 @@
 //! Clocks: timers that wake themselves, budgets that are spent, and a clock that breaks.
 
-use crate::executor::watched;
+use crate::executor::{Polled, watched};
 use crate::faults::tools::apart;
-use crate::support::{Count, GENEROUS, eventually};
-use failfast::clock::{Clock, LocalClock, Sleep, SystemClock};
-use failfast::{BoxError, Context, LocalGroup};
+use crate::support::{Count, GENEROUS, SECOND, eventually};
+use failfast::clock::{Clock, LocalClock, ManualClock, Sleep, SystemClock};
+use failfast::{BoxError, Context, InPlaceGroup, LocalGroup};
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Barrier, OnceLock};
-use std::task::{self, Poll};
+use std::sync::{Arc, Barrier, Mutex, OnceLock, mpsc};
+use std::task::{self, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -231,4 +232,74 @@ fn timer_that_ends_a_context_is_dropped_after_its_wake_up() {
     assert_eq!((ended.get(), drops.get()), (1, 0));
     drop(LocalClock::new(|_| pending::<()>()));
     assert_eq!(drops.get(), 1);
+}
+
+/// A clock whose sleeps take their time to be dropped, as foreign code may.
+#[derive(Clone)]
+struct Slow {
+    clock: ManualClock,
+    dropping: mpsc::SyncSender<()>,
+    dropped: Arc<Mutex<mpsc::Receiver<()>>>,
+}
+
+struct SlowDrop(Slow);
+
+impl Drop for SlowDrop {
+    fn drop(&mut self) {
+        self.0.dropping.send(()).unwrap();
+        self.0.dropped.lock().unwrap().recv().unwrap();
+    }
+}
+
+impl Clock for Slow {
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn sleep_until(&self, _: Instant) -> Sleep {
+        let slow = SlowDrop(self.clone());
+        Sleep::new(poll_fn(move |_| {
+            let _ = &slow;
+            Poll::<()>::Pending
+        }))
+    }
+}
+
+/// A timer that another thread was just dropping was not looked at, so that a task started after its deadline.
+#[test]
+fn task_is_spawned_after_a_deadline_whose_timer_is_being_dropped() {
+    watched(|| {
+        let (dropping, is_dropping) = mpsc::sync_channel(1);
+        let (drops, dropped) = mpsc::sync_channel(1);
+        let clock = ManualClock::new();
+        let slow = Slow {
+            clock: clock.clone(),
+            dropping,
+            dropped: Arc::new(Mutex::new(dropped)),
+        };
+        let ctx = Context::background().with_clock(slow).with_timeout(SECOND);
+        let mut done = ctx.done();
+        let mut cx = task::Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut done).poll(&mut cx).is_pending());
+        let leaves = thread::spawn(move || drop(done));
+        is_dropping.recv().unwrap();
+
+        clock.advance(SECOND);
+        let group = InPlaceGroup::new(&ctx);
+        let starts = Count::default();
+        let count = starts.clone();
+        group.spawn(async move {
+            count.add();
+            Ok::<_, Infallible>(())
+        });
+        let error = Polled::new(group.wait()).poll();
+        drops.send(()).unwrap();
+        leaves.join().unwrap();
+        let error = match error {
+            Poll::Ready(ended) => ended.unwrap_err(),
+            Poll::Pending => panic!("it waits"),
+        };
+        assert!(error.is_deadline_exceeded());
+        assert_eq!(starts.get(), 0);
+    });
 }
