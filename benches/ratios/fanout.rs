@@ -99,10 +99,8 @@ fn in_place_too<H: Host>(race: Race, host: H, n: usize) -> Race {
 }
 
 fn tokio_peers(race: Race, host: Tokio, n: usize) -> Race {
-    let scope = host.lane("zksync_concurrency scope", move || scope(n));
-    race.against(with_tokens(host, n).must(against_tokens(n)))
-        .against(without_tokens(host, n).must(against_join_set(n)))
-        .against(scope.must(against_scope(n)))
+    let race = race.against(with_tokens(host, n).must(against_tokens(n)));
+    without_contexts(race, host, n)
 }
 
 fn tokio_2_peers(race: Race, host: Tokio, n: usize) -> Race {
@@ -113,14 +111,15 @@ fn tokio_2_peers(race: Race, host: Tokio, n: usize) -> Race {
 
 /// As the others' tasks are: without a context in each, and without a handle that is kept for it.
 fn tasks_alone(host: Tokio, n: usize) -> Race {
-    let title = format!("fan-out of {n} on tokio, tasks detached and without contexts");
     let judged = host.lane("failfast", move || ours_alone(n));
+    let name = "tokio, tasks detached and without contexts";
+    without_contexts(judge(name, judged, host, n, on_tokio(n)), host, n)
+}
+
+/// Peers whose tasks have none.
+fn without_contexts(race: Race, host: Tokio, n: usize) -> Race {
     let scope = host.lane("zksync_concurrency scope", move || scope(n));
-    let bare = host.lane("bare spawn and join", move || bare(host, n));
-    Race::new(title, (n, "task"), judged)
-        .against(bare.must(on_tokio(n)))
-        .against(host.lane("the floor: a box a task", move || floor::fan_out(host, n)))
-        .against(without_tokens(host, n).must(against_join_set(n)))
+    race.against(without_tokens(host, n).must(against_join_set(n)))
         .against(scope.must(against_scope(n)))
 }
 
