@@ -136,19 +136,24 @@ impl Pool {
         let loser = (self.loser.get() + 1) % CLASSES;
         self.loser.set(loser);
         if loser != class {
-            (0..LOSS).for_each(|_| self.give_back(loser));
+            for _ in 0..LOSS {
+                self.give_back(loser);
+            }
         }
         self.room.get() >= class * STEP
     }
 
-    fn give_back(&self, class: usize) {
-        if let Some(block) = self.take(class) {
-            // SAFETY: allocated with this layout, by invariant 1.
-            unsafe {
-                let layout = Layout::from_size_align_unchecked(class * STEP, STEP);
-                dealloc(block.as_ptr().cast(), layout);
-            }
+    /// False if nothing of that class is kept.
+    fn give_back(&self, class: usize) -> bool {
+        let Some(block) = self.take(class) else {
+            return false;
+        };
+        // SAFETY: allocated with this layout, by invariant 1.
+        unsafe {
+            let layout = Layout::from_size_align_unchecked(class * STEP, STEP);
+            dealloc(block.as_ptr().cast(), layout);
         }
+        true
     }
 }
 
@@ -156,9 +161,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         for class in 0..CLASSES {
-            while !self.lists[class].get().is_null() {
-                self.give_back(class);
-            }
+            while self.give_back(class) {}
         }
     }
 }
