@@ -1,7 +1,7 @@
 //! The contract on a context's deadlines, and on the timers behind them; time is virtual.
 
 use crate::context::{canceled, deadline_exceeded, waiting, why};
-use crate::support::{Count, GENEROUS, SECOND, counting, manual, poll};
+use crate::support::{Count, CountedClock, Deaf, GENEROUS, SECOND, counting, manual, poll};
 use failfast::Context;
 use failfast::clock::{Clock, ManualClock, Sleep};
 use futures::FutureExt;
@@ -221,17 +221,6 @@ mod deadline {
 
     #[test]
     fn asking_ends_it_while_its_timer_is_late() {
-        // A clock whose timer never fires, but whose hands move.
-        #[derive(Clone)]
-        struct Deaf(ManualClock);
-        impl Clock for Deaf {
-            fn now(&self) -> Instant {
-                self.0.now()
-            }
-            fn sleep_until(&self, _: Instant) -> Sleep {
-                Sleep::new(pending::<()>())
-            }
-        }
         let clock = Deaf(ManualClock::new());
         let ctx = Context::background()
             .with_clock(clock.clone())
@@ -398,18 +387,9 @@ mod timers {
     #[test]
     fn two_deadlines_by_one_clock_are_one_reading() {
         // "An atomic load; with a deadline that is still open, one reading of the clock as well."
-        struct Read(ManualClock, Count);
-        impl Clock for Read {
-            fn now(&self) -> Instant {
-                self.1.add();
-                self.0.now()
-            }
-            fn sleep_until(&self, deadline: Instant) -> Sleep {
-                self.0.sleep_until(deadline)
-            }
-        }
         let count = Count::default();
-        let root = Context::background().with_clock(Read(ManualClock::new(), count.clone()));
+        let root =
+            Context::background().with_clock(CountedClock(ManualClock::new(), count.clone()));
         let both = Context::linked([root.with_timeout(SECOND), root.with_timeout(SECOND * 2)]);
         let before = count.get();
         assert!(!both.is_done());
@@ -466,16 +446,6 @@ mod timers {
     fn a_dying_childs_callback_keeps_its_parents_timer() {
         // "dropping it leaves the callback in place": what can still end the context still does, even where the
         // child's own timer holds no reference.
-        #[derive(Clone)]
-        struct Deaf(ManualClock);
-        impl Clock for Deaf {
-            fn now(&self) -> Instant {
-                self.0.now()
-            }
-            fn sleep_until(&self, _: Instant) -> Sleep {
-                Sleep::new(pending::<()>())
-            }
-        }
         let (clock, root) = manual();
         let parent = root.with_timeout(SECOND * 5);
         let deaf = parent.with_clock(Deaf(ManualClock::new()));

@@ -1,12 +1,11 @@
 //! The contract on linked contexts.
 
 use crate::context::{cancelable, canceled, deadline_exceeded, waiting, why};
-use crate::support::{Count, GENEROUS, OnDrop, SECOND, counting, manual, on_wake};
+use crate::support::{Count, CountedClock, GENEROUS, OnDrop, SECOND, counting, manual, on_wake};
 use failfast::Context;
-use failfast::clock::{Clock, ManualClock, Sleep};
+use failfast::clock::ManualClock;
 use futures::FutureExt;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 #[test]
 fn ends_with_the_first_of_several_and_its_cause() {
@@ -229,20 +228,6 @@ fn ended_it_lets_go_of_its_other_sources() {
     assert!(both.is_done());
 }
 
-/// A clock that counts its readings.
-struct Read(ManualClock, Count);
-
-impl Clock for Read {
-    fn now(&self) -> Instant {
-        self.1.add();
-        self.0.now()
-    }
-
-    fn sleep_until(&self, deadline: Instant) -> Sleep {
-        self.0.sleep_until(deadline)
-    }
-}
-
 /// Contexts below `above`, each with a deadline by a clock of its own that never comes, and all linked.
 fn linked_below(above: &Context) -> Context {
     let sources = [0, 1].map(|_| {
@@ -258,7 +243,7 @@ fn ways_that_meet_again_above_it_are_looked_through_once() {
     for is_linked in [false, true] {
         let (clocks, reads) = ([0, 1].map(|_| ManualClock::new()), Count::default());
         let [one, two] = clocks.clone().map(|clock| {
-            let root = Context::background().with_clock(Read(clock, reads.clone()));
+            let root = Context::background().with_clock(CountedClock(clock, reads.clone()));
             root.with_timeout_cause(SECOND, "above")
         });
         let below = match is_linked {

@@ -2,7 +2,9 @@
 
 use crate::context::{canceled, deadline_exceeded, waiting, why};
 use crate::executor::{Polled, watched};
-use crate::support::{Count, GENEROUS, OnDrop, SECOND, counting, eventually, manual, poll};
+use crate::support::{
+    Count, CountedClock, GENEROUS, OnDrop, SECOND, counting, eventually, manual, poll,
+};
 use failfast::clock::{Clock, LocalClock, ManualClock, Sleep};
 use failfast::{Context, InPlaceGroup};
 use std::cell::Cell;
@@ -517,25 +519,10 @@ fn either_of_two_clocks_ends_a_wait_that_was_polled_before() {
     }
 }
 
-/// A clock that counts how often it is read.
-#[derive(Clone, Default)]
-struct Counted(ManualClock, Count);
-
-impl Clock for Counted {
-    fn now(&self) -> Instant {
-        self.1.add();
-        self.0.now()
-    }
-
-    fn sleep_until(&self, deadline: Instant) -> Sleep {
-        self.0.sleep_until(deadline)
-    }
-}
-
 #[test]
 fn polls_of_tasks_read_no_clock_while_no_timer_is_due() {
     for clocks in [1, 2] {
-        let all: Vec<_> = (0..clocks).map(|_| Counted::default()).collect();
+        let all: Vec<_> = (0..clocks).map(|_| CountedClock::default()).collect();
         let ctx = all.iter().fold(Context::background(), |ctx, clock| {
             ctx.with_clock(clock.clone()).with_timeout(SECOND)
         });
@@ -582,7 +569,7 @@ fn two_wake_ups_during_a_poll_of_the_timer_lead_to_another() {
 #[test]
 fn polls_of_tasks_read_no_clock_again_after_an_early_wake_up() {
     #[derive(Clone, Default)]
-    struct Early(Counted, Arc<Mutex<Option<Waker>>>);
+    struct Early(CountedClock, Arc<Mutex<Option<Waker>>>);
 
     impl Clock for Early {
         fn now(&self) -> Instant {

@@ -2,8 +2,8 @@
 
 use crate::executor::{Executor, Life, Living, Polled, Remote, on_wake, remote};
 use crate::group::*;
-use crate::support::{SECOND, at_most};
-use failfast::clock::{Clock, ManualClock, Sleep};
+use crate::support::{Deaf, SECOND, at_most};
+use failfast::clock::ManualClock;
 use failfast::context::ContextErrorKind;
 use failfast::{Context, Ending, Error, ErrorKind, Group};
 use futures::FutureExt;
@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// "The first failure (by completion) is recorded, *then* the context is cancelled with it as the cause,
 /// then the slot is released, then waiters wake."
@@ -526,20 +526,6 @@ mod first_is_the_error {
             ctx.err().map(|error| error.kind()),
             Some(ContextErrorKind::Canceled)
         );
-    }
-
-    /// A clock whose timers never fire, but whose hands move.
-    #[derive(Clone)]
-    struct Deaf(ManualClock);
-
-    impl Clock for Deaf {
-        fn now(&self) -> Instant {
-            self.0.now()
-        }
-
-        fn sleep_until(&self, _: Instant) -> Sleep {
-            Sleep::new(pending::<()>())
-        }
     }
 
     /// The failure finds the deadline passed, which no timer has shown, and is no more than a later failure.

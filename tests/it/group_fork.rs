@@ -1,6 +1,6 @@
 //! Section 4 of the contract: forks, results of different types, each awaited by itself.
 
-use crate::executor::{Executor, Living, LocalExecutor, Polled, remote, watched};
+use crate::executor::{Executor, Living, LocalExecutor, Polled, Remote, remote, watched};
 use crate::group::*;
 use crate::support::{SECOND, at_most, manual};
 use failfast::{
@@ -637,11 +637,12 @@ mod limits {
         executor.drive(group.wait()).unwrap();
     }
 
-    /// "it counts again at once when the fork is … dropped"
-    #[test]
-    fn parent_counts_again_when_its_fork_is_dropped_while_pending() {
-        let executor = Executor::new();
-        let group = group::<()>(&executor).with_limit(at_most(1));
+    /// Both go on, and the group has so many places.
+    fn parent_that_drops_its_pending_fork(
+        executor: &Executor,
+        places: usize,
+    ) -> (Group<()>, Remote<(), Infallible>, Remote<u32, Infallible>) {
+        let group = group::<()>(executor).with_limit(at_most(places));
         let living = Living::default();
         let (child, its) = remote::<u32, Infallible>(&living);
         let (parent, rest) = remote::<(), Infallible>(&living);
@@ -653,6 +654,14 @@ mod limits {
             rest.await
         });
         executor.run();
+        (group, parent, child)
+    }
+
+    /// "it counts again at once when the fork is … dropped"
+    #[test]
+    fn parent_counts_again_when_its_fork_is_dropped_while_pending() {
+        let executor = Executor::new();
+        let (group, parent, child) = parent_that_drops_its_pending_fork(&executor, 1);
         let started = Running::default();
         let its = started.clone();
         group.spawn(async move {
@@ -671,18 +680,7 @@ mod limits {
     #[test]
     fn parent_counts_beside_the_pending_fork_that_it_dropped() {
         let executor = Executor::new();
-        let group = group::<()>(&executor).with_limit(at_most(2));
-        let living = Living::default();
-        let (child, its) = remote::<u32, Infallible>(&living);
-        let (parent, rest) = remote::<(), Infallible>(&living);
-        let handle = group.handle();
-        group.spawn(async move {
-            let mut fork = handle.fork("child", its);
-            assert!(futures::poll!(&mut fork).is_pending());
-            drop(fork);
-            rest.await
-        });
-        executor.run();
+        let (group, parent, child) = parent_that_drops_its_pending_fork(&executor, 2);
         assert!(group.try_spawn(ready(Ok::<_, Infallible>(()))).is_err());
         child.succeed(5);
         executor.run();

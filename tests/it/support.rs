@@ -1,8 +1,8 @@
 //! Wakers that count or act, and polling by hand.
 
 use failfast::Context;
-use failfast::clock::ManualClock;
-use std::future::Future;
+use failfast::clock::{Clock, ManualClock, Sleep};
+use std::future::{Future, pending};
 use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -65,6 +65,35 @@ pub(crate) fn poll<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::
 pub(crate) fn manual() -> (ManualClock, Context) {
     let clock = ManualClock::new();
     (clock.clone(), Context::background().with_clock(clock))
+}
+
+/// A clock that counts how often it is read.
+#[derive(Clone, Default)]
+pub(crate) struct CountedClock(pub(crate) ManualClock, pub(crate) Count);
+
+impl Clock for CountedClock {
+    fn now(&self) -> Instant {
+        self.1.add();
+        self.0.now()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Sleep {
+        self.0.sleep_until(deadline)
+    }
+}
+
+/// A clock whose timers never fire, but whose hands move.
+#[derive(Clone)]
+pub(crate) struct Deaf(pub(crate) ManualClock);
+
+impl Clock for Deaf {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+
+    fn sleep_until(&self, _: Instant) -> Sleep {
+        Sleep::new(pending::<()>())
+    }
 }
 
 /// Counts its drop.

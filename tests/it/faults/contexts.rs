@@ -2,7 +2,7 @@
 
 use super::tools::{HOUR, apart, held, inline};
 use crate::executor::watched;
-use crate::support::{Count, SECOND, counting, manual, on_wake, poll};
+use crate::support::{Count, CountedClock, SECOND, counting, manual, on_wake, poll};
 use failfast::{Context, Group, InPlaceGroup};
 use std::convert::Infallible;
 use std::future::pending;
@@ -428,21 +428,11 @@ mod one_root {
 #[test]
 fn clock_is_read_a_bounded_number_of_times_below_a_deep_chain() {
     // Fault 19 and 31: walks of the chain that read each level's clock.
-    use failfast::clock::{Clock, ManualClock, Sleep};
-    #[derive(Clone)]
-    struct Counting(ManualClock, Count);
-    impl Clock for Counting {
-        fn now(&self) -> std::time::Instant {
-            self.1.add();
-            self.0.now()
-        }
-        fn sleep_until(&self, deadline: std::time::Instant) -> Sleep {
-            self.0.sleep_until(deadline)
-        }
-    }
+    use failfast::clock::ManualClock;
     watched(|| {
         let asked = Count::default();
-        let root = Context::background().with_clock(Counting(ManualClock::new(), asked.clone()));
+        let root =
+            Context::background().with_clock(CountedClock(ManualClock::new(), asked.clone()));
         let mut deep = root.clone();
         for _ in 0..1_000 {
             deep = deep.with_timeout(HOUR);

@@ -5,30 +5,14 @@
 
 use super::tools::{HOUR, apart, held, inline};
 use crate::executor::{Polled, watched};
-use crate::support::{Count, SECOND, at_most, counting, manual, poll};
-use failfast::clock::{Clock, ManualClock, Sleep, SystemClock};
+use crate::support::{Count, CountedClock, SECOND, at_most, counting, manual, poll};
+use failfast::clock::{Clock, ManualClock, SystemClock};
 use failfast::{Context, Group, InPlaceGroup};
 use futures::executor::block_on;
 use std::convert::Infallible;
 use std::future::{pending, ready};
-use std::time::Instant;
 
 const MANY: usize = 100_000;
-
-/// A clock that counts how often it is read.
-#[derive(Clone)]
-struct Counting(ManualClock, Count);
-
-impl Clock for Counting {
-    fn now(&self) -> Instant {
-        self.1.add();
-        self.0.now()
-    }
-
-    fn sleep_until(&self, deadline: Instant) -> Sleep {
-        self.0.sleep_until(deadline)
-    }
-}
 
 /// Fault 31: the line of waiters for a place.
 mod line {
@@ -98,7 +82,7 @@ mod links {
         watched(|| {
             let asked = Count::default();
             let root =
-                Context::background().with_clock(Counting(ManualClock::new(), asked.clone()));
+                Context::background().with_clock(CountedClock(ManualClock::new(), asked.clone()));
             let sources: Vec<_> = (0..MANY)
                 .map(|n| root.with_timeout(SECOND * (n as u32 + 2)))
                 .collect();
@@ -199,7 +183,7 @@ mod levels {
         watched(|| {
             let asked = Count::default();
             let mut leaf =
-                Context::background().with_clock(Counting(ManualClock::new(), asked.clone()));
+                Context::background().with_clock(CountedClock(ManualClock::new(), asked.clone()));
             for level in 0..MANY {
                 leaf = leaf.with_value(level).with_timeout(HOUR);
             }
