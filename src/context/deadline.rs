@@ -427,7 +427,7 @@ impl Base {
     }
 
     /// Ends it as `owner` ended. Another thread's walk, which marked the owner, may still be on its way here.
-    fn end_as(&self, owner: &Self) {
+    pub(super) fn end_as(&self, owner: &Self) {
         self.end_by(|| owner.end());
     }
 

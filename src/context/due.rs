@@ -4,28 +4,57 @@
     reason = "each poll of each task looks at the flag: finding its timer anew costs five times as much"
 )]
 
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicU8, Ordering};
 use std::ptr::NonNull;
+
+/// The clock has woken the timer, which may have to be polled.
+const DUE: u8 = 1;
+
+/// The timer is being armed, polled or dropped, so that it does not show whether the deadline has passed.
+const BUSY: u8 = 1 << 1;
 
 /// A timer's flag.
 #[derive(Default)]
-pub(super) struct Flag(AtomicBool);
+pub(super) struct Flag(AtomicU8);
+
+/// Work on a timer, until it is dropped.
+pub(super) struct Work<'a> {
+    flag: &'a Flag,
+    /// Whether the timer was due.
+    pub(super) was_due: bool,
+}
 
 impl Flag {
-    /// Acquire: pairs with `set`, so a thread that sees the flag sees what the clock did before.
+    /// Whether the clock has to be read for whether the deadline has passed. Acquire: pairs with `set` and with the end of
+    /// the work, so a thread that sees the flag sees what the clock did before, and one that sees it clear what was found.
     #[inline]
     pub(super) fn is_set(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.load(Ordering::Acquire) != 0
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.0.load(Ordering::Acquire) & DUE != 0
     }
 
     /// Release: pairs with `is_set`.
     pub(super) fn set(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.fetch_or(DUE, Ordering::Release);
     }
 
-    /// Cleared before the timer is polled, in its turn, so that a wake-up during the poll sets the flag again.
-    pub(super) fn clear(&self) {
-        self.0.store(false, Ordering::Release);
+    /// Not due any more before the timer is polled, in its turn, so that a wake-up during the poll makes it due again.
+    pub(super) fn work(&self) -> Work<'_> {
+        let before = self.0.swap(BUSY, Ordering::AcqRel);
+        Work {
+            flag: self,
+            was_due: before & DUE != 0,
+        }
+    }
+}
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        // Release: pairs with `is_set`.
+        self.flag.0.fetch_and(!BUSY, Ordering::Release);
     }
 }
 

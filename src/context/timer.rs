@@ -3,8 +3,8 @@
 //! # Invariants
 //!
 //! 1. The timer is armed while `wanted` is above zero, and dropped when that becomes zero or the node has ended. A thread
-//!    that changes that has the turn, or leaves a note for the one that has it. Meanwhile the timer shows nothing, so one
-//!    that begins to want it reads the clock.
+//!    that changes that has the turn, or leaves a note for the one that has it. Meanwhile the timer shows nothing, so
+//!    its flag has the clock read by all that look at it, and so does one that begins to want it.
 //! 2. The clock's code runs in the turn, outside of every lock, and contained: a panic ends the node, and nothing else.
 //! 3. A wake-up that comes from inside of the timer's own poll only sets `due`. The timer is not polled again in that
 //!    call stack, because some timers (tokio's, when a task has spent its budget) would do the same for ever. It is
@@ -75,9 +75,14 @@ impl Timer {
         }
     }
 
-    #[inline]
     fn is_due(&self) -> bool {
-        self.due.is_set()
+        self.due.is_due()
+    }
+
+    /// Whether the clock has to be read. Not by what the clock's own code leads to, or reading it would not end.
+    fn is_unclear(&self) -> bool {
+        let is_mine = || self.driven().is_some_and(|driven| driven.turn.is_mine());
+        self.due.is_set() && (self.is_due() || !is_mine())
     }
 
     fn driven(&self) -> Option<&Driven> {
@@ -117,10 +122,17 @@ impl Base {
             return;
         }
         if let Some(owner) = self.sole_owner() {
-            return owner.want(cx);
+            return self.watch_by(owner, cx);
         }
         for owner in self.owners() {
-            owner.want(cx.as_deref_mut());
+            self.watch_by(owner, cx.as_deref_mut());
+        }
+    }
+
+    fn watch_by(&self, owner: &Self, cx: Option<&mut task::Context<'_>>) {
+        owner.want(cx);
+        if owner.is_marked() && !self.is_marked() {
+            self.end_as(owner); // the walk of another thread, which ended the owner, has yet to come here
         }
     }
 
@@ -181,24 +193,25 @@ impl Base {
     /// See [`Node::poll_due`](super::Node::poll_due).
     #[inline]
     pub(super) fn poll_due(&self, cx: Option<&mut task::Context<'_>>) -> bool {
-        if self.is_marked() {
-            return true;
-        }
-        let due = match self.sole_due() {
-            Some(due) => due,
-            None => self.has_deadline() && self.is_any_due(),
+        // The flag before the end, because the one that clears the flag sets the end before.
+        let unclear = match self.sole_due() {
+            Some(is_set) => is_set,
+            None => self.has_deadline() && self.is_any_unclear(),
         };
-        due && self.poll_timers(cx)
+        self.is_marked() || (unclear && self.poll_timers(cx))
     }
 
     #[cold]
-    fn is_any_due(&self) -> bool {
+    fn is_any_unclear(&self) -> bool {
         self.owners()
-            .any(|owner| owner.timer().is_some_and(Timer::is_due))
+            .any(|owner| owner.timer().is_some_and(Timer::is_unclear))
     }
 
     #[cold]
     fn poll_timers(&self, mut cx: Option<&mut task::Context<'_>>) -> bool {
+        if !self.is_any_unclear() {
+            return self.is_marked();
+        }
         if self.expire_if_past() {
             return true;
         }
@@ -296,15 +309,11 @@ impl Base {
         else {
             return;
         };
-        let due = own.timer.is_due();
-        if due {
-            // A wake-up that comes after this leaves a note as well.
-            own.timer.due.clear();
-        }
+        let work = own.timer.due.work(); // a wake-up that comes after this leaves a note as well
         if self.is_marked() || driven.turn.wanted() == 0 {
             return unwind::discard(sleep.take());
         }
-        match self.look(own, driven, due, sleep) {
+        match self.look(own, driven, work.was_due, sleep) {
             Ok(Poll::Pending) => {}
             Ok(Poll::Ready(())) => {
                 unwind::discard(sleep.take());

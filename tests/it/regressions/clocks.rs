@@ -265,41 +265,49 @@ impl Clock for Slow {
     }
 }
 
-/// A timer that another thread was just dropping was not looked at, so that a task started after its deadline.
+/// A timer that another thread was just dropping was not looked at, so that a task started after its deadline: the first
+/// of its group, or one that came after others.
 #[test]
 fn task_is_spawned_after_a_deadline_whose_timer_is_being_dropped() {
-    watched(|| {
-        let (dropping, is_dropping) = mpsc::sync_channel(1);
-        let (drops, dropped) = mpsc::sync_channel(1);
-        let clock = ManualClock::new();
-        let slow = Slow {
-            clock: clock.clone(),
-            dropping,
-            dropped: Arc::new(Mutex::new(dropped)),
-        };
-        let ctx = Context::background().with_clock(slow).with_timeout(SECOND);
-        let mut done = ctx.done();
-        let mut cx = task::Context::from_waker(Waker::noop());
-        assert!(Pin::new(&mut done).poll(&mut cx).is_pending());
-        let leaves = thread::spawn(move || drop(done));
-        is_dropping.recv().unwrap();
+    for others in [false, true] {
+        watched(move || spawn_after_the_deadline(others));
+    }
+}
 
-        clock.advance(SECOND);
-        let group = InPlaceGroup::new(&ctx);
-        let starts = Count::default();
-        let count = starts.clone();
-        group.spawn(async move {
-            count.add();
-            Ok::<_, Infallible>(())
-        });
-        let error = Polled::new(group.wait()).poll();
-        drops.send(()).unwrap();
-        leaves.join().unwrap();
-        let error = match error {
-            Poll::Ready(ended) => ended.unwrap_err(),
-            Poll::Pending => panic!("it waits"),
-        };
-        assert!(error.is_deadline_exceeded());
-        assert_eq!(starts.get(), 0);
+fn spawn_after_the_deadline(others: bool) {
+    let (dropping, is_dropping) = mpsc::sync_channel(1);
+    let (drops, dropped) = mpsc::sync_channel(1);
+    let clock = ManualClock::new();
+    let slow = Slow {
+        clock: clock.clone(),
+        dropping,
+        dropped: Arc::new(Mutex::new(dropped)),
+    };
+    let ctx = Context::background().with_clock(slow).with_timeout(SECOND);
+    let mut done = ctx.done();
+    let mut cx = task::Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut done).poll(&mut cx).is_pending());
+    let leaves = thread::spawn(move || drop(done));
+    is_dropping.recv().unwrap();
+
+    let group = InPlaceGroup::new(&ctx);
+    if others {
+        group.spawn(pending::<Result<(), Infallible>>());
+    }
+    clock.advance(SECOND);
+    let starts = Count::default();
+    let count = starts.clone();
+    group.spawn(async move {
+        count.add();
+        Ok::<_, Infallible>(())
     });
+    let error = Polled::new(group.wait()).poll();
+    drops.send(()).unwrap();
+    leaves.join().unwrap();
+    let error = match error {
+        Poll::Ready(ended) => ended.unwrap_err(),
+        Poll::Pending => panic!("it waits"),
+    };
+    assert!(error.is_deadline_exceeded());
+    assert_eq!(starts.get(), 0);
 }
